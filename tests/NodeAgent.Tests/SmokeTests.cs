@@ -1,0 +1,2 @@
+namespace NodeAgent.Tests;
+public class SmokeTests { [Fact] public void A() => 1.ShouldBe(1); }
