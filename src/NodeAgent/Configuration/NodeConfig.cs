@@ -1,0 +1,296 @@
+using System.Text.Json;
+using NodeAgent.Machine;
+using NodeAgent.Network;
+
+namespace NodeAgent.Configuration;
+
+/// <summary>The configuration of one node, merged from all layers. Defaults stand in defaults.yaml, so that every value has an origin; null means that nobody gave one.</summary>
+internal sealed record NodeConfig
+{
+    public required string ApiVersion { get; init; }
+
+    public required string Kind { get; init; }
+
+    public required ClusterConfig Cluster { get; init; }
+
+    public required NodeSettings Node { get; init; }
+
+    public required StorageConfig Storage { get; init; }
+
+    public required KernelConfig Kernel { get; init; }
+
+    public required ContainerdConfig Containerd { get; init; }
+
+    public required KubeletConfig Kubelet { get; init; }
+
+    public required KubeProxyConfig KubeProxy { get; init; }
+
+    public required NetworkConfig Network { get; init; }
+
+    public required ImagesConfig Images { get; init; }
+
+    public required CertificatesConfig Certificates { get; init; }
+}
+
+internal sealed record ClusterConfig
+{
+    public required string Name { get; init; }
+
+    /// <summary>URL of the API server, as nodes reach it: https://host[:port].</summary>
+    public required Uri Endpoint { get; init; }
+
+    /// <summary>PEM, one certificate or more: what nodes trust as the cluster's CA.</summary>
+    public required string CertificateAuthority { get; init; }
+
+    public required string Domain { get; init; }
+
+    public required Cidr ServiceRange { get; init; }
+
+    /// <summary>The range all pods are in; what kube-proxy takes as the cluster's own traffic.</summary>
+    public Cidr? PodRange { get; init; }
+
+    /// <summary>The cluster's DNS service; the tenth address of the service range when not given.</summary>
+    public string? DnsAddress { get; init; }
+}
+
+internal sealed record NodeSettings
+{
+    public required NodeRole Role { get; init; }
+
+    public required NodeNaming Name { get; init; }
+
+    public required int MaxPods { get; init; }
+
+    public required IReadOnlyDictionary<string, string> Labels { get; init; }
+
+    public required IReadOnlyList<Taint> Taints { get; init; }
+
+    public required ReadinessConfig Readiness { get; init; }
+}
+
+internal enum NodeRole
+{
+    Worker,
+}
+
+internal enum NodeNaming
+{
+    PrivateDnsName,
+    InstanceId,
+}
+
+internal sealed record Taint
+{
+    public required string Key { get; init; }
+
+    public string? Value { get; init; }
+
+    public required TaintEffect Effect { get; init; }
+}
+
+/// <summary>Written as Kubernetes writes them.</summary>
+internal enum TaintEffect
+{
+    NoSchedule,
+    PreferNoSchedule,
+    NoExecute,
+}
+
+internal sealed record ReadinessConfig
+{
+    public required ReadinessGate Gate { get; init; }
+
+    public required Duration Timeout { get; init; }
+}
+
+internal enum ReadinessGate
+{
+    /// <summary>kubelet and runtime answer as healthy.</summary>
+    Healthy,
+
+    /// <summary>The API server says that the node is Ready.</summary>
+    Ready,
+}
+
+internal sealed record StorageConfig
+{
+    public required DiskMatch Match { get; init; }
+
+    public required NoDisksPolicy WhenNoDisks { get; init; }
+
+    public required WipePolicy Wipe { get; init; }
+
+    public required LostMemberPolicy LostMember { get; init; }
+
+    public required string VolumeGroup { get; init; }
+
+    public required VolumeLayout Layout { get; init; }
+
+    /// <summary>By name of the logical volume.</summary>
+    public required IReadOnlyDictionary<string, VolumeConfig> Volumes { get; init; }
+}
+
+/// <summary>A disk is ephemeral when any of these says so. EBS volumes never are, whatever matches.</summary>
+internal sealed record DiskMatch
+{
+    /// <summary>NVMe models, whole and exact.</summary>
+    public required IReadOnlyList<string> Models { get; init; }
+
+    /// <summary>Whether ephemeralN entries of the metadata's block-device-mapping count (Xen instances).</summary>
+    public required bool BlockDeviceMapping { get; init; }
+
+    /// <summary>Shell patterns over /dev/disk/by-id links and kernel names.</summary>
+    public required IReadOnlyList<string> Paths { get; init; }
+}
+
+internal enum NoDisksPolicy
+{
+    /// <summary>The directories stay where they are, on the root disk.</summary>
+    RootDisk,
+    Refuse,
+}
+
+internal enum WipePolicy
+{
+    Never,
+
+    /// <summary>Signatures and partitions that are not ours are removed from ephemeral disks that nothing uses.</summary>
+    Foreign,
+}
+
+internal enum LostMemberPolicy
+{
+    Refuse,
+
+    /// <summary>The volume group is made anew on the disks that are left; what was on it is gone.</summary>
+    Rebuild,
+}
+
+internal enum VolumeLayout
+{
+    /// <summary>Over all disks.</summary>
+    Striped,
+    Linear,
+}
+
+internal sealed record VolumeConfig
+{
+    public required string Mount { get; init; }
+
+    /// <summary>Bytes, or percent of the whole volume group.</summary>
+    public required VolumeSize Size { get; init; }
+
+    public required FilesystemType Filesystem { get; init; }
+
+    public IReadOnlyList<string> Options { get; init; } = [];
+}
+
+internal enum FilesystemType
+{
+    Xfs,
+    Ext4,
+}
+
+internal sealed record KernelConfig
+{
+    public required IReadOnlyList<string> Modules { get; init; }
+
+    /// <summary>Dotted names; the values as sysctl(8) prints them.</summary>
+    public required IReadOnlyDictionary<string, string> Sysctls { get; init; }
+}
+
+internal sealed record ContainerdConfig
+{
+    public required string Binary { get; init; }
+
+    public required string SandboxImage { get; init; }
+
+    /// <summary>By registry host, as in docker.io.</summary>
+    public required IReadOnlyDictionary<string, RegistryMirror> Mirrors { get; init; }
+}
+
+internal sealed record RegistryMirror
+{
+    /// <summary>Tried in this order, the registry itself last.</summary>
+    public required IReadOnlyList<Uri> Endpoints { get; init; }
+
+    /// <summary>HTTP headers sent to the mirrors, as in Authorization.</summary>
+    public IReadOnlyDictionary<string, Secret> Headers { get; init; } = new Dictionary<string, Secret>();
+}
+
+internal sealed record KubeletConfig
+{
+    public required string Binary { get; init; }
+
+    /// <summary>Merged over the KubeletConfiguration that is computed: maps merge, lists replace, null removes.</summary>
+    public required JsonElement Configuration { get; init; }
+
+    /// <summary>Flags without their dashes.</summary>
+    public required IReadOnlyDictionary<string, string> ExtraArgs { get; init; }
+
+    /// <summary>kubeReserved; computed from CPU, memory and maxPods where not given.</summary>
+    public IReadOnlyDictionary<string, string>? KubeReserved { get; init; }
+
+    public IReadOnlyDictionary<string, string>? SystemReserved { get; init; }
+}
+
+internal sealed record KubeProxyConfig
+{
+    public required ProxyMode Mode { get; init; }
+
+    public required string Image { get; init; }
+}
+
+internal enum ProxyMode
+{
+    Iptables,
+
+    /// <summary>No kube-proxy on this node.</summary>
+    None,
+}
+
+internal sealed record NetworkConfig
+{
+    public required NetworkPlugin Plugin { get; init; }
+
+    /// <summary>Where the CNI plugin binaries are.</summary>
+    public required string PluginBinaries { get; init; }
+
+    /// <summary>The range this node's pods get their addresses from.</summary>
+    public Cidr? PodRange { get; init; }
+}
+
+internal enum NetworkPlugin
+{
+    Bridge,
+
+    /// <summary>Somebody else writes the CNI configuration.</summary>
+    None,
+}
+
+internal sealed record ImagesConfig
+{
+    /// <summary>Directory of docker or OCI archives that are imported when the image store is fresh.</summary>
+    public required string Archives { get; init; }
+}
+
+internal sealed record CertificatesConfig
+{
+    public required CertificateSourceKind Source { get; init; }
+
+    /// <summary>The switch without which <see cref="CertificateSourceKind.Directory"/> is refused: a CA key on a worker is for laboratories only.</summary>
+    public required bool Laboratory { get; init; }
+
+    /// <summary>Holds ca.crt and ca.key.</summary>
+    public string? Directory { get; init; }
+
+    public required Duration Lifetime { get; init; }
+}
+
+internal enum CertificateSourceKind
+{
+    None,
+
+    /// <summary>Signed on this machine from a CA directory. For laboratories.</summary>
+    Directory,
+}

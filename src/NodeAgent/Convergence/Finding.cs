@@ -1,0 +1,37 @@
+namespace NodeAgent.Convergence;
+
+/// <summary>What examining a resource found.</summary>
+internal abstract record Finding;
+
+internal sealed record InSync : Finding
+{
+    public static readonly InSync Instance = new();
+}
+
+/// <param name="Why">One clause, lower case, without a full stop: "content differs", "not running".</param>
+/// <param name="Diff">Unified diff or other lines to show below; never a secret.</param>
+internal sealed record Change(string Why, Disruption Disruption = Disruption.None, string? Diff = null) : Finding;
+
+/// <summary>Doing it would destroy what is not ours.</summary>
+internal sealed record Refused(string Why, string Remedy) : Finding;
+
+/// <summary>The probe failed. Never taken for "blank".</summary>
+internal sealed record Unknown(string Why) : Finding;
+
+/// <summary>Cannot be seen before <paramref name="Ground"/> is made; <paramref name="Expected"/> is what an empty ground would need.</summary>
+internal sealed record After(Resource Ground, Change Expected) : Finding;
+
+/// <summary>How disruptive a change is to what runs on the node, mildest first.</summary>
+internal enum Disruption
+{
+    None,
+
+    /// <summary>A system service restarts; pods go on.</summary>
+    RestartsService,
+
+    /// <summary>Pods of this node are recreated.</summary>
+    RecreatesPods,
+
+    /// <summary>Data on a disk is gone afterwards.</summary>
+    DestroysData,
+}

@@ -1,0 +1,62 @@
+namespace NodeAgent.Machine;
+
+/// <summary>
+/// Every way in which a resource may change a machine. Each call is one step that a power cut leaves either undone or done, or from which the next
+/// run can go on. Failures throw <see cref="MachineException"/>. Only <c>Resource.Apply</c> is ever handed one.
+/// </summary>
+internal interface IMachineWriter
+{
+    /// <summary>Writes beside, syncs, renames, syncs the directory. Missing parents are made with mode 0755. Owner is root.</summary>
+    void WriteFile(string path, byte[] content, UnixFileMode mode);
+
+    /// <summary>Removes a file or link; nothing happens when it is not there.</summary>
+    void DeleteFile(string path);
+
+    void MakeDirectory(string path, UnixFileMode mode);
+
+    /// <summary>systemctl daemon-reload.</summary>
+    void ReloadSystemd();
+
+    /// <summary>Starts and waits for the job's result; only queues the job when the unit is ordered after the one we run in, since waiting would never end.</summary>
+    void StartUnit(string name);
+
+    /// <summary>As <see cref="StartUnit"/>.</summary>
+    void RestartUnit(string name);
+
+    void StopUnit(string name);
+
+    /// <summary>systemctl enable, without --now.</summary>
+    void EnableUnit(string name);
+
+    void LoadModule(string name);
+
+    void SetSysctl(string name, string value);
+
+    /// <summary>Removes every signature from a device. The caller has decided that what is there may go.</summary>
+    void WipeDevice(string device);
+
+    /// <summary>vgcreate, with the physical volumes it makes on the way; refuses by itself on any device that carries a signature.</summary>
+    void CreateVolumeGroup(string name, string tag, IReadOnlyList<string> devices);
+
+    /// <summary>Deactivates and removes a volume group with all that is on it, missing devices included.</summary>
+    void RemoveVolumeGroup(string name);
+
+    /// <param name="stripes">1 for a linear volume.</param>
+    /// <param name="tag">Set in the same metadata commit as the volume itself.</param>
+    void CreateLogicalVolume(string group, string name, long extents, int stripes, string tag);
+
+    void ActivateLogicalVolume(string group, string name);
+
+    void RemoveLogicalVolumeTag(string group, string name, string tag);
+
+    /// <summary>mkfs, forced, with the label, without discard; waits until udev has seen it.</summary>
+    void MakeFilesystem(string device, string type, string label);
+}
+
+/// <summary>The machine did not do what was asked: what was asked, what it answered.</summary>
+internal sealed class MachineException(string what, string why, Exception? inner = null) : Exception($"{what}: {why}", inner)
+{
+    public string What { get; } = what;
+
+    public string Why { get; } = why;
+}
