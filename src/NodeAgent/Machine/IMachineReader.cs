@@ -63,6 +63,8 @@ internal enum FileKind
 internal sealed record FileReport(FileKind Kind, byte[]? Content = null, UnixFileMode Mode = UnixFileMode.None, uint Uid = 0, uint Gid = 0, string? Target = null)
 {
     public static readonly FileReport Absent = new(FileKind.Absent);
+
+    public bool Matches(ReadOnlySpan<byte> content) => Content is not null && content.SequenceEqual(Content);
 }
 
 /// <param name="PublicKey">SubjectPublicKeyInfo, DER; null when there is no file or it holds no key that can be read.</param>
