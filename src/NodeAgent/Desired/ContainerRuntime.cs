@@ -67,7 +67,7 @@ internal sealed record ContainerRuntime(IReadOnlyList<Resource> Files, IReadOnly
             ]);
     }
 
-    public IReadOnlyList<Resource> Running(Resource stamp, IReadOnlyList<Resource> network, IReadOnlyList<Resource> mounts)
+    public IReadOnlyList<Resource> Running(Resource stamp, IReadOnlyList<Resource> mounts)
     {
         // The CNI directory is watched, hosts.toml read at each pull: neither asks for a restart. A mount that came late does: the store below it was hidden.
         var restart = new Restart(Concern.Runtime, Unit) { Needs = [stamp, .. mounts], Inputs = [Files[0], UnitFiles[0], .. mounts] };

@@ -33,7 +33,7 @@ internal static class NodeResources
         [
             .. prepared,
             stamp,
-            .. containerd.Running(stamp, [.. network, .. mounts]),
+            .. containerd.Running(stamp, mounts),
             .. kubelet.Running(stamp, mounts),
         ]);
     }
@@ -55,4 +55,8 @@ internal static class NodeResources
 }
 
 /// <summary>A configuration that is sound by itself and this machine do not go together.</summary>
-internal sealed class NotPossibleException(string message) : Exception(message);
+internal sealed class NotPossibleException(string message) : Exception(message)
+{
+    /// <summary>The configuration asks that such a machine be refused.</summary>
+    public bool IsRefusal { get; init; }
+}

@@ -1,0 +1,40 @@
+using NodeAgent.Aws;
+using NodeAgent.Configuration;
+using NodeAgent.Convergence;
+using NodeAgent.Desired;
+
+namespace NodeAgent.Commands;
+
+/// <summary>What a caller may rely on: docs/operations.md has them with what to do about each.</summary>
+internal static class ExitCode
+{
+    public const int Ok = 0;
+
+    public const int Failed = 1;
+
+    /// <summary>plan only: something would change.</summary>
+    public const int ChangesPending = 2;
+
+    /// <summary>Also of the command line.</summary>
+    public const int BadConfiguration = 3;
+
+    public const int NotReachableInTime = 4;
+
+    public const int Refused = 5;
+
+    public static int Of(Exception exception) => exception switch
+    {
+        ConfigurationException => BadConfiguration,
+        NotPossibleException { IsRefusal: true } => Refused,
+        AwsException { Kind: AwsFailureKind.NotReachable or AwsFailureKind.Unavailable or AwsFailureKind.Throttled } => NotReachableInTime,
+        OperationCanceledException => NotReachableInTime,
+        _ => Failed,
+    };
+
+    public static int Of(Plan plan) => plan.Refusals > 0 ? Refused : plan.Unknowns > 0 ? Failed : plan.Changes > 0 ? ChangesPending : Ok;
+
+    public static int Of(RunResult result) => result.Count<RefusedToChange>() > 0 ? Refused
+        : result.Count<OutOfTime>() > 0 ? NotReachableInTime
+        : result.Succeeded ? Ok
+        : Failed;
+}

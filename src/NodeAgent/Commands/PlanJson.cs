@@ -1,0 +1,82 @@
+using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using NodeAgent.Convergence;
+
+namespace NodeAgent.Commands;
+
+/// <summary>A plan for programs. Fields are only ever added.</summary>
+internal static class PlanJson
+{
+    private static readonly JsonWriterOptions Options = new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    public static string Write(Plan plan, string? node)
+    {
+        using var buffer = new MemoryStream();
+        using (var json = new Utf8JsonWriter(buffer, Options))
+        {
+            json.WriteStartObject();
+            json.WriteString("node", node);
+            json.WriteNumber("changes", plan.Changes);
+            json.WriteNumber("refused", plan.Refusals);
+            json.WriteNumber("unknown", plan.Unknowns);
+            json.WriteNumber("resources", plan.Steps.Count);
+            json.WriteStartArray("steps");
+            foreach (var step in plan.Steps.Where(s => s.Finding is not InSync))
+            {
+                Write(json, step);
+            }
+
+            json.WriteEndArray();
+            json.WriteEndObject();
+        }
+
+        return Encoding.UTF8.GetString(buffer.ToArray());
+    }
+
+    private static void Write(Utf8JsonWriter json, PlannedStep step)
+    {
+        json.WriteStartObject();
+        json.WriteString("resource", step.Resource.Id);
+        json.WriteString("kind", step.Resource.Kind);
+        json.WriteString("name", step.Resource.Name);
+        json.WriteString("concern", CamelCase(step.Resource.Concern.ToString()));
+        json.WriteString("finding", CamelCase(step.Finding.GetType().Name));
+        switch (step.Finding)
+        {
+            case Change change:
+                Write(json, change);
+                break;
+            case After after:
+                json.WriteString("after", after.Ground.Id);
+                Write(json, after.Expected);
+                break;
+            case Refused refused:
+                json.WriteString("why", refused.Why);
+                json.WriteString("remedy", refused.Remedy);
+                break;
+            case Unknown unknown:
+                json.WriteString("why", unknown.Why);
+                break;
+        }
+
+        if (step.BlockedBy is { } blocker)
+        {
+            json.WriteString("blockedBy", blocker.Id);
+        }
+
+        json.WriteEndObject();
+    }
+
+    private static void Write(Utf8JsonWriter json, Change change)
+    {
+        json.WriteString("why", change.Why);
+        json.WriteString("disruption", CamelCase(change.Disruption.ToString()));
+        if (change.Diff is { } diff)
+        {
+            json.WriteString("diff", diff);
+        }
+    }
+
+    private static string CamelCase(string name) => JsonNamingPolicy.CamelCase.ConvertName(name);
+}

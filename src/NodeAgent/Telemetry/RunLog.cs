@@ -1,0 +1,45 @@
+using NodeAgent.Convergence;
+using Serilog;
+using Serilog.Core;
+
+namespace NodeAgent.Telemetry;
+
+/// <summary>A run as journald has it: an entry for each resource that changed or does not hold, with its fields.</summary>
+internal sealed class RunLog(ILogger logger) : IRunObserver
+{
+    public static Logger ToJournal(string version, ILogEventSink sink) => new LoggerConfiguration()
+        .MinimumLevel.Information()
+        .Enrich.WithProperty("Version", version)
+        .WriteTo.Sink(sink)
+        .CreateLogger();
+
+    public void Changing(Resource resource, Change change)
+    {
+    }
+
+    public void Finished(Step step)
+    {
+        if (step.Outcome is Held)
+        {
+            return;
+        }
+
+        var log = logger
+            .ForContext("Resource", step.Resource.Id)
+            .ForContext("Concern", step.Resource.Concern.ToString())
+            .ForContext("DurationMs", (long)step.Duration.TotalMilliseconds);
+        var why = RunText.Why(step.Outcome);
+        switch (step.Outcome)
+        {
+            case Changed changed:
+                log.ForContext("Disruption", changed.Change.Disruption.ToString()).Information("{Outcome} {What}: {Why}", "changed", step.Resource.Id, why);
+                break;
+            case Skipped or OutOfTime:
+                log.Warning("{Outcome} {What}: {Why}", RunText.Verb(step.Outcome), step.Resource.Id, why);
+                break;
+            default:
+                log.Error("{Outcome} {What}: {Why}", RunText.Verb(step.Outcome), step.Resource.Id, why);
+                break;
+        }
+    }
+}

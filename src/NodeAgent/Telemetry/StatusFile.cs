@@ -1,0 +1,50 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using NodeAgent.Convergence;
+using NodeAgent.Machine;
+
+namespace NodeAgent.Telemetry;
+
+/// <summary>/run/nodeagent/status.json: what the last run came to, for whatever looks at this machine. World-readable, so nothing secret is in it.</summary>
+internal sealed record StatusFile
+{
+    public const string DefaultPath = "/run/nodeagent/status.json";
+
+    public required string Version { get; init; }
+
+    /// <summary>"applying", "applied", "failed".</summary>
+    public required string State { get; init; }
+
+    /// <summary>UTC, RFC 3339.</summary>
+    public required string At { get; init; }
+
+    public int? ExitCode { get; init; }
+
+    public string? InstanceId { get; init; }
+
+    public string? Node { get; init; }
+
+    /// <summary>Why the run failed before it came to resources.</summary>
+    public string? Error { get; init; }
+
+    public int? Changed { get; init; }
+
+    public int? Held { get; init; }
+
+    /// <summary>Resources that do not hold, and why, in order.</summary>
+    public IReadOnlyList<StatusProblem>? Problems { get; init; }
+
+    public IReadOnlyDictionary<string, double>? PhaseSeconds { get; init; }
+
+    public void Write(string path) => Files.Write(path, JsonSerializer.SerializeToUtf8Bytes(this, StatusJson.Default.StatusFile), (UnixFileMode)0b110_100_100);
+
+    public static IReadOnlyList<StatusProblem> ProblemsOf(RunResult result) =>
+        [.. result.Steps.Where(s => s.Outcome is not (Held or Changed)).Select(s => new StatusProblem(s.Resource.Id, RunText.Verb(s.Outcome), RunText.Why(s.Outcome)))];
+}
+
+internal sealed record StatusProblem(string Resource, string Outcome, string Why);
+
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, WriteIndented = true)]
+[JsonSerializable(typeof(StatusFile))]
+internal sealed partial class StatusJson : JsonSerializerContext;

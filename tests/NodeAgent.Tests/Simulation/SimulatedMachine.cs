@@ -1,0 +1,300 @@
+using System.Text;
+using NodeAgent.Convergence;
+using NodeAgent.Machine;
+using NodeAgent.Pki;
+
+namespace NodeAgent.Tests.Simulation;
+
+/// <summary>
+/// A machine in memory, for what a real one will not do on demand: fail at the n-th write. It keeps the rules that resources depend on (what a reboot clears, when
+/// systemd wants a reload, that a blank disk has no volume group), and its answers are what LinuxReader's are.
+/// </summary>
+internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
+{
+    private readonly SortedDictionary<string, FileReport> _files = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, UnitReport> _units = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, ModuleState> _modules = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, string> _sysctls = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, List<Signature>> _signatures = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, string> _labels = new(StringComparer.Ordinal);
+    private readonly List<MountReport> _mounts = [];
+    private readonly List<DiskReport> _disks;
+    private readonly List<VolumeGroupReport> _groups = [];
+    private int _invocation;
+
+    public SimulatedMachine(IEnumerable<DiskReport> disks)
+    {
+        _disks = [.. disks];
+        foreach (var unit in new[] { "containerd.service", "kubelet.service" })
+        {
+            _units[unit] = new UnitReport(unit, LoadState: "loaded", UnitFileState: "enabled");
+        }
+
+        foreach (var module in new[] { "overlay", "br_netfilter", "nf_conntrack" })
+        {
+            _modules[module] = ModuleState.Available;
+        }
+    }
+
+    /// <summary>Every write so far, in words: what a scenario changed and in which order.</summary>
+    public List<string> Writes { get; } = [];
+
+    /// <summary>Counts down with each write; at 0 the power goes, before the write's effect or, with <see cref="CrashAfterEffect"/>, just after it.</summary>
+    public int CrashAtWrite { get; set; } = -1;
+
+    public bool CrashAfterEffect { get; set; }
+
+    public IReadOnlyDictionary<string, FileReport> AllFiles => _files;
+
+    public DateTimeOffset Now { get; set; } = new(2026, 11, 21, 12, 0, 0, TimeSpan.Zero);
+
+    public FileReport File(string path) => _files.TryGetValue(path, out var file) ? file
+        : _files.Keys.Any(f => f.StartsWith(path + "/", StringComparison.Ordinal)) ? new FileReport(FileKind.Directory, Mode: (UnixFileMode)0x1ED)
+        : FileReport.Absent;
+
+    public IReadOnlyList<string> Directory(string path) =>
+        [.. _files.Keys.Where(f => f.StartsWith(path + "/", StringComparison.Ordinal)).Select(f => f[(path.Length + 1)..].Split('/')[0]).Distinct()];
+
+    public KeyReport PrivateKey(string path) => _files.TryGetValue(path, out var file) && file.Content is { } content
+        ? SecretFile.Report(content, file.Mode)
+        : KeyReport.Absent;
+
+    public UnitReport Unit(string name) => _units.TryGetValue(name, out var unit) ? unit
+        : _files.ContainsKey($"/etc/systemd/system/{name}") ? new UnitReport(name, LoadState: "loaded", UnitFileState: "static")
+        : new UnitReport(name);
+
+    public IReadOnlyList<MountReport> Mounts() => _mounts;
+
+    public IReadOnlyList<DiskReport> Disks() => _disks;
+
+    public IReadOnlyList<Signature> Signatures(string device) => _signatures.TryGetValue(device, out var signatures) ? signatures : [];
+
+    public IReadOnlyList<VolumeGroupReport> VolumeGroups() => _groups;
+
+    public ModuleState Module(string name) => _modules.GetValueOrDefault(name, ModuleState.Unavailable);
+
+    public string? Sysctl(string name) => name.StartsWith("net.bridge.", StringComparison.Ordinal) && _modules["br_netfilter"] != ModuleState.Loaded
+        ? null
+        : _sysctls.GetValueOrDefault(name, "0");
+
+    public void WriteFile(string path, byte[] content, UnixFileMode mode) => Write($"write {path}", () =>
+    {
+        _files[path] = new FileReport(FileKind.Regular, content, mode);
+        UnitFileChanged(path);
+    });
+
+    public void DeleteFile(string path) => Write($"delete {path}", () =>
+    {
+        _files.Remove(path);
+        UnitFileChanged(path);
+    });
+
+    public void MakeDirectory(string path, UnixFileMode mode) => Write($"make directory {path}", () => _files[path] = new FileReport(FileKind.Directory, Mode: mode));
+
+    public void ReloadSystemd() => Write("reload systemd", () =>
+    {
+        foreach (var unit in _units.Values.ToList())
+        {
+            _units[unit.Name] = unit with { NeedDaemonReload = false };
+        }
+    });
+
+    public void StartUnit(string name) => Write($"start {name}", () =>
+    {
+        if (name.EndsWith(".mount", StringComparison.Ordinal))
+        {
+            MountUnit(name);
+        }
+
+        Run(name);
+    });
+
+    public void RestartUnit(string name) => Write($"restart {name}", () => Run(name));
+
+    public void StopUnit(string name) => Write($"stop {name}", () => _units[name] = Unit(name) with { ActiveState = "inactive", SubState = "dead" });
+
+    public void ReloadUnit(string name) => Write($"reload {name}", () =>
+    {
+        var where = Setting(name, "Where");
+        var index = _mounts.FindLastIndex(m => m.Target == where);
+        _mounts[index] = _mounts[index] with { Options = Options(name) };
+    });
+
+    public void EnableUnit(string name) => Write($"enable {name}", () => _units[name] = Unit(name) with { UnitFileState = "enabled" });
+
+    public void LoadModule(string name) => Write($"load {name}", () => _modules[name] = ModuleState.Loaded);
+
+    public void SetSysctl(string name, string value) => Write($"sysctl {name}={value}", () => _sysctls[name] = value);
+
+    public void WipeDevice(string device) => Write($"wipe {device}", () =>
+    {
+        _signatures.Remove(device);
+        var index = _disks.FindIndex(d => d.Path == device);
+        _disks[index] = _disks[index] with { Partitions = [] };
+    });
+
+    public void CreateVolumeGroup(string name, string tag, IReadOnlyList<string> devices) => Write($"create group {name}", () =>
+    {
+        devices.ShouldAllBe(d => Signatures(d).Count == 0);
+        const long Extent = 4L << 20;
+        var extents = devices.Sum(d => (_disks.Single(k => k.Path == d).Bytes / Extent) - 1);
+        _groups.Add(new VolumeGroupReport(name, [tag], Extent, extents, extents, 0, devices, []));
+        foreach (var device in devices)
+        {
+            _signatures[device] = [new Signature("LVM2_member", 536)];
+        }
+    });
+
+    public void RemoveVolumeGroup(string name) => Write($"remove group {name}", () =>
+    {
+        foreach (var device in _groups.Single(g => g.Name == name).Devices)
+        {
+            _signatures.Remove(device);
+        }
+
+        _groups.RemoveAll(g => g.Name == name);
+    });
+
+    public void CreateLogicalVolume(string group, string name, long extents, int stripes, IReadOnlyList<string> tags) => Write($"create volume {group}/{name}", () =>
+        Replace(group, g => g with
+        {
+            FreeExtents = g.FreeExtents - extents,
+            Volumes = [.. g.Volumes, new LogicalVolumeReport(name, $"/dev/{group}/{name}", tags, extents * g.ExtentBytes, stripes, true)],
+        }));
+
+    public void ActivateLogicalVolume(string group, string name) => Write($"activate {group}/{name}", () => ReplaceVolume(group, name, v => v with { Active = true }));
+
+    public void RemoveLogicalVolumeTag(string group, string name, string tag) =>
+        Write($"untag {group}/{name}", () => ReplaceVolume(group, name, v => v with { Tags = [.. v.Tags.Where(t => t != tag)] }));
+
+    public void MakeFilesystem(string device, string type, string label) => Write($"mkfs {device}", () =>
+    {
+        _signatures[device] = [new Signature(type, 0)];
+        _labels[label] = device;
+    });
+
+    /// <summary>What a reset leaves: disks and files, but nothing of /run, of the running kernel, or of running units.</summary>
+    public void Reboot()
+    {
+        CrashAtWrite = -1;
+        foreach (var path in _files.Keys.Where(p => p.StartsWith("/run/", StringComparison.Ordinal)).ToList())
+        {
+            _files.Remove(path);
+        }
+
+        foreach (var (module, _) in _modules.ToList())
+        {
+            _modules[module] = Lines("/etc/modules-load.d/nodeagent.conf").Contains(module) ? ModuleState.Loaded : ModuleState.Available;
+        }
+
+        _sysctls.Clear();
+        foreach (var line in Lines("/etc/sysctl.d/95-nodeagent.conf").Where(l => l.Contains('=', StringComparison.Ordinal)))
+        {
+            var parts = line.Split('=', 2, StringSplitOptions.TrimEntries);
+            _sysctls[parts[0]] = parts[1];
+        }
+
+        _mounts.Clear();
+        foreach (var unit in _units.Values.ToList())
+        {
+            _units[unit.Name] = unit with { ActiveState = "inactive", SubState = "dead", InvocationId = "", NeedDaemonReload = false };
+        }
+    }
+
+    /// <summary>A stop and start of the instance: a reboot, on blank instance-store disks.</summary>
+    public void StopAndStart()
+    {
+        Reboot();
+        _groups.Clear();
+        _signatures.Clear();
+        _labels.Clear();
+    }
+
+    public void Put(string path, FileReport file)
+    {
+        _files[path] = file;
+        UnitFileChanged(path);
+    }
+
+    public void Remove(string path)
+    {
+        _files.Remove(path);
+        UnitFileChanged(path);
+    }
+
+    public void Sign(string device, string type) => _signatures[device] = [new Signature(type, 0)];
+
+    public void Set(DiskReport disk) => _disks[_disks.FindIndex(d => d.Path == disk.Path)] = disk;
+
+    public void Set(VolumeGroupReport group)
+    {
+        _groups.RemoveAll(g => g.Name == group.Name);
+        _groups.Add(group);
+    }
+
+    public void Unmount(string target) => _mounts.RemoveAll(m => m.Target == target);
+
+    public void SetModule(string name, ModuleState state) => _modules[name] = state;
+
+    private void Write(string what, Action effect)
+    {
+        var now = CrashAtWrite == 0;
+        CrashAtWrite--;
+        if (now && !CrashAfterEffect)
+        {
+            throw new PowerCutException(what);
+        }
+
+        effect();
+        Writes.Add(what);
+        if (now)
+        {
+            throw new PowerCutException(what);
+        }
+    }
+
+    private void Run(string name) => _units[name] = Unit(name) with
+    {
+        ActiveState = "active",
+        SubState = "running",
+        InvocationId = $"{++_invocation:x32}",
+    };
+
+    private void MountUnit(string name)
+    {
+        var device = _labels[Setting(name, "What")["/dev/disk/by-label/".Length..]];
+        _mounts.Add(new MountReport(
+            "/dev/mapper/" + device["/dev/".Length..].Replace('/', '-'), Setting(name, "Where"), Setting(name, "Type"), Options(name)));
+    }
+
+    private List<string> Options(string name) => ["rw", "relatime", .. Setting(name, "Options").Split(',', StringSplitOptions.RemoveEmptyEntries)];
+
+    private string Setting(string unit, string key) =>
+        Lines($"/etc/systemd/system/{unit}").FirstOrDefault(l => l.StartsWith(key + "=", StringComparison.Ordinal))?[(key.Length + 1)..] ?? "";
+
+    private string[] Lines(string path) => _files.TryGetValue(path, out var file) ? Encoding.UTF8.GetString(file.Content!).Split('\n') : [];
+
+    // systemd compares the modification times of what it has loaded; a unit it never loaded is read when asked for.
+    private void UnitFileChanged(string path)
+    {
+        foreach (var unit in _units.Values.ToList())
+        {
+            if (path == $"/etc/systemd/system/{unit.Name}" || path.StartsWith($"/etc/systemd/system/{unit.Name}.d/", StringComparison.Ordinal))
+            {
+                _units[unit.Name] = unit with { NeedDaemonReload = true };
+            }
+        }
+    }
+
+    private void Replace(string group, Func<VolumeGroupReport, VolumeGroupReport> with)
+    {
+        var index = _groups.FindIndex(g => g.Name == group);
+        _groups[index] = with(_groups[index]);
+    }
+
+    private void ReplaceVolume(string group, string name, Func<LogicalVolumeReport, LogicalVolumeReport> with) =>
+        Replace(group, g => g with { Volumes = [.. g.Volumes.Select(v => v.Name == name ? with(v) : v)] });
+}
+
+/// <summary>Not an error that anybody could catch and go on from.</summary>
+internal sealed class PowerCutException(string at) : Exception($"the power went at: {at}");
