@@ -1,0 +1,149 @@
+namespace NodeAgent.Configuration;
+
+/// <summary>From layers to the one configuration of a node. Pure: whoever calls has read the layers.</summary>
+internal static class NodeConfigLoader
+{
+    public const string DefaultsName = "defaults";
+
+    public const string ApiVersion = "nodeagent/v1";
+
+    public const string Kind = "NodeConfig";
+
+    /// <param name="layers">Above the built-in defaults, the one that wins last; see <see cref="Layers.Of"/>.</param>
+    /// <exception cref="ConfigurationException">Holds everything that is wrong: first whatever is wrong within a layer, then what is missing from all, then what does not fit together.</exception>
+    public static LoadedConfig Load(IReadOnlyList<Layer> layers)
+    {
+        var errors = new List<ConfigError>();
+        var notes = new List<string>();
+        ConfigValue merged = ReadDocument(DefaultsName, Defaults(), errors) ?? throw new ConfigurationException(errors);
+        ConfigBinding.Check(merged, ConfigSchema.Root, "", errors);
+        foreach (var layer in layers)
+        {
+            var tree = layer switch
+            {
+                Layer.Document document => ReadDocument(document.Name, document.Content, errors),
+                Layer.Tags tags => TagLayer.Read(tags.Values, errors),
+                Layer.UserData data => UserData.Read(data.Content, errors, notes),
+                _ => throw new InvalidOperationException($"Unknown layer {layer.GetType()}"),
+            };
+            if (tree is not null)
+            {
+                ConfigBinding.Check(tree, ConfigSchema.Root, "", errors);
+                merged = ConfigMerge.Merge(merged, tree);
+            }
+        }
+
+        ThrowIfAny(errors);
+        ConfigBinding.CheckRequired(merged, ConfigSchema.Root, "", errors);
+        ThrowIfAny(errors);
+        var loaded = new LoadedConfig(ConfigBinding.Bind((ConfigMap)merged), (ConfigMap)merged, notes);
+        ConfigValidation.Check(loaded, errors);
+        ThrowIfAny(errors);
+        return loaded;
+    }
+
+    /// <summary>A whole document, whose head says that it is ours.</summary>
+    public static ConfigMap? ReadDocument(string layer, ReadOnlySpan<byte> content, List<ConfigError> errors)
+    {
+        if (YamlReader.ReadDocument(layer, content, errors) is not { } map)
+        {
+            return null;
+        }
+
+        CheckHead(map, "apiVersion", ApiVersion, errors);
+        CheckHead(map, "kind", Kind, errors);
+        return map;
+    }
+
+    private static void CheckHead(ConfigMap map, string field, string expected, List<ConfigError> errors)
+    {
+        switch (map.Entries.GetValueOrDefault(field))
+        {
+            case null:
+                // A misspelt one is named as an unknown field already.
+                var near = ConfigBinding.Nearest(field, [.. map.Entries.Keys]);
+                if (near is null || ConfigSchema.Root.Field(near) is not null)
+                {
+                    errors.Add(new(map.Origin, field, $"required in every document; expected '{expected}'"));
+                }
+
+                break;
+            case ConfigScalar { Type: ScalarType.Text } scalar when scalar.Text == expected:
+                break;
+            case ConfigScalar scalar when ConfigBinding.Nearest(scalar.Text, [expected]) is not null:
+                errors.Add(new(scalar.Origin, field, $"found '{scalar.Text}'; did you mean '{expected}'?"));
+                break;
+            case var other:
+                errors.Add(new(other.Origin, field, $"expected '{expected}', found {other.Description}"));
+                break;
+        }
+    }
+
+    private static byte[] Defaults()
+    {
+        using var stream = typeof(NodeConfigLoader).Assembly.GetManifestResourceStream("defaults.yaml")
+            ?? throw new InvalidOperationException("The built-in defaults are missing from this binary");
+        var content = new byte[stream.Length];
+        stream.ReadExactly(content);
+        return content;
+    }
+
+    private static void ThrowIfAny(List<ConfigError> errors)
+    {
+        if (errors.Count > 0)
+        {
+            throw new ConfigurationException(errors);
+        }
+    }
+}
+
+/// <summary>A configuration that holds together, and where each of its values came from.</summary>
+/// <param name="Tree">All layers merged; what null removed is still marked in it.</param>
+/// <param name="Notes">What was seen and left alone, a line each: parts of user data that are somebody else's.</param>
+internal sealed record LoadedConfig(NodeConfig Config, ConfigMap Tree, IReadOnlyList<string> Notes)
+{
+    private Dictionary<string, Origin>? _origins;
+
+    /// <summary>Where the value at a dotted path was written; for a path that nobody wrote, where the nearest thing around it was; null when there is nothing around it either.</summary>
+    public Origin? OriginOf(string path)
+    {
+        _origins ??= Flatten();
+        while (path.Length > 0)
+        {
+            if (_origins.TryGetValue(path, out var origin))
+            {
+                return origin;
+            }
+
+            path = path[..Math.Max(0, path.LastIndexOfAny(['.', '[']))];
+        }
+
+        return null;
+    }
+
+    private Dictionary<string, Origin> Flatten()
+    {
+        var origins = new Dictionary<string, Origin>(StringComparer.Ordinal);
+        Add("", Tree);
+        return origins;
+
+        void Add(string path, ConfigValue value)
+        {
+            origins[path] = value.Origin;
+            if (value is ConfigMap map)
+            {
+                foreach (var (key, child) in map.Entries)
+                {
+                    Add(ConfigPath.Child(path, key), child);
+                }
+            }
+            else if (value is ConfigList list)
+            {
+                for (var i = 0; i < list.Items.Count; i++)
+                {
+                    Add(ConfigPath.Item(path, i), list.Items[i]);
+                }
+            }
+        }
+    }
+}
