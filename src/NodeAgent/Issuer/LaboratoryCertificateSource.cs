@@ -7,7 +7,10 @@ using NodeAgent.Resources;
 
 namespace NodeAgent.Issuer;
 
-/// <summary>Signs on this very machine, from a directory with ca.crt and ca.key. A worker that holds the key of its cluster's CA is for laboratories, and the configuration has to say so.</summary>
+/// <summary>
+/// Signs on this very machine, from a directory with ca.crt and ca.key. A worker that holds the key of its cluster's CA is for laboratories, and the
+/// configuration has to say so.
+/// </summary>
 internal sealed class LaboratoryCertificateSource : ICertificateSource
 {
     private readonly string _directory;
@@ -24,10 +27,12 @@ internal sealed class LaboratoryCertificateSource : ICertificateSource
         if (config is not { Source: CertificateSourceKind.Directory, Laboratory: true })
         {
             throw new InvalidOperationException(
-                "certificates.source 'directory' wants the cluster's CA key on this machine; it is refused unless certificates.laboratory is true, which no real cluster should set");
+                "certificates.source 'directory' wants the cluster's CA key on this machine; it is refused unless certificates.laboratory is true, "
+                + "which no real cluster should set");
         }
 
-        _directory = config.Directory ?? throw new InvalidOperationException("certificates.source is 'directory', and certificates.directory does not say which");
+        _directory = config.Directory
+            ?? throw new InvalidOperationException("certificates.source is 'directory', and certificates.directory does not say which");
         (_lifetime, _node, _read, _clock) = (config.Lifetime.Value, node, read, clock);
     }
 

@@ -73,7 +73,8 @@ internal sealed class CertificateAuthority : IDisposable
         DateTimeOffset caStart = Certificate.NotBefore, caEnd = Certificate.NotAfter;
         if (now < caStart || now >= caEnd)
         {
-            throw new CryptographicException($"{Certificate.Subject} is valid from {caStart.UtcDateTime:u} to {caEnd.UtcDateTime:u}, and the clock says {now.UtcDateTime:u}");
+            throw new CryptographicException(
+                $"{Certificate.Subject} is valid from {caStart.UtcDateTime:u} to {caEnd.UtcDateTime:u}, and the clock says {now.UtcDateTime:u}");
         }
 
         var (start, end) = (now - Backdating, now + lifetime);

@@ -49,13 +49,15 @@ internal sealed record ParsedCertificate(
                 certificate.NotAfter,
                 certificate.PublicKey.ExportSubjectPublicKeyInfo());
         }
-        catch (CryptographicException)
+        catch (Exception e) when (e is CryptographicException or NotSupportedException)
         {
             return null;
         }
     }
 
-    /// <summary>Whether one of <paramref name="authorities"/> stands at the end of a chain that begins with the first of <paramref name="chain"/>. Says nothing of time.</summary>
+    /// <summary>
+    /// Whether one of <paramref name="authorities"/> stands at the end of a chain that begins with the first of <paramref name="chain"/>. Says nothing of time.
+    /// </summary>
     /// <remarks>Not X509Chain: it opens stores under the home directory and in /etc/ssl, and this is asked on every check for drift.</remarks>
     public static bool IsIssuedBy(IReadOnlyList<byte[]> chain, IReadOnlyList<byte[]> authorities)
     {
@@ -98,7 +100,7 @@ internal sealed record ParsedCertificate(
                 ?? rsa?.VerifyData(signed.Span, signature, hash, RSASignaturePadding.Pkcs1)
                 ?? false;
         }
-        catch (Exception e) when (e is CryptographicException or AsnContentException)
+        catch (Exception e) when (e is CryptographicException or AsnContentException or NotSupportedException)
         {
             return false;
         }

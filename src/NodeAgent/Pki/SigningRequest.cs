@@ -1,3 +1,4 @@
+using System.Formats.Asn1;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 
@@ -24,32 +25,35 @@ internal static class SigningRequest
             throw new CryptographicException($"the request has {der.Length} bytes; at most {LongestBytes} are read");
         }
 
-        CertificateRequest request;
         try
         {
             // Checks the signature, which is the proof of possession.
-            request = CertificateRequest.LoadSigningRequest(der, HashAlgorithmName.SHA256);
+            var key = CertificateRequest.LoadSigningRequest(der, HashAlgorithmName.SHA256).PublicKey;
+            return Weakness(key) is { } weakness ? throw new CryptographicException(weakness) : key;
         }
-        catch (CryptographicException e)
+        catch (Exception e) when (e is NotSupportedException or ArgumentException or AsnContentException)
         {
-            throw new CryptographicException("the request is not a PKCS#10 request that its own key signed: " + e.Message, e);
+            // OpenSSL's way to say that it knows no such curve, for one.
+            throw new CryptographicException(e.Message, e);
         }
+    }
 
-        using var ec = request.PublicKey.GetECDsaPublicKey();
-        if (ec is not null)
+    private static string? Weakness(PublicKey key)
+    {
+        using var ec = key.GetECDsaPublicKey();
+        if (ec?.ExportParameters(includePrivateParameters: false).Curve is { } curve)
         {
-            var curve = ec.ExportParameters(includePrivateParameters: false).Curve;
             return curve.IsNamed && Curves.Contains(curve.Oid.Value)
-                ? request.PublicKey
-                : throw new CryptographicException($"the key is on curve {curve.Oid?.FriendlyName ?? "of its own"}; P-256, P-384 and P-521 are signed");
+                ? null
+                : $"the key is on {(curve.IsNamed ? curve.Oid.FriendlyName ?? curve.Oid.Value : "a curve of its own")}; P-256, P-384 and P-521 are signed";
         }
 
-        using var rsa = request.PublicKey.GetRSAPublicKey();
+        using var rsa = key.GetRSAPublicKey();
         return rsa switch
         {
-            null => throw new CryptographicException($"the key is of kind {request.PublicKey.Oid.Value}; ECDSA and RSA are signed"),
-            { KeySize: < 2048 or > 8192 } => throw new CryptographicException($"the RSA key has {rsa.KeySize} bits; 2048 to 8192 are signed"),
-            _ => request.PublicKey,
+            null => $"the key is of kind {key.Oid.Value}; ECDSA and RSA are signed",
+            { KeySize: < 2048 or > 8192 } => $"the RSA key has {rsa.KeySize} bits; 2048 to 8192 are signed",
+            _ => null,
         };
     }
 }

@@ -10,8 +10,8 @@ namespace NodeAgent.Resources;
 
 /// <summary>
 /// A key that was made on this node and never leaves it, and the certificate for it, in one file that one rename replaces: a crash leaves the old pair or the
-/// new one. Every new certificate has a new key. What reads the file takes a new one by itself or is restarted by a resource that has this one among its inputs;
-/// the renewal alone disturbs nothing.
+/// new one. Every new certificate has a new key. What reads the file takes a new one by itself or is restarted by a resource that has this one among its
+/// inputs; the renewal alone disturbs nothing.
 /// </summary>
 /// <param name="role">What it is for and where it lies.</param>
 /// <param name="content">What it shall say.</param>
@@ -73,8 +73,10 @@ internal sealed class Certificate(RoleCertificate role, CertificateContent conte
     {
         var parsed = _authorities.Select(ParsedCertificate.Parse).OfType<ParsedCertificate>().ToList();
         return parsed.Count == 0 ? "cluster.certificateAuthority holds no certificate that can be read"
-            : parsed.All(a => now < a.NotBefore) ? $"the clock says {Day(now)}, and the cluster's CA is valid from {Day(parsed.Min(a => a.NotBefore))}: is the clock set?"
-            : parsed.All(a => now >= a.NotAfter) ? $"the cluster's CA expired on {Day(parsed.Max(a => a.NotAfter))} and the clock says {Day(now)}: make a new CA"
+            : parsed.All(a => now < a.NotBefore)
+            ? $"the clock says {Day(now)}, and the cluster's CA is valid from {Day(parsed.Min(a => a.NotBefore))}: is the clock set?"
+            : parsed.All(a => now >= a.NotAfter)
+            ? $"the cluster's CA expired on {Day(parsed.Max(a => a.NotAfter))} and the clock says {Day(now)}: make a new CA"
             : null;
     }
 
@@ -162,7 +164,9 @@ internal sealed class Certificate(RoleCertificate role, CertificateContent conte
 
     private static string Day(DateTimeOffset time) => time.UtcDateTime.ToString("yyyy-MM-dd HH:mm'Z'", CultureInfo.InvariantCulture);
 
-    private static string Left(TimeSpan left) => string.Create(
-        CultureInfo.InvariantCulture,
-        $"{(left.TotalDays >= 2 ? Math.Floor(left.TotalDays) : left.TotalHours >= 2 ? Math.Floor(left.TotalHours) : Math.Floor(left.TotalMinutes))} {(left.TotalDays >= 2 ? "d" : left.TotalHours >= 2 ? "h" : "min")}");
+    private static string Left(TimeSpan left)
+    {
+        var (count, unit) = left.TotalDays >= 2 ? (left.TotalDays, "d") : left.TotalHours >= 2 ? (left.TotalHours, "h") : (left.TotalMinutes, "min");
+        return string.Create(CultureInfo.InvariantCulture, $"{(long)count} {unit}");
+    }
 }

@@ -4,7 +4,9 @@ using System.Text.Json;
 
 namespace NodeAgent.Resources;
 
-/// <summary>A kubeconfig that holds no secret: it points at the file with certificate and key, which renewal replaces (an embedded one would go stale: kubernetes#99645).</summary>
+/// <summary>
+/// A kubeconfig that holds no secret: it points at the file with certificate and key, which renewal replaces (an embedded one would go stale: kubernetes#99645).
+/// </summary>
 internal static class Kubeconfig
 {
     /// <param name="authorities">PEM, embedded: who reads it needs a restart when it changes, and gets one, as the file changes.</param>
