@@ -29,6 +29,7 @@ internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource 
         return new NodeIdentity(
             NodeNames.Of(config, facts),
             instance.PrivateDnsName is { } name ? [name] : [],
-            [.. instance.Interfaces.SelectMany(i => i.Addresses).Prepend(instance.PrivateAddress).Distinct().Select(IPAddress.Parse)]);
+            // Not every address of the interfaces: where the VPC CNI runs, those are the pods', and they come and go.
+            [IPAddress.Parse(instance.PrivateAddress)]);
     }
 }

@@ -29,7 +29,7 @@ internal sealed record StatusFile
 
     public int? Changed { get; init; }
 
-    public int? Held { get; init; }
+    public int? InSync { get; init; }
 
     /// <summary>Resources that do not hold, and why, in order.</summary>
     public IReadOnlyList<StatusProblem>? Problems { get; init; }
@@ -37,12 +37,13 @@ internal sealed record StatusFile
     public IReadOnlyDictionary<string, double>? PhaseSeconds { get; init; }
 
     public void Write(string path) => Files.Write(path, JsonSerializer.SerializeToUtf8Bytes(this, StatusJson.Default.StatusFile), (UnixFileMode)0b110_100_100);
-
-    public static IReadOnlyList<StatusProblem> ProblemsOf(RunResult result) =>
-        [.. result.Steps.Where(s => s.Outcome is not (Held or Changed)).Select(s => new StatusProblem(s.Resource.Id, RunText.Verb(s.Outcome), RunText.Why(s.Outcome)))];
 }
 
-internal sealed record StatusProblem(string Resource, string Outcome, string Why);
+internal sealed record StatusProblem(string Resource, string Outcome, string Why)
+{
+    public static IReadOnlyList<StatusProblem> Of(RunResult result) =>
+        [.. result.Steps.Where(s => s.Outcome is not (Held or Changed)).Select(s => new StatusProblem(s.Resource.Id, RunText.Verb(s.Outcome), RunText.Why(s.Outcome)))];
+}
 
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, WriteIndented = true)]

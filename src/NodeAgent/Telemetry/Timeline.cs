@@ -26,6 +26,19 @@ internal sealed class Timeline
         }
     }
 
+    public async Task<T> MeasureAsync<T>(string phase, Func<Task<T>> work)
+    {
+        var started = Stopwatch.GetTimestamp();
+        try
+        {
+            return await work().ConfigureAwait(false);
+        }
+        finally
+        {
+            Add(phase, Stopwatch.GetElapsedTime(started));
+        }
+    }
+
     public void Add(string phase, TimeSpan duration)
     {
         var index = _phases.FindIndex(p => p.Phase == phase);

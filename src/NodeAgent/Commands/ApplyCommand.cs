@@ -1,0 +1,153 @@
+using System.CommandLine;
+using System.Globalization;
+using NodeAgent.Convergence;
+using NodeAgent.Desired;
+using NodeAgent.Machine;
+using NodeAgent.Telemetry;
+using Serilog.Core;
+
+namespace NodeAgent.Commands;
+
+/// <summary>nodeagent apply: makes this machine the node it shall be.</summary>
+internal static class ApplyCommand
+{
+    public static Command Create()
+    {
+        var config = CommonOptions.Config();
+        var format = CommonOptions.Format();
+        var deadline = CommonOptions.Deadline("10m");
+        var atBoot = new Option<bool>("--at-boot")
+        {
+            Description = "As nodeagent.service runs it: keeps runtime and kubelet from starting before anything else is known of this machine.",
+        };
+        var command = new Command("apply", """
+            Make this machine the node it shall be: change what differs, restart what needs it, leave the rest alone.
+
+            Exit codes: 0 done or nothing to do, 1 failed, 3 bad configuration, 4 not reachable in time, 5 refused for safety.
+
+            Example:
+              nodeagent apply
+              nodeagent apply --config repair.yaml --deadline 5m
+            """)
+        {
+            config, format, deadline, atBoot,
+        };
+        command.SetAction((parse, cancellation) => new Run(
+            CommonOptions.Absolute(parse.GetValue(config)!), parse.GetValue(format) == "json", parse.GetValue(deadline).Value, parse.GetValue(atBoot)).Go(cancellation));
+        return command;
+    }
+
+    private sealed class Run(IReadOnlyList<string> config, bool json, TimeSpan deadline, bool atBoot)
+    {
+        private readonly Timeline _timeline = new();
+        private readonly Logger _log = RunLog.ToJournal(VersionCommand.Version, new JournalSink());
+        private NodeInputs? _inputs;
+
+        public async Task<int> Go(CancellationToken stop)
+        {
+            using var log = _log;
+            using var timer = CancellationTokenSource.CreateLinkedTokenSource(stop);
+            timer.CancelAfter(deadline);
+            using var machine = new LinuxReader(timer.Token);
+            var writer = new LinuxWriter(machine, timer.Token);
+            RunResult? result = null;
+            int exitCode;
+            try
+            {
+                using var alone = RunLock.Acquire(RunLock.DefaultPath, "apply", waiting => Console.Error.WriteLine($"nodeagent: waiting: {waiting}"), timer.Token);
+                WriteStatus(machine, "applying", null, null, null);
+                var gate = atBoot ? Converge(new ResourceList(BootGate.Resources()), machine, writer, timer.Token) : null;
+                ServiceNotify.Status("reading configuration and facts");
+                _inputs = await NodeInputs.FromMachine(machine, config, deadline, _timeline, timer.Token).ConfigureAwait(false);
+                result = Converge(_inputs.Resources, machine, writer, timer.Token);
+                exitCode = Math.Max(ExitCode.Of(result), gate is null ? 0 : ExitCode.Of(gate));
+                WriteStatus(machine, exitCode == ExitCode.Ok ? "applied" : "failed", exitCode, null, result);
+            }
+            catch (Exception e)
+            {
+                exitCode = ExitCode.Of(e);
+                var why = Errors.Text(e, deadline, timer.IsCancellationRequested && !stop.IsCancellationRequested);
+                ServiceNotify.Status($"failed: {why}");
+                _log.ForContext("ExitCode", exitCode).Error("{What}", why);
+                WriteStatus(machine, "failed", exitCode, why, null);
+                throw;
+            }
+
+            Say(exitCode, result);
+            return exitCode;
+        }
+
+        private RunResult Converge(ResourceList list, LinuxReader machine, LinuxWriter writer, CancellationToken cancellation) => Applier.Apply(
+            list,
+            machine,
+            writer,
+            new ApplyProgress(json ? TextWriter.Null : Console.Out, Terminal.IsThere, Terminal.HasColor, ServiceNotify.Status, new RunLog(_log), _timeline),
+            cancellation);
+
+        private void Say(int exitCode, RunResult result)
+        {
+            var sum = Summary(result);
+            ServiceNotify.Status(sum);
+            if (exitCode == ExitCode.Ok)
+            {
+                ServiceNotify.Ready();
+            }
+
+            _log.ForContext("ExitCode", exitCode).ForContext("InstanceId", _inputs!.Facts.Instance.Id).ForContext("DurationMs", (long)_timeline.Total.TotalMilliseconds)
+                .Information("{What} {Timeline}", sum, _timeline.ToString());
+            if (json)
+            {
+                Console.Out.WriteLine(RunJson.Write(result, _inputs.NodeName, exitCode, _timeline));
+            }
+            else
+            {
+                Console.Out.WriteLine($"{sum} {_timeline}");
+            }
+        }
+
+        private static string Summary(RunResult result)
+        {
+            var parts = new List<string>();
+            Add(result.Count<Changed>(), "changed");
+            Add(result.Count<RefusedToChange>(), "refused");
+            Add(result.Count<Failed>(), "failed");
+            Add(result.Count<Skipped>(), "skipped");
+            Add(result.Count<OutOfTime>(), "out of time");
+            parts.Add(string.Create(CultureInfo.InvariantCulture, $"{result.Count<Held>()} in sync"));
+            return $"{(result.Succeeded ? "Applied" : "NOT APPLIED")}: {string.Join(", ", parts)}.";
+
+            void Add(int count, string what)
+            {
+                if (count > 0 || what == "changed")
+                {
+                    parts.Add(string.Create(CultureInfo.InvariantCulture, $"{count} {what}"));
+                }
+            }
+        }
+
+        private void WriteStatus(LinuxReader machine, string state, int? exitCode, string? error, RunResult? result)
+        {
+            try
+            {
+                new StatusFile
+                {
+                    Version = VersionCommand.Version,
+                    State = state,
+                    At = machine.Now.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture),
+                    ExitCode = exitCode,
+                    InstanceId = _inputs?.Facts.Instance.Id,
+                    Node = _inputs?.NodeName,
+                    Error = error,
+                    Changed = result?.Count<Changed>(),
+                    InSync = result?.Count<Held>(),
+                    Problems = result is null ? null : StatusProblem.Of(result),
+                    PhaseSeconds = result is null ? null : _timeline.Phases.ToDictionary(p => p.Phase, p => Math.Round(p.Duration.TotalSeconds, 3)),
+                }.Write(StatusFile.DefaultPath);
+            }
+            catch (MachineException e)
+            {
+                _log.Warning("{What}", e.Message);
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+using System.CommandLine;
+using NodeAgent.Configuration;
+
+namespace NodeAgent.Commands;
+
+/// <summary>Options that mean the same wherever they stand.</summary>
+internal static class CommonOptions
+{
+    public static Option<string[]> Config() => new("--config")
+    {
+        Description = "A NodeConfig file, YAML or JSON, above all other layers. May be given more than once; later ones win.",
+        HelpName = "FILE",
+        DefaultValueFactory = _ => [],
+    };
+
+    public static Option<string> Format()
+    {
+        var option = new Option<string>("--format") { Description = "text or json.", HelpName = "text|json", DefaultValueFactory = _ => "text" };
+        option.AcceptOnlyFromAmong("text", "json");
+        return option;
+    }
+
+    public static Option<Duration> Deadline(string byDefault) => new("--deadline")
+    {
+        Description = $"When to give up, as in 90s or 10m ({byDefault} unless given).",
+        HelpName = "DURATION",
+        DefaultValueFactory = _ => Duration.Parse(byDefault),
+        CustomParser = result =>
+        {
+            try
+            {
+                return Duration.Parse(result.Tokens[0].Value);
+            }
+            catch (FormatException e)
+            {
+                result.AddError($"--deadline: {e.Message}");
+                return default;
+            }
+        },
+    };
+
+    /// <summary>Relative to where the command was called.</summary>
+    public static IReadOnlyList<string> Absolute(IEnumerable<string> paths) => [.. paths.Select(Path.GetFullPath)];
+}

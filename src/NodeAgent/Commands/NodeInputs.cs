@@ -1,0 +1,71 @@
+using System.CommandLine;
+using NodeAgent.Aws;
+using NodeAgent.Configuration;
+using NodeAgent.Convergence;
+using NodeAgent.Desired;
+using NodeAgent.Facts;
+using NodeAgent.Issuer;
+using NodeAgent.Machine;
+using NodeAgent.Resources;
+using NodeAgent.Telemetry;
+
+namespace NodeAgent.Commands;
+
+/// <summary>What a node is computed from, read from this machine or from files, and the list that follows from it.</summary>
+internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, ResourceList Resources)
+{
+    public string NodeName => NodeNames.Of(Config.Config, Facts);
+
+    /// <summary>Reads this machine: metadata answers while the configuration is parsed and the disks are listed.</summary>
+    public static async Task<NodeInputs> FromMachine(
+        IMachineReader machine, IReadOnlyList<string> files, TimeSpan patience, Timeline timeline, CancellationToken cancellation)
+    {
+        using var metadata = Metadata(patience);
+        var gatherer = InstanceFactsGatherer.Start(metadata, TagsFromEc2(metadata), cancellation);
+        HardwareFacts hardware = null!;
+        KernelFacts kernel = null!;
+        IReadOnlyList<DiskReport> disks = [];
+        timeline.Measure("machine", () => (hardware, kernel, disks) = (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks()));
+        var loaded = await LoadConfig(machine, gatherer, files, timeline).ConfigureAwait(false);
+        var versions = Versions(loaded.Config, cancellation);
+        var instance = await timeline.MeasureAsync("metadata", () => gatherer.Instance).ConfigureAwait(false);
+        var facts = new NodeFacts
+        {
+            Instance = instance,
+            Hardware = hardware,
+            Kernel = kernel,
+            Disks = disks,
+            Versions = await timeline.MeasureAsync("versions", () => versions).ConfigureAwait(false),
+        };
+        return Build(loaded, facts, timeline);
+    }
+
+    /// <summary>Another machine's, from what <c>facts --save</c> wrote there: image files of this machine do not count, tags are those of the facts.</summary>
+    public static NodeInputs FromFacts(IMachineReader files, string factsFile, IReadOnlyList<string> configFiles, Timeline timeline)
+    {
+        var content = files.File(factsFile) is { Kind: FileKind.Regular, Content: { } bytes } ? bytes : throw new FactsException($"{factsFile}: there is no such file");
+        var facts = FactsJson.Read(content, factsFile);
+        var loaded = NodeConfigLoader.Load(Layers.Of(new EmptyMachineReader(default, files), facts.Instance.Tags, null, configFiles));
+        return Build(loaded, facts, timeline);
+    }
+
+    public static InstanceMetadata Metadata(TimeSpan patience) =>
+        new(HostEnvironment.Get("AWS_EC2_METADATA_SERVICE_ENDPOINT") is { } endpoint ? new Uri(endpoint) : null, patience);
+
+    private static async Task<LoadedConfig> LoadConfig(IMachineReader machine, InstanceFactsGatherer gatherer, IReadOnlyList<string> files, Timeline timeline)
+    {
+        var tags = await timeline.MeasureAsync("metadata", () => gatherer.Tags).ConfigureAwait(false);
+        var userData = await timeline.MeasureAsync("metadata", () => gatherer.UserData).ConfigureAwait(false);
+        return timeline.Measure("configuration", () => NodeConfigLoader.Load(Layers.Of(machine, tags, userData, files)));
+    }
+
+    private static NodeInputs Build(LoadedConfig loaded, NodeFacts facts, Timeline timeline) => timeline.Measure(
+        "configuration", () => new NodeInputs(loaded, facts, NodeResources.Build(loaded.Config, facts, CertificateSource(loaded.Config, facts))));
+
+    private static ICertificateSource CertificateSource(NodeConfig config, NodeFacts facts) => config.Certificates.Source switch
+    {
+        CertificateSourceKind.Directory => new LaboratoryCertificateSource(
+            config.Certificates, Certificates.Identity(config, facts), SecretFile.Read, TimeProvider.System),
+        _ => NoCertificateSource.Instance,
+    };
+}
