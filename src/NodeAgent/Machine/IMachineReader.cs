@@ -14,7 +14,7 @@ internal interface IMachineReader
     /// <summary>Names in a directory, ordinal order; empty when there is no such directory.</summary>
     IReadOnlyList<string> Directory(string path);
 
-    /// <summary>What may be said of a private key file without reading it out: its mode, and the public key it belongs to.</summary>
+    /// <summary>What may be said of a private key file without reading it out: its mode, the public key it belongs to, and the certificates beside it.</summary>
     KeyReport PrivateKey(string path);
 
     UnitReport Unit(string name);
@@ -63,10 +63,13 @@ internal enum FileKind
 internal sealed record FileReport(FileKind Kind, byte[]? Content = null, UnixFileMode Mode = UnixFileMode.None, uint Uid = 0, uint Gid = 0, string? Target = null)
 {
     public static readonly FileReport Absent = new(FileKind.Absent);
+
+    public bool Matches(ReadOnlySpan<byte> content) => Content is not null && content.SequenceEqual(Content);
 }
 
 /// <param name="PublicKey">SubjectPublicKeyInfo, DER; null when there is no file or it holds no key that can be read.</param>
-internal sealed record KeyReport(FileKind Kind, UnixFileMode Mode = UnixFileMode.None, byte[]? PublicKey = null)
+/// <param name="Certificates">What stands in the CERTIFICATE blocks of the same PEM file, in its order; not checked for being certificates.</param>
+internal sealed record KeyReport(FileKind Kind, UnixFileMode Mode = UnixFileMode.None, byte[]? PublicKey = null, IReadOnlyList<byte[]>? Certificates = null)
 {
     public static readonly KeyReport Absent = new(FileKind.Absent);
 }

@@ -25,6 +25,9 @@ internal interface IMachineWriter
 
     void StopUnit(string name);
 
+    /// <summary>systemctl reload; for a mount unit that is a remount with the options of its file.</summary>
+    void ReloadUnit(string name);
+
     /// <summary>systemctl enable, without --now.</summary>
     void EnableUnit(string name);
 
@@ -42,8 +45,8 @@ internal interface IMachineWriter
     void RemoveVolumeGroup(string name);
 
     /// <param name="stripes">1 for a linear volume.</param>
-    /// <param name="tag">Set in the same metadata commit as the volume itself.</param>
-    void CreateLogicalVolume(string group, string name, long extents, int stripes, string tag);
+    /// <param name="tags">Set in the same metadata commit as the volume itself.</param>
+    void CreateLogicalVolume(string group, string name, long extents, int stripes, IReadOnlyList<string> tags);
 
     void ActivateLogicalVolume(string group, string name);
 

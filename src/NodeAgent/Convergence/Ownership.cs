@@ -1,0 +1,21 @@
+using NodeAgent.Machine;
+
+namespace NodeAgent.Convergence;
+
+/// <summary>The marks by which the agent knows its own again, so that no record of them can be lost.</summary>
+internal static class Ownership
+{
+    /// <summary>First line of every file of ours whose format has comments.</summary>
+    public const string Header = "# Written by NodeAgent. Changes made by hand are undone; change the node's configuration instead.";
+
+    /// <summary>LVM tag of volume groups and logical volumes of ours.</summary>
+    public const string VolumeTag = "nodeagent";
+
+    /// <summary>LVM tag of a logical volume of ours from its creation until its file system stands.</summary>
+    public const string UnformattedTag = "nodeagent.unformatted";
+
+    public static bool IsOurs(FileReport file) => file.Kind == FileKind.Regular && file.Content is { } content && content.AsSpan().StartsWith(HeaderBytes);
+
+    // Up to the first full stop: what follows may be reworded without losing files of an older version.
+    private static ReadOnlySpan<byte> HeaderBytes => "# Written by NodeAgent."u8;
+}

@@ -1,0 +1,46 @@
+namespace NodeAgent.Convergence;
+
+/// <summary>Resources in the order in which they are carried out. What a resource names must stand before it, so no order has to be inferred.</summary>
+internal sealed class ResourceList
+{
+    private readonly Dictionary<Resource, List<Resource>> _answering = [];
+
+    public ResourceList(IEnumerable<Resource> resources)
+    {
+        Items = [.. resources];
+        var earlier = new HashSet<Resource>();
+        var ids = new HashSet<string>(StringComparer.Ordinal);
+        foreach (var resource in Items)
+        {
+            if (!ids.Add(resource.Id))
+            {
+                throw new ArgumentException($"{resource.Id} stands twice in the list");
+            }
+
+            foreach (var named in resource.Needs.Concat(resource.Inputs))
+            {
+                if (!earlier.Contains(named))
+                {
+                    throw new ArgumentException($"{resource.Id} names {named.Id}, which does not stand before it");
+                }
+            }
+
+            foreach (var input in resource.Inputs)
+            {
+                if (!_answering.TryGetValue(input, out var answering))
+                {
+                    _answering[input] = answering = [];
+                }
+
+                answering.Add(resource);
+            }
+
+            earlier.Add(resource);
+        }
+    }
+
+    public IReadOnlyList<Resource> Items { get; }
+
+    /// <summary>The resources that have <paramref name="input"/> among their inputs.</summary>
+    public IReadOnlyList<Resource> Answering(Resource input) => _answering.TryGetValue(input, out var answering) ? answering : [];
+}

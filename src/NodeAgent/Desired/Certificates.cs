@@ -1,0 +1,34 @@
+using System.Net;
+using NodeAgent.Configuration;
+using NodeAgent.Convergence;
+using NodeAgent.Facts;
+using NodeAgent.Pki;
+using NodeAgent.Resources;
+
+namespace NodeAgent.Desired;
+
+/// <summary>The certificates of this node's roles, and the file with what it trusts.</summary>
+internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource Authority, IReadOnlyDictionary<string, Resource> ByRole)
+{
+    public const string AuthorityPath = "/etc/kubernetes/pki/ca.crt";
+
+    public static Certificates Build(NodeConfig config, NodeFacts facts, ICertificateSource source)
+    {
+        var node = Identity(config, facts);
+        var authorities = config.Cluster.CertificateAuthority.Trim() + "\n";
+        var authority = new ConfigFile(Concern.Certificates, AuthorityPath, authorities);
+        var roles = RoleTable.Worker
+            .Where(r => r.Role != ServiceProxy.Role || config.KubeProxy.Mode != ProxyMode.None)
+            .ToDictionary(r => r.Role, Resource (r) => new Certificate(r, r.For(node), node.Name, authorities, source));
+        return new Certificates([authority, .. roles.Values], authority, roles);
+    }
+
+    public static NodeIdentity Identity(NodeConfig config, NodeFacts facts)
+    {
+        var instance = facts.Instance;
+        return new NodeIdentity(
+            NodeNames.Of(config, facts),
+            instance.PrivateDnsName is { } name ? [name] : [],
+            [.. instance.Interfaces.SelectMany(i => i.Addresses).Prepend(instance.PrivateAddress).Distinct().Select(IPAddress.Parse)]);
+    }
+}

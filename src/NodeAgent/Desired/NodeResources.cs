@@ -1,0 +1,58 @@
+using NodeAgent.Configuration;
+using NodeAgent.Convergence;
+using NodeAgent.Facts;
+using NodeAgent.Resources;
+
+namespace NodeAgent.Desired;
+
+/// <summary>What a node is: one ordered list, a pure function of configuration and facts. Boot, repair, drift checks and review all read this one.</summary>
+internal static class NodeResources
+{
+    /// <exception cref="NotPossibleException">Configuration and facts do not make a node.</exception>
+    public static ResourceList Build(NodeConfig config, NodeFacts facts, ICertificateSource certificateSource)
+    {
+        var gate = BootGate.Resources();
+        var storage = Storage.Build(config.Storage, facts);
+        var kernel = Kernel.Build(config);
+        var certificates = Certificates.Build(config, facts, certificateSource);
+        var network = PodNetwork.Build(config);
+        var containerd = ContainerRuntime.Build(config, facts, storage);
+        var kubelet = Kubelet.Build(config, facts, storage, certificates);
+        var proxy = ServiceProxy.Build(config, facts, certificates);
+
+        Resource[] unitFiles = [.. storage.UnitFiles, .. containerd.UnitFiles, .. kubelet.UnitFiles];
+        Resource[] files = [.. network, .. containerd.Files, .. kubelet.Files, .. proxy];
+        Resource[] wanted = [.. gate, .. kernel, .. certificates.Resources, .. files, .. unitFiles];
+        var leftovers = new Leftovers(Territory, wanted.Select(r => r.Name).ToHashSet(StringComparer.Ordinal));
+        var reload = new SystemdManager(
+            Concern.Runtime, "units", [.. storage.Mounts.Select(m => m.Unit), ContainerRuntime.Unit, Kubelet.Unit]) { Needs = unitFiles, Inputs = [.. unitFiles, leftovers] };
+        var mounts = storage.Mounts.Select(m => m.ToResource(reload)).ToList();
+        Resource[] prepared = [.. gate, .. storage.Volumes, .. kernel, .. certificates.Resources, .. files, .. unitFiles, leftovers, reload, .. mounts];
+        var stamp = BootGate.Stamp(prepared);
+        return new ResourceList(
+        [
+            .. prepared,
+            stamp,
+            .. containerd.Running(stamp, [.. network, .. mounts]),
+            .. kubelet.Running(stamp, mounts),
+        ]);
+    }
+
+    /// <summary>Where the agent writes files that carry its header or name.</summary>
+    private static readonly string[] Territory =
+    [
+        "/etc/modules-load.d",
+        "/etc/sysctl.d",
+        "/etc/cni/net.d",
+        ContainerRuntime.Directory,
+        $"{ContainerRuntime.HostsDirectory}/*",
+        "/etc/kubernetes",
+        Kubelet.ManifestDirectory,
+        ServiceProxy.Directory,
+        "/etc/systemd/system",
+        "/etc/systemd/system/*",
+    ];
+}
+
+/// <summary>A configuration that is sound by itself and this machine do not go together.</summary>
+internal sealed class NotPossibleException(string message) : Exception(message);

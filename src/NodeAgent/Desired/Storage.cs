@@ -1,0 +1,135 @@
+using System.Globalization;
+using System.Text;
+using NodeAgent.Configuration;
+using NodeAgent.Convergence;
+using NodeAgent.Facts;
+using NodeAgent.Machine;
+using NodeAgent.Resources;
+
+namespace NodeAgent.Desired;
+
+/// <summary>Ephemeral disks to mounts: one volume group, its volumes, their file systems, their mount units.</summary>
+internal sealed record Storage(IReadOnlyList<Resource> Volumes, IReadOnlyList<Resource> UnitFiles, IReadOnlyList<Storage.PlannedMount> Mounts)
+{
+    private const string ElasticBlockStore = "Amazon Elastic Block Store";
+
+    private static readonly Storage OnRootDisk = new([], [], []);
+
+    public static Storage Build(StorageConfig config, NodeFacts facts)
+    {
+        var disks = EphemeralDisks(config.Match, facts);
+        if (config.Volumes.Count == 0)
+        {
+            return OnRootDisk;
+        }
+
+        if (disks.Count == 0)
+        {
+            return config.WhenNoDisks == NoDisksPolicy.RootDisk
+                ? OnRootDisk
+                : throw new NotPossibleException(
+                    $"storage.whenNoDisks is 'refuse' and {facts.Instance.Id} ({facts.Instance.Type}) has no ephemeral disk; "
+                    + $"it has {string.Join(", ", facts.Disks.Select(d => $"{d.Path} ({d.Model})"))}. Launch a type with instance store, or widen storage.match");
+        }
+
+        var group = new VolumeGroup(config.VolumeGroup, [.. disks.Select(d => d.Path)])
+        {
+            WipeForeign = config.Wipe == WipePolicy.Foreign,
+            RebuildLost = config.LostMember == LostMemberPolicy.Rebuild,
+        };
+        var stripes = config.Layout == VolumeLayout.Striped ? disks.Count : 1;
+        var resources = new List<Resource> { group };
+        var files = new List<Resource>();
+        var mounts = new List<PlannedMount>();
+        // Fixed sizes before percentages, so that neither can take what the other was promised; outer mounts before inner ones.
+        foreach (var (name, volume) in config.Volumes.OrderBy(v => v.Value.Size.Percent ?? 0).ThenBy(v => v.Key, StringComparer.Ordinal))
+        {
+            var type = volume.Filesystem == FilesystemType.Xfs ? "xfs" : "ext4";
+            var logical = new LogicalVolume(config.VolumeGroup, name, volume.Size, stripes) { Needs = [group] };
+            var filesystem = new Filesystem(config.VolumeGroup, name, type, Label(name)) { Needs = [logical] };
+            resources.AddRange([logical, filesystem]);
+            var file = new ConfigFile(Concern.Storage, $"/etc/systemd/system/{MountUnit(volume.Mount)}", $"""
+                {Ownership.Header}
+                [Unit]
+                Description=Node storage {name} at {volume.Mount}
+                # Not part of local-fs.target: a lost disk keeps what needs this mount from starting, and nothing else.
+                DefaultDependencies=no
+                After=local-fs-pre.target
+                Conflicts=umount.target
+                Before=umount.target
+
+                [Mount]
+                # By label, because the volume appears before its file system does.
+                What=/dev/disk/by-label/{Label(name)}
+                Where={volume.Mount}
+                Type={type}
+                {(volume.Options.Count == 0 ? "" : $"Options={string.Join(',', volume.Options)}\n")}
+                """);
+            files.Add(file);
+            mounts.Add(new PlannedMount(MountUnit(volume.Mount), volume.Mount, config.VolumeGroup, name, type, volume.Options, filesystem, file));
+        }
+
+        return new Storage(resources, files, [.. mounts.OrderBy(m => m.Target, StringComparer.Ordinal)]);
+    }
+
+    /// <summary>A RequiresMountsFor= line for those of the paths that are on a mount of ours; empty when none is.</summary>
+    public string RequiresMountsFor(params IEnumerable<string> paths)
+    {
+        var mounted = paths.Where(p => Mounts.Any(m => p == m.Target || p.StartsWith(m.Target + "/", StringComparison.Ordinal))).ToList();
+        return mounted.Count == 0 ? "" : $"RequiresMountsFor={string.Join(' ', mounted)}\n";
+    }
+
+    /// <summary>As systemd-escape --path --suffix=mount names it.</summary>
+    public static string MountUnit(string path)
+    {
+        var name = new StringBuilder();
+        foreach (var b in Encoding.UTF8.GetBytes(path.Trim('/')))
+        {
+            var c = (char)b;
+            name.Append(c == '/' ? "-"
+                : char.IsAsciiLetterOrDigit(c) || c is ':' or '_' || (c == '.' && name.Length > 0) ? c.ToString()
+                : string.Create(CultureInfo.InvariantCulture, $"\\x{b:x2}"));
+        }
+
+        return name + ".mount";
+    }
+
+    private static string Label(string volume) => "na-" + volume;
+
+    private static List<DiskReport> EphemeralDisks(DiskMatch match, NodeFacts facts) =>
+    [
+        .. facts.Disks
+            .Where(d => d.Model != ElasticBlockStore && !d.Serial.StartsWith("vol", StringComparison.Ordinal))
+            .Where(d => match.Models.Contains(d.Model)
+                || (match.BlockDeviceMapping && IsMapped(d, facts.Instance.BlockDeviceMapping))
+                || match.Paths.Any(p => Matches(p, d.Path) || d.Links.Any(l => Matches(p, l))))
+            .OrderBy(d => d.Serial, StringComparer.Ordinal).ThenBy(d => d.Path, StringComparer.Ordinal),
+    ];
+
+    // Xen names a disk that metadata calls sdb either so or xvdb, by the kernel's front-end driver.
+    private static bool IsMapped(DiskReport disk, IReadOnlyDictionary<string, string> mapping)
+    {
+        foreach (var (virtualName, device) in mapping)
+        {
+            if (virtualName.StartsWith("ephemeral", StringComparison.Ordinal))
+            {
+                var name = device.StartsWith("/dev/", StringComparison.Ordinal) ? device["/dev/".Length..] : device;
+                var xen = name.StartsWith("sd", StringComparison.Ordinal) ? string.Concat("xvd", name.AsSpan(2)) : name;
+                if (disk.Path == $"/dev/{name}" || disk.Path == $"/dev/{xen}")
+                {
+                    return true;
+                }
+            }
+        }
+
+        return false;
+    }
+
+    private static bool Matches(string pattern, string path) => System.IO.Enumeration.FileSystemName.MatchesSimpleExpression(pattern, path, ignoreCase: false);
+
+    internal sealed record PlannedMount(
+        string Unit, string Target, string Group, string Volume, string Type, IReadOnlyList<string> Options, Resource Filesystem, Resource UnitFile)
+    {
+        public Resource ToResource(Resource reload) => new Mount(Unit, Target, Group, Volume, Type, Options) { Needs = [Filesystem, UnitFile, reload] };
+    }
+}

@@ -1,0 +1,140 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+
+namespace NodeAgent.Pki;
+
+/// <summary>A CA whose key is in memory. What it signs comes from the caller and the public key of a request, nothing else of the request.</summary>
+internal sealed class CertificateAuthority : IDisposable
+{
+    private static readonly TimeSpan Backdating = TimeSpan.FromMinutes(5);
+
+    private readonly AsymmetricAlgorithm _key;
+    private readonly X509SignatureGenerator _generator;
+
+    private CertificateAuthority(X509Certificate2 certificate, AsymmetricAlgorithm key, X509SignatureGenerator generator)
+    {
+        Certificate = certificate;
+        _key = key;
+        _generator = generator;
+    }
+
+    public X509Certificate2 Certificate { get; }
+
+    /// <param name="certificatePem">The CA's own certificate first.</param>
+    /// <param name="keyPem">ECDSA or RSA, unencrypted, as PKCS#8 or in its traditional form.</param>
+    /// <exception cref="CryptographicException">Not a CA, or a key that is not its.</exception>
+    public static CertificateAuthority Load(ReadOnlySpan<char> certificatePem, ReadOnlySpan<char> keyPem)
+    {
+        var certificate = Pem.Certificates(certificatePem) is [var first, ..]
+            ? X509CertificateLoader.LoadCertificate(first)
+            : throw new CryptographicException("there is no CERTIFICATE block in the CA's certificate file");
+        if (!certificate.Extensions.OfType<X509BasicConstraintsExtension>().Any(b => b.CertificateAuthority))
+        {
+            throw new CryptographicException($"{certificate.Subject} is not a CA (no basic constraint CA:TRUE)");
+        }
+
+        if (certificate.Extensions.OfType<X509KeyUsageExtension>().Any(u => !u.KeyUsages.HasFlag(X509KeyUsageFlags.KeyCertSign)))
+        {
+            throw new CryptographicException($"{certificate.Subject} may not sign certificates (its key usage lacks Certificate Sign)");
+        }
+
+        AsymmetricAlgorithm key;
+        X509SignatureGenerator generator;
+        try
+        {
+            if (certificate.GetKeyAlgorithm() == "1.2.840.10045.2.1")
+            {
+                var ec = ECDsa.Create();
+                ec.ImportFromPem(keyPem);
+                (key, generator) = (ec, X509SignatureGenerator.CreateForECDsa(ec));
+            }
+            else
+            {
+                var rsa = RSA.Create();
+                rsa.ImportFromPem(keyPem);
+                (key, generator) = (rsa, X509SignatureGenerator.CreateForRSA(rsa, RSASignaturePadding.Pkcs1));
+            }
+        }
+        catch (Exception e) when (e is ArgumentException or CryptographicException)
+        {
+            throw new CryptographicException($"the key of {certificate.Subject} cannot be read: {e.Message}", e);
+        }
+
+        return key.ExportSubjectPublicKeyInfo().AsSpan().SequenceEqual(certificate.PublicKey.ExportSubjectPublicKeyInfo())
+            ? new(certificate, key, generator)
+            : throw new CryptographicException($"the key is not that of {certificate.Subject}");
+    }
+
+    /// <param name="serial">128 random bits.</param>
+    /// <returns>DER. Valid from five minutes before <paramref name="now"/>, and never longer than the CA itself.</returns>
+    public byte[] Sign(PublicKey key, CertificateContent content, TimeSpan lifetime, DateTimeOffset now, ReadOnlySpan<byte> serial)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(serial.Length, 16);
+        DateTimeOffset caStart = Certificate.NotBefore, caEnd = Certificate.NotAfter;
+        if (now < caStart || now >= caEnd)
+        {
+            throw new CryptographicException($"{Certificate.Subject} is valid from {caStart.UtcDateTime:u} to {caEnd.UtcDateTime:u}, and the clock says {now.UtcDateTime:u}");
+        }
+
+        var (start, end) = (now - Backdating, now + lifetime);
+        var request = new CertificateRequest(Name(content), key, HashAlgorithmName.SHA256);
+        var isRsa = key.Oid.Value == "1.2.840.113549.1.1.1";
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: false, hasPathLengthConstraint: false, 0, critical: true));
+        request.CertificateExtensions.Add(new X509KeyUsageExtension(
+            X509KeyUsageFlags.DigitalSignature | (isRsa && content.Usage.HasFlag(CertificateUsage.Server) ? X509KeyUsageFlags.KeyEncipherment : 0),
+            critical: true));
+        request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension(
+            [.. CertificateUsages.Oids.Where(u => content.Usage.HasFlag(u.Usage)).Select(u => new Oid(u.Oid))],
+            critical: false));
+        request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(key, X509SubjectKeyIdentifierHashAlgorithm.Sha1, critical: false));
+        if (Certificate.Extensions.OfType<X509SubjectKeyIdentifierExtension>().FirstOrDefault() is { } identifier)
+        {
+            request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromSubjectKeyIdentifier(identifier));
+        }
+
+        if (content.DnsNames.Count + content.Addresses.Count > 0)
+        {
+            var names = new SubjectAlternativeNameBuilder();
+            foreach (var name in content.DnsNames)
+            {
+                names.AddDnsName(name);
+            }
+
+            foreach (var address in content.Addresses)
+            {
+                names.AddIpAddress(address);
+            }
+
+            request.CertificateExtensions.Add(names.Build());
+        }
+
+        using var signed = request.Create(Certificate.SubjectName, _generator, start < caStart ? caStart : start, end > caEnd ? caEnd : end, serial);
+        return signed.RawData;
+    }
+
+    public static X500DistinguishedName Name(CertificateContent content)
+    {
+        // Components are encoded last to first, and Go's order is organization before common name.
+        var name = new X500DistinguishedNameBuilder();
+        name.AddCommonName(content.CommonName);
+        foreach (var organization in content.Organizations)
+        {
+            name.AddOrganizationName(organization);
+        }
+
+        return name.Build();
+    }
+
+    public void Dispose()
+    {
+        _key.Dispose();
+        Certificate.Dispose();
+    }
+}
+
+internal static class CertificateUsages
+{
+    /// <summary>RFC 5280, 4.2.1.12.</summary>
+    public static readonly (CertificateUsage Usage, string Oid, string Name)[] Oids =
+        [(CertificateUsage.Server, "1.3.6.1.5.5.7.3.1", "server"), (CertificateUsage.Client, "1.3.6.1.5.5.7.3.2", "client")];
+}

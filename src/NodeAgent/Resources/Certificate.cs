@@ -1,0 +1,168 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+using NodeAgent.Convergence;
+using NodeAgent.Machine;
+using NodeAgent.Pki;
+
+namespace NodeAgent.Resources;
+
+/// <summary>
+/// A key that was made on this node and never leaves it, and the certificate for it, in one file that one rename replaces: a crash leaves the old pair or the
+/// new one. Every new certificate has a new key. What reads the file takes a new one by itself or is restarted by a resource that has this one among its inputs;
+/// the renewal alone disturbs nothing.
+/// </summary>
+/// <param name="role">What it is for and where it lies.</param>
+/// <param name="content">What it shall say.</param>
+/// <param name="node">The node's name: with the path it decides when within the last third of a lifetime renewal is due.</param>
+/// <param name="authorities">The cluster's CA, PEM, one certificate or more.</param>
+internal sealed class Certificate(RoleCertificate role, CertificateContent content, string node, string authorities, ICertificateSource source)
+    : Resource<Certificate.State>(Concern.Certificates, "certificate", role.Path)
+{
+    private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+
+    private readonly IReadOnlyList<byte[]> _authorities = Pem.Certificates(authorities);
+
+    internal sealed record State(KeyReport File, DateTimeOffset Now);
+
+    protected override State Observe(IMachineReader reader) => new(reader.PrivateKey(Name), reader.Now);
+
+    protected override State Nothing { get; } = new(KeyReport.Absent, DateTimeOffset.MinValue);
+
+    protected override Finding Diff(State state, IReadOnlyList<Resource> pending)
+    {
+        var (file, now) = state;
+        if (file.Kind == FileKind.Directory)
+        {
+            return new Refused($"{Name} is a directory", "move it away: the certificate's file belongs there");
+        }
+
+        if (!ReferenceEquals(state, Nothing) && Unsigned(now) is { } wait)
+        {
+            return new Unknown(wait);
+        }
+
+        if (file.Kind == FileKind.Absent)
+        {
+            return new Change("not there");
+        }
+
+        var reasons = file.Kind == FileKind.Regular ? Compare(file, now) : ["is not a regular file"];
+        return reasons.Count == 0 ? InSync.Instance : new Change(string.Join("; ", reasons));
+    }
+
+    /// <summary>Asked of whom has no right to write it, a certificate is not written: what came is examined as what stands on the disk is.</summary>
+    protected override void Apply(IMachineWriter writer, State state, Change change, CancellationToken cancellation)
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var chain = source.Obtain(role.Role, SigningRequest.Create(key, content), cancellation);
+        var reasons = Compare(new(FileKind.Regular, OwnerOnly, key.ExportSubjectPublicKeyInfo(), chain), state.Now);
+        if (reasons.Count > 0)
+        {
+            throw new MachineException(Id, "what was issued is not what was asked for: " + string.Join("; ", reasons));
+        }
+
+        var pem = Encoding.ASCII.GetBytes(Pem.Combine(chain, key));
+        writer.WriteFile(Name, pem, OwnerOnly);
+        CryptographicOperations.ZeroMemory(pem);
+    }
+
+    /// <summary>Why no certificate can be right at this time, be it that the clock is not set yet.</summary>
+    private string? Unsigned(DateTimeOffset now)
+    {
+        var parsed = _authorities.Select(ParsedCertificate.Parse).OfType<ParsedCertificate>().ToList();
+        return parsed.Count == 0 ? "cluster.certificateAuthority holds no certificate that can be read"
+            : parsed.All(a => now < a.NotBefore) ? $"the clock says {Day(now)}, and the cluster's CA is valid from {Day(parsed.Min(a => a.NotBefore))}: is the clock set?"
+            : parsed.All(a => now >= a.NotAfter) ? $"the cluster's CA expired on {Day(parsed.Max(a => a.NotAfter))} and the clock says {Day(now)}: make a new CA"
+            : null;
+    }
+
+    private List<string> Compare(KeyReport file, DateTimeOffset now)
+    {
+        var chain = file.Certificates ?? [];
+        if (file.PublicKey is null)
+        {
+            return ["holds no key that can be read"];
+        }
+
+        if (chain.Count == 0 || ParsedCertificate.Parse(chain[0]) is not { } certificate)
+        {
+            return ["holds no certificate that can be read"];
+        }
+
+        var reasons = new List<string>();
+        if (file.Mode != OwnerOnly)
+        {
+            // Whoever could read it may have the key, so a chmod would not do.
+            reasons.Add($"mode is 0{Convert.ToString((int)file.Mode, 8)}, should be 0600");
+        }
+
+        if (!file.PublicKey.AsSpan().SequenceEqual(certificate.PublicKey))
+        {
+            reasons.Add("the key is not the certificate's");
+        }
+
+        if (certificate.Subject != content.Subject)
+        {
+            reasons.Add($"subject is {certificate.Subject}, should be {content.Subject}");
+        }
+
+        if (!ParsedCertificate.IsIssuedBy(chain, _authorities))
+        {
+            reasons.Add($"issuer {certificate.Issuer} is not the cluster's CA");
+        }
+
+        var usages = string.Join(" and ", CertificateUsages.Oids.Where(u => content.Usage.HasFlag(u.Usage)).Select(u => u.Name).Order(StringComparer.Ordinal));
+        if (string.Join(" and ", certificate.Usages) is var actual && actual != usages)
+        {
+            reasons.Add($"usage is {(actual.Length == 0 ? "not limited" : actual)}, should be {usages}");
+        }
+
+        if (certificate.IsAuthority)
+        {
+            reasons.Add("is a CA");
+        }
+
+        HashSet<string> named = new([.. certificate.DnsNames, .. certificate.Addresses.Select(a => a.ToString())], StringComparer.OrdinalIgnoreCase);
+        HashSet<string> wanted = new([.. content.DnsNames, .. content.Addresses.Select(a => a.ToString())], StringComparer.OrdinalIgnoreCase);
+        if (wanted.Except(named, named.Comparer).Order(StringComparer.Ordinal).ToList() is { Count: > 0 } missing)
+        {
+            reasons.Add($"names lack {string.Join(", ", missing)}");
+        }
+
+        if (named.Except(wanted, named.Comparer).Order(StringComparer.Ordinal).ToList() is { Count: > 0 } foreign)
+        {
+            reasons.Add($"names hold {string.Join(", ", foreign)} too");
+        }
+
+        if (now < certificate.NotBefore)
+        {
+            reasons.Add($"not valid before {Day(certificate.NotBefore)}, and the clock says {Day(now)}");
+        }
+        else if (now >= certificate.NotAfter)
+        {
+            reasons.Add($"expired on {Day(certificate.NotAfter)}");
+        }
+        else if (now >= RenewalOf(certificate))
+        {
+            reasons.Add($"expires in {Left(certificate.NotAfter - now)}");
+        }
+
+        return reasons;
+    }
+
+    /// <summary>At a third of life left, or up to a twelfth earlier, by node and file: nodes launched together do not all ask in the same minute.</summary>
+    private DateTimeOffset RenewalOf(ParsedCertificate certificate)
+    {
+        var life = certificate.NotAfter - certificate.NotBefore;
+        var spread = BinaryPrimitives.ReadUInt32BigEndian(SHA256.HashData(Encoding.UTF8.GetBytes($"{node}\n{Name}"))) / (double)uint.MaxValue;
+        return certificate.NotAfter - (life * (1.0 / 3)) - (life * (spread / 12));
+    }
+
+    private static string Day(DateTimeOffset time) => time.UtcDateTime.ToString("yyyy-MM-dd HH:mm'Z'", CultureInfo.InvariantCulture);
+
+    private static string Left(TimeSpan left) => string.Create(
+        CultureInfo.InvariantCulture,
+        $"{(left.TotalDays >= 2 ? Math.Floor(left.TotalDays) : left.TotalHours >= 2 ? Math.Floor(left.TotalHours) : Math.Floor(left.TotalMinutes))} {(left.TotalDays >= 2 ? "d" : left.TotalHours >= 2 ? "h" : "min")}");
+}

@@ -1,0 +1,11 @@
+namespace NodeAgent.Resources;
+
+/// <summary>Where a node's certificates come from.</summary>
+internal interface ICertificateSource
+{
+    /// <param name="role">As the role table calls it.</param>
+    /// <param name="request">PKCS#10, DER. Only its key counts: the source decides on subject, usage and names.</param>
+    /// <returns>DER, the node's certificate first, then the intermediate ones, without the cluster's CA.</returns>
+    /// <exception cref="Machine.MachineException">Refused, or not to be had: who said so and why.</exception>
+    IReadOnlyList<byte[]> Obtain(string role, byte[] request, CancellationToken cancellation);
+}
