@@ -16,7 +16,10 @@ internal static class Files
     public const UnixFileMode OpenDirectory = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute
         | UnixFileMode.GroupRead | UnixFileMode.GroupExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute;
 
-    /// <summary>What a write in progress is called. kubelet's manifests, CNI's and every *.d directory pass over such a name; a crash leaves at most one a target, and the next write takes it over.</summary>
+    /// <summary>
+    /// What a write in progress is called. kubelet's manifests, CNI's and every *.d directory pass over such a name; a crash leaves at most one a target, and
+    /// the next write takes it over.
+    /// </summary>
     public static string TemporaryName(string path) => $"{Path.GetDirectoryName(path)}/.{Path.GetFileName(path)}.nodeagent-new";
 
     public static FileReport Report(string path)
@@ -42,7 +45,8 @@ internal static class Files
         try
         {
             // By default .NET leaves out names with a leading dot.
-            string[] names = [.. Directory.EnumerateFileSystemEntries(path, "*", new EnumerationOptions { AttributesToSkip = 0, IgnoreInaccessible = false }).Select(p => Path.GetFileName(p)!)];
+            var all = new EnumerationOptions { AttributesToSkip = 0, IgnoreInaccessible = false };
+            string[] names = [.. Directory.EnumerateFileSystemEntries(path, "*", all).Select(p => Path.GetFileName(p)!)];
             Array.Sort(names, StringComparer.Ordinal);
             return names;
         }
