@@ -60,11 +60,20 @@ internal enum FileKind
 
 /// <param name="Content">Bytes of a regular file; null for other kinds and for files over 1 MiB.</param>
 /// <param name="Mode">Permission bits, as in 0644.</param>
-internal sealed record FileReport(FileKind Kind, byte[]? Content = null, UnixFileMode Mode = UnixFileMode.None, uint Uid = 0, uint Gid = 0, string? Target = null)
+/// <param name="Digest">In recordings, instead of the content of a file that not everybody may read.</param>
+internal sealed record FileReport(
+    FileKind Kind,
+    byte[]? Content = null,
+    UnixFileMode Mode = UnixFileMode.None,
+    uint Uid = 0,
+    uint Gid = 0,
+    string? Target = null,
+    ContentDigest? Digest = null)
 {
     public static readonly FileReport Absent = new(FileKind.Absent);
 
-    public bool Matches(ReadOnlySpan<byte> content) => Content is not null && content.SequenceEqual(Content);
+    /// <summary>Whether the file holds exactly this; also where the content itself was withheld.</summary>
+    public bool Matches(ReadOnlySpan<byte> content) => Content is not null ? content.SequenceEqual(Content) : Digest?.Matches(content) == true;
 }
 
 /// <param name="PublicKey">SubjectPublicKeyInfo, DER; null when there is no file or it holds no key that can be read.</param>

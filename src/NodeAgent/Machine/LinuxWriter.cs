@@ -1,0 +1,85 @@
+namespace NodeAgent.Machine;
+
+/// <summary>Changes this machine, and tells the reader what that made stale. A write that failed may have done part of its work, so it is told then too.</summary>
+internal sealed class LinuxWriter(LinuxReader reader, CancellationToken cancellation) : IMachineWriter
+{
+    private readonly ProcessRunner _runner = new(cancellation);
+
+    public void WriteFile(string path, byte[] content, UnixFileMode mode) => Then(() => Files.Write(path, content, mode), () => reader.ForgetFile(path));
+
+    public void DeleteFile(string path) => Then(() => Files.Delete(path), () => reader.ForgetFile(path));
+
+    public void MakeDirectory(string path, UnixFileMode mode) => Then(() => Files.MakeDirectory(path, mode), () => reader.ForgetFile(path));
+
+    public void ReloadSystemd() => Then(reader.Systemd.Reload, reader.ForgetUnits);
+
+    public void StartUnit(string name) => Then(() => reader.Systemd.Start(name), reader.ForgetUnits);
+
+    public void RestartUnit(string name) => Then(() => reader.Systemd.Restart(name), reader.ForgetUnits);
+
+    public void StopUnit(string name) => Then(() => reader.Systemd.Stop(name), reader.ForgetUnits);
+
+    public void ReloadUnit(string name) => Then(() => reader.Systemd.Reload(name), reader.ForgetUnits);
+
+    public void EnableUnit(string name) => Then(() => reader.Systemd.Enable(name), reader.ForgetUnits);
+
+    public void LoadModule(string name) => Then(
+        () =>
+        {
+            // --use-blacklist stays off: a module that somebody configured by name is wanted.
+            var result = _runner.Run(["modprobe", "--", name]);
+            if (result.Failure is { } why)
+            {
+                throw new MachineException($"load module {name}", result.IsMissing ? why : $"`{result.Command}` {why}");
+            }
+        },
+        reader.ForgetKernel);
+
+    public void SetSysctl(string name, string value) => Then(() => reader.Kernel.SetSysctl(name, value), reader.ForgetKernel);
+
+    public void WipeDevice(string device) => Then(() => reader.Storage.Wipe(device), reader.ForgetStorage);
+
+    public void CreateVolumeGroup(string name, string tag, IReadOnlyList<string> devices) =>
+        Then(() => reader.Storage.CreateVolumeGroup(name, tag, devices), reader.ForgetStorage);
+
+    public void RemoveVolumeGroup(string name) => Then(
+        () =>
+        {
+            switch (reader.Storage.VolumeGroups().Where(g => g.Name == name).ToList())
+            {
+                case [var group]:
+                    reader.Storage.RemoveVolumeGroup(group);
+                    break;
+                case { Count: > 1 }:
+                    throw new MachineException($"remove volume group {name}", "there are two of this name (disks of another machine?), and which is meant cannot be told");
+            }
+        },
+        reader.ForgetStorage);
+
+    public void CreateLogicalVolume(string group, string name, long extents, int stripes, IReadOnlyList<string> tags) =>
+        Then(() => reader.Storage.CreateLogicalVolume(group, name, extents, stripes, tags), reader.ForgetStorage);
+
+    public void ActivateLogicalVolume(string group, string name) => Then(() => reader.Storage.ActivateLogicalVolume(group, name), reader.ForgetStorage);
+
+    public void RemoveLogicalVolumeTag(string group, string name, string tag) =>
+        Then(() => reader.Storage.RemoveLogicalVolumeTag(group, name, tag), reader.ForgetStorage);
+
+    public void MakeFilesystem(string device, string type, string label) => Then(() => reader.Storage.MakeFilesystem(device, type, label), reader.ForgetStorage);
+
+    private static void Then(Action write, Action forget)
+    {
+        try
+        {
+            write();
+        }
+        catch (ProbeException e)
+        {
+            // Looking is part of some writes.
+            throw new MachineException(e.Subject, e.Why, e);
+        }
+        finally
+        {
+            forget();
+        }
+    }
+}
