@@ -4,7 +4,9 @@ using NodeAgent.Commands;
 var root = new RootCommand("Turns an EC2 instance into a Kubernetes node, says beforehand what it would do, and repairs what drifted.")
 {
     ApplyCommand.Create(),
+    ImageCommand.Create(),
     PlanCommand.Create(),
+    ReadyCommand.Create(),
     VersionCommand.Create(),
 };
 var parse = root.Parse(args);

@@ -1,4 +1,3 @@
-using System.CommandLine;
 using NodeAgent.Aws;
 using NodeAgent.Configuration;
 using NodeAgent.Convergence;
@@ -21,13 +20,10 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         IMachineReader machine, IReadOnlyList<string> files, TimeSpan patience, Timeline timeline, CancellationToken cancellation)
     {
         using var metadata = Metadata(patience);
-        var gatherer = InstanceFactsGatherer.Start(metadata, TagsFromEc2(metadata), cancellation);
-        HardwareFacts hardware = null!;
-        KernelFacts kernel = null!;
-        IReadOnlyList<DiskReport> disks = [];
-        timeline.Measure("machine", () => (hardware, kernel, disks) = (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks()));
+        var gatherer = InstanceFactsGatherer.Start(metadata, (_, _, _) => throw new NotImplementedException(), cancellation);
+        var (hardware, kernel, disks) = timeline.Measure("machine", () => (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks()));
         var loaded = await LoadConfig(machine, gatherer, files, timeline).ConfigureAwait(false);
-        var versions = Versions(loaded.Config, cancellation);
+        var versions = Versions(cancellation).Versions(loaded.Config.Kubelet.Binary, loaded.Config.Containerd.Binary);
         var instance = await timeline.MeasureAsync("metadata", () => gatherer.Instance).ConfigureAwait(false);
         var facts = new NodeFacts
         {
@@ -45,12 +41,23 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     {
         var content = files.File(factsFile) is { Kind: FileKind.Regular, Content: { } bytes } ? bytes : throw new FactsException($"{factsFile}: there is no such file");
         var facts = FactsJson.Read(content, factsFile);
-        var loaded = NodeConfigLoader.Load(Layers.Of(new EmptyMachineReader(default, files), facts.Instance.Tags, null, configFiles));
+        var loaded = NodeConfigLoader.Load(Layers.Of(files, facts.Instance.Tags, null, configFiles, withImage: false));
         return Build(loaded, facts, timeline);
     }
 
     public static InstanceMetadata Metadata(TimeSpan patience) =>
         new(HostEnvironment.Get("AWS_EC2_METADATA_SERVICE_ENDPOINT") is { } endpoint ? new Uri(endpoint) : null, patience);
+
+    /// <summary>Binaries are run where nobody remembers what they said.</summary>
+    private static VersionMemory Versions(CancellationToken cancellation) => new(
+        () => Files.Report(VersionMemory.File).Content,
+        content => Files.Write(VersionMemory.File, content, Files.WorldReadable),
+        path => Files.Identity(path) is { } i ? FormattableString.Invariant($"{i.Inode} {i.Size} {i.ModifiedSeconds}.{i.ModifiedNanoseconds:d9}") : null,
+        (path, arguments) =>
+        {
+            var result = new ProcessRunner(cancellation).Run([path, .. arguments]);
+            return result.Failure is { } why ? throw new ProbeException($"`{result.Command}`", why) : result.Output;
+        });
 
     private static async Task<LoadedConfig> LoadConfig(IMachineReader machine, InstanceFactsGatherer gatherer, IReadOnlyList<string> files, Timeline timeline)
     {

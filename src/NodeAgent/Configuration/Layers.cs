@@ -25,12 +25,14 @@ internal static class Layers
     /// <param name="tags">Null where the machine has no metadata.</param>
     /// <param name="userData">Null where the machine has none.</param>
     /// <param name="files">Absolute paths, as given with --config, in that order.</param>
+    /// <param name="withImage">False where the files of this machine's image have nothing to do with the node in question.</param>
     /// <exception cref="ConfigurationException">A file of the command line is not there or cannot be read.</exception>
-    public static IReadOnlyList<Layer> Of(IMachineReader machine, IReadOnlyDictionary<string, string>? tags, byte[]? userData, IReadOnlyList<string> files)
+    public static IReadOnlyList<Layer> Of(
+        IMachineReader machine, IReadOnlyDictionary<string, string>? tags, byte[]? userData, IReadOnlyList<string> files, bool withImage = true)
     {
         var layers = new List<Layer>();
         var errors = new List<ConfigError>();
-        foreach (var name in machine.Directory(ImageDirectory))
+        foreach (var name in withImage ? machine.Directory(ImageDirectory) : [])
         {
             if (name.EndsWith(".yaml", StringComparison.Ordinal) && !name.StartsWith('.'))
             {

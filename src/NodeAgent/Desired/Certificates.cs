@@ -23,6 +23,8 @@ internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource 
         return new Certificates([authority, .. roles.Values], authority, roles);
     }
 
+    public static string PathOf(string role) => RoleTable.Find(role)?.Path ?? throw new ArgumentException($"there is no role {role}");
+
     public static NodeIdentity Identity(NodeConfig config, NodeFacts facts)
     {
         var instance = facts.Instance;

@@ -22,6 +22,9 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
 
     public const string KubeconfigPath = "/etc/kubernetes/kubelet.conf";
 
+    /// <summary>healthzBindAddress and healthzPort below.</summary>
+    public static readonly Uri HealthEndpoint = new("http://127.0.0.1:10248/healthz");
+
     private const string ConfigurationPath = "/etc/kubernetes/kubelet.yaml";
 
     public static Kubelet Build(NodeConfig config, NodeFacts facts, Storage storage, Certificates certificates)
@@ -54,9 +57,18 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             KillMode=process
 
             """);
+        var ready = new ConfigFile(Concern.Kubelet, "/etc/systemd/system/nodeagent-ready.service.d/50-nodeagent.conf", $"""
+            {Ownership.Header}
+            [Service]
+            ExecStart=
+            ExecStart=/usr/bin/nodeagent ready --deadline {config.Node.Readiness.Timeout}{(config.Node.Readiness.Gate == ReadinessGate.Ready
+                ? $" --gate ready --node {Quote(NodeNames.Of(config, facts))} --server {Quote(config.Cluster.Endpoint.ToString())}"
+                : "")}
+
+            """);
         return new Kubelet(
             [new DirectoryResource(Concern.Kubelet, ManifestDirectory, DirectoryResource.Searchable), kubeconfig, configuration],
-            [dropIn],
+            [dropIn, ready],
             // client-go reads a renewed client certificate by itself; kubelet its serving certificate from 1.31 (kubernetes#124574).
             [certificates.Authority, kubeconfig, configuration, dropIn, .. version.IsAtLeast(1, 31) ? Array.Empty<Resource>() : [serving]]);
     }
@@ -140,8 +152,8 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
                 ["nodefs.available"] = "10%",
                 ["nodefs.inodesFree"] = "5%",
             },
-            ["healthzBindAddress"] = "127.0.0.1",
-            ["healthzPort"] = 10248,
+            ["healthzBindAddress"] = HealthEndpoint.Host,
+            ["healthzPort"] = HealthEndpoint.Port,
             ["kubeReserved"] = Quantities(config.Kubelet.KubeReserved ?? ReservedResources.Kube(facts.Hardware, maxPods)),
             ["maxPods"] = maxPods,
             ["protectKernelDefaults"] = true,

@@ -56,7 +56,7 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
         [.. _files.Keys.Where(f => f.StartsWith(path + "/", StringComparison.Ordinal)).Select(f => f[(path.Length + 1)..].Split('/')[0]).Distinct()];
 
     public KeyReport PrivateKey(string path) => _files.TryGetValue(path, out var file) && file.Content is { } content
-        ? SecretFile.Report(content, file.Mode)
+        ? KeyFile.Report(content, file.Mode)
         : KeyReport.Absent;
 
     public UnitReport Unit(string name) => _units.TryGetValue(name, out var unit) ? unit

@@ -1,0 +1,67 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text;
+using NodeAgent.Machine;
+
+namespace NodeAgent.Commands;
+
+/// <summary>nodeagent image: what concerns the machine image and the container images baked into it.</summary>
+internal static class ImageCommand
+{
+    public static Command Create() => new("image", "Container images that were baked into the machine.") { Import() };
+
+    private static Command Import()
+    {
+        var archives = new Option<string>("--archives") { Description = "Directory of docker or OCI archives (*.tar).", HelpName = "DIR", Required = true };
+        var store = new Option<string>("--store") { Description = "containerd's root directory: a note in it says what it has been given.", HelpName = "DIR", Required = true };
+        var deadline = CommonOptions.Deadline("10m");
+        var command = new Command("import", """
+            Import image archives into containerd, each once for each image store: a fresh mount is a new store.
+
+            Example:
+              nodeagent image import --archives /var/lib/nodeagent/images --store /var/lib/containerd
+            """)
+        {
+            archives, store, deadline,
+        };
+        command.SetAction((parse, stop) =>
+        {
+            using var timer = CancellationTokenSource.CreateLinkedTokenSource(stop);
+            timer.CancelAfter(parse.GetValue(deadline).Value);
+            return Task.FromResult(Run(parse.GetValue(archives)!, $"{parse.GetValue(store)}/io.nodeagent.images", new ProcessRunner(timer.Token)));
+        });
+        return command;
+    }
+
+    private static int Run(string directory, string note, ProcessRunner runner)
+    {
+        // In the store itself, so that it is lost with the images it speaks of. One line an archive: what the file was when it was imported.
+        var known = (Files.Text(note) ?? "").Split('\n', StringSplitOptions.RemoveEmptyEntries).ToHashSet(StringComparer.Ordinal);
+        var failed = 0;
+        foreach (var name in Files.Names(directory).Where(n => n.EndsWith(".tar", StringComparison.Ordinal)))
+        {
+            var path = $"{directory}/{name}";
+            var line = Files.Identity(path) is { } i
+                ? string.Create(CultureInfo.InvariantCulture, $"{path} {i.Inode} {i.Size} {i.ModifiedSeconds}.{i.ModifiedNanoseconds:d9}")
+                : throw new ProbeException(path, "was there a moment ago");
+            if (known.Contains(line))
+            {
+                continue;
+            }
+
+            var result = runner.Run(["ctr", "--namespace", "k8s.io", "images", "import", path]);
+            if (result.Failure is { } why)
+            {
+                Console.Error.WriteLine($"nodeagent: {path} was not imported: `{result.Command}` {why}");
+                failed++;
+                continue;
+            }
+
+            Console.Out.WriteLine($"imported {path}");
+            known.Add(line);
+            Files.Write(note, Encoding.UTF8.GetBytes(string.Concat(known.Order(StringComparer.Ordinal).Select(k => k + "\n"))), Files.WorldReadable);
+        }
+
+        return failed == 0 ? ExitCode.Ok : ExitCode.Failed;
+    }
+}

@@ -1,0 +1,133 @@
+using System.CommandLine;
+using System.Net.Sockets;
+using System.Security.Cryptography;
+using System.Text;
+using NodeAgent.Configuration;
+using NodeAgent.Desired;
+using NodeAgent.Kubernetes;
+using NodeAgent.Machine;
+
+namespace NodeAgent.Commands;
+
+/// <summary>nodeagent ready: waits until this machine is a healthy node. nodeagent-ready.service runs it, and is the unit that others order themselves after.</summary>
+internal static class ReadyCommand
+{
+    private static readonly TimeSpan Pause = TimeSpan.FromSeconds(2);
+
+    public static Command Create()
+    {
+        var gate = new Option<string>("--gate")
+        {
+            Description = "healthy: runtime and kubelet answer. ready: the API server says that the node is Ready, too.",
+            HelpName = "healthy|ready",
+            DefaultValueFactory = _ => "healthy",
+        };
+        gate.AcceptOnlyFromAmong("healthy", "ready");
+        var node = new Option<string?>("--node") { Description = "The node's name; needed by --gate ready.", HelpName = "NAME" };
+        var server = new Option<Uri?>("--server") { Description = "The API server; needed by --gate ready.", HelpName = "URL" };
+        var deadline = CommonOptions.Deadline("10m");
+        var command = new Command("ready", """
+            Wait until this machine is a healthy node.
+
+            Exit codes: 0 it is, 4 it was not in time.
+
+            Example:
+              nodeagent ready --deadline 5m
+            """)
+        {
+            gate, node, server, deadline,
+        };
+        command.Validators.Add(result =>
+        {
+            if (result.GetValue(gate) == "ready" && (result.GetValue(node) is null || result.GetValue(server) is null))
+            {
+                result.AddError("--gate ready needs --node and --server");
+            }
+        });
+        command.SetAction((parse, cancellation) =>
+            Wait(parse.GetValue(gate) == "ready" ? (parse.GetValue(node)!, parse.GetValue(server)!) : null, parse.GetValue(deadline), cancellation));
+        return command;
+    }
+
+    private static async Task<int> Wait((string Node, Uri Server)? api, Duration deadline, CancellationToken stop)
+    {
+        using var timer = CancellationTokenSource.CreateLinkedTokenSource(stop);
+        timer.CancelAfter(deadline.Value);
+        var said = "";
+        while (true)
+        {
+            var missing = await Missing(api, timer.Token).ConfigureAwait(false);
+            if (missing is null)
+            {
+                ServiceNotify.Status("healthy");
+                ServiceNotify.Ready();
+                Console.Out.WriteLine("The node is healthy.");
+                return ExitCode.Ok;
+            }
+
+            if (missing != said && !timer.IsCancellationRequested)
+            {
+                said = missing;
+                ServiceNotify.Status($"waiting: {missing}");
+                Console.Out.WriteLine($"waiting: {missing}");
+            }
+
+            try
+            {
+                await Task.Delay(Pause, timer.Token).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException) when (!stop.IsCancellationRequested)
+            {
+                Console.Error.WriteLine($"nodeagent: the node was not healthy within {deadline}: {said}");
+                return ExitCode.NotReachableInTime;
+            }
+        }
+    }
+
+    /// <summary>What the node still lacks; null when it is healthy.</summary>
+    private static async Task<string?> Missing((string Node, Uri Server)? api, CancellationToken cancellation)
+    {
+        if (Files.Report(BootGate.StampPath).Kind != FileKind.Regular)
+        {
+            return $"the machine is not prepared ({BootGate.StampPath} is not there); see journalctl -u nodeagent";
+        }
+
+        try
+        {
+            using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            await socket.ConnectAsync(new UnixDomainSocketEndPoint(ContainerRuntime.Socket), cancellation).ConfigureAwait(false);
+        }
+        catch (SocketException e)
+        {
+            return $"containerd does not answer at {ContainerRuntime.Socket}: {e.Message}";
+        }
+
+        try
+        {
+            using var http = new HttpClient(new SocketsHttpHandler { UseProxy = false }) { Timeout = TimeSpan.FromSeconds(10) };
+            _ = await http.GetStringAsync(Kubelet.HealthEndpoint, cancellation).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is HttpRequestException or TaskCanceledException)
+        {
+            return $"kubelet is not healthy at {Kubelet.HealthEndpoint}: {e.Message}";
+        }
+
+        return api is { } wanted ? await NotReady(wanted.Node, wanted.Server, cancellation).ConfigureAwait(false) : null;
+    }
+
+    private static async Task<string?> NotReady(string node, Uri server, CancellationToken cancellation)
+    {
+        try
+        {
+            var pem = SecretFile.Read(Certificates.PathOf("kubelet-client"));
+            using var client = new ApiClient(server, Files.Text(Certificates.AuthorityPath) ?? "", Encoding.ASCII.GetString(pem), TimeSpan.FromSeconds(20));
+            CryptographicOperations.ZeroMemory(pem);
+            var (status, message) = await client.NodeReady(node, cancellation).ConfigureAwait(false);
+            return status == "True" ? null : $"node {node} is not Ready: {message}";
+        }
+        catch (Exception e) when (e is HttpRequestException or TaskCanceledException or CryptographicException or IOException)
+        {
+            return $"{server} does not say whether {node} is Ready: {(e.InnerException ?? e).Message}";
+        }
+    }
+}
