@@ -36,7 +36,7 @@ public class FactsJsonTests
         message.ShouldContain(second);
     }
 
-    private static string Folder()
+    internal static string Folder()
     {
         // Up from where the tests run: paths of sources are mapped away in the build.
         var folder = new DirectoryInfo(AppContext.BaseDirectory);
