@@ -1,9 +1,12 @@
 using System.CommandLine;
 using NodeAgent.Commands;
+using NodeAgent.Facts;
+using NodeAgent.Machine;
 
 var root = new RootCommand("Turns an EC2 instance into a Kubernetes node, says beforehand what it would do, and repairs what drifted.")
 {
     ApplyCommand.Create(),
+    FactsCommand.Create(FactsOfThisMachine, (path, content) => Files.Write(Path.GetFullPath(path), content, Files.WorldReadable)),
     ImageCommand.Create(),
     PlanCommand.Create(),
     ReadyCommand.Create(),
@@ -30,4 +33,10 @@ catch (Exception e)
 {
     Console.Error.WriteLine($"nodeagent: {Errors.Text(e, null, false)}");
     return ExitCode.Of(e);
+}
+
+static async Task<NodeFacts> FactsOfThisMachine(CancellationToken stop)
+{
+    using var machine = new LinuxReader(stop);
+    return await NodeInputs.FactsOfMachine(machine, TimeSpan.FromSeconds(60), stop);
 }

@@ -15,25 +15,37 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
 {
     public string NodeName => NodeNames.Of(Config.Config, Facts);
 
-    /// <summary>Reads this machine: metadata answers while the configuration is parsed and the disks are listed.</summary>
+    /// <summary>Reads this machine: metadata answers while the disks are listed and the configuration is parsed.</summary>
     public static async Task<NodeInputs> FromMachine(
         IMachineReader machine, IReadOnlyList<string> files, TimeSpan patience, Timeline timeline, CancellationToken cancellation)
     {
         using var metadata = Metadata(patience);
-        var gatherer = InstanceFactsGatherer.Start(metadata, (_, _, _) => throw new NotImplementedException(), cancellation);
-        var (hardware, kernel, disks) = timeline.Measure("machine", () => (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks()));
-        var loaded = await LoadConfig(machine, gatherer, files, timeline).ConfigureAwait(false);
-        var versions = Versions(cancellation).Versions(loaded.Config.Kubelet.Binary, loaded.Config.Containerd.Binary);
-        var instance = await timeline.MeasureAsync("metadata", () => gatherer.Instance).ConfigureAwait(false);
-        var facts = new NodeFacts
-        {
-            Instance = instance,
-            Hardware = hardware,
-            Kernel = kernel,
-            Disks = disks,
-            Versions = await timeline.MeasureAsync("versions", () => versions).ConfigureAwait(false),
-        };
+        var gatherer = InstanceFactsGatherer.Start(metadata, (_, _, _) => throw new NotSupportedException(), cancellation);
+        var host = timeline.Measure("machine", () => (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks()));
+        var loaded = await LoadConfig(machine, gatherer, files, timeline, cancellation).ConfigureAwait(false);
+        var facts = await GatherFacts(gatherer, host, loaded.Config.Kubelet.Binary, loaded.Config.Containerd.Binary, timeline, cancellation).ConfigureAwait(false);
         return Build(loaded, facts, timeline);
+    }
+
+    /// <summary>Facts alone, which are worth having where the configuration is not sound: then the binaries are looked for in their usual places.</summary>
+    public static async Task<NodeFacts> FactsOfMachine(IMachineReader machine, TimeSpan patience, CancellationToken cancellation)
+    {
+        using var metadata = Metadata(patience);
+        var timeline = new Timeline();
+        var gatherer = InstanceFactsGatherer.Start(metadata, (_, _, _) => throw new NotSupportedException(), cancellation);
+        var host = (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks());
+        var (kubelet, containerd) = ("/usr/bin/kubelet", "/usr/bin/containerd");
+        try
+        {
+            var config = (await LoadConfig(machine, gatherer, [], timeline, cancellation).ConfigureAwait(false)).Config;
+            (kubelet, containerd) = (config.Kubelet.Binary, config.Containerd.Binary);
+        }
+        catch (ConfigurationException)
+        {
+            // 'config check' says what is wrong with it.
+        }
+
+        return await GatherFacts(gatherer, host, kubelet, containerd, timeline, cancellation).ConfigureAwait(false);
     }
 
     /// <summary>Another machine's, from what <c>facts --save</c> wrote there: image files of this machine do not count, tags are those of the facts.</summary>
@@ -59,11 +71,31 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
             return result.Failure is { } why ? throw new ProbeException($"`{result.Command}`", why) : result.Output;
         });
 
-    private static async Task<LoadedConfig> LoadConfig(IMachineReader machine, InstanceFactsGatherer gatherer, IReadOnlyList<string> files, Timeline timeline)
+    private static async Task<LoadedConfig> LoadConfig(
+        IMachineReader machine, InstanceFactsGatherer gatherer, IReadOnlyList<string> files, Timeline timeline, CancellationToken cancellation)
     {
-        var tags = await timeline.MeasureAsync("metadata", () => gatherer.Tags).ConfigureAwait(false);
-        var userData = await timeline.MeasureAsync("metadata", () => gatherer.UserData).ConfigureAwait(false);
+        var tags = await timeline.MeasureAsync("metadata", () => gatherer.Tags.WaitAsync(cancellation)).ConfigureAwait(false);
+        var userData = await timeline.MeasureAsync("metadata", () => gatherer.UserData.WaitAsync(cancellation)).ConfigureAwait(false);
         return timeline.Measure("configuration", () => NodeConfigLoader.Load(Layers.Of(machine, tags, userData, files)));
+    }
+
+    private static async Task<NodeFacts> GatherFacts(
+        InstanceFactsGatherer gatherer,
+        (HardwareFacts Hardware, KernelFacts Kernel, IReadOnlyList<DiskReport> Disks) host,
+        string kubelet,
+        string containerd,
+        Timeline timeline,
+        CancellationToken cancellation)
+    {
+        var versions = Versions(cancellation).Versions(kubelet, containerd);
+        return new NodeFacts
+        {
+            Instance = await timeline.MeasureAsync("metadata", () => gatherer.Instance.WaitAsync(cancellation)).ConfigureAwait(false),
+            Hardware = host.Hardware,
+            Kernel = host.Kernel,
+            Disks = host.Disks,
+            Versions = await timeline.MeasureAsync("versions", () => versions).ConfigureAwait(false),
+        };
     }
 
     private static NodeInputs Build(LoadedConfig loaded, NodeFacts facts, Timeline timeline) => timeline.Measure(

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using NodeAgent.Convergence;
+using NodeAgent.Facts;
 using NodeAgent.Machine;
 using NodeAgent.Telemetry;
 
@@ -8,14 +9,18 @@ namespace NodeAgent.Commands;
 /// <summary>nodeagent plan: says what apply would do, with a reader alone.</summary>
 internal static class PlanCommand
 {
+    private const string MachineName = "machine.json";
+
+    private const string FactsName = "facts.json";
+
     public static Command Create()
     {
         var config = CommonOptions.Config();
         var format = CommonOptions.Format();
         var deadline = CommonOptions.Deadline("1m");
         var facts = new Option<string?>("--facts") { Description = "Plan for the machine these facts were saved from instead of this one.", HelpName = "FILE" };
-        var machine = new Option<string?>("--machine") { Description = "Compare with a recording of a machine; without one, --facts compares with an empty machine.", HelpName = "DIR" };
-        var record = new Option<string?>("--record") { Description = "Record what this machine answers while planning, to be replayed with --machine.", HelpName = "DIR" };
+        var machine = new Option<string?>("--machine") { Description = "Compare with a recording of a machine, for its facts unless --facts gives others. Without it, --facts compares with an empty machine.", HelpName = "DIR" };
+        var record = new Option<string?>("--record") { Description = "Record what this machine answers while planning, and its facts, to be replayed with --machine.", HelpName = "DIR" };
         var command = new Command("plan", """
             Say what apply would change on this machine, and why. Changes nothing.
 
@@ -23,21 +28,17 @@ internal static class PlanCommand
 
             Example:
               nodeagent plan --config node.yaml
-              nodeagent facts --save m5d.json && nodeagent plan --facts m5d.json --config node.yaml
+              nodeagent plan --facts m5d.json --config node.yaml      # of a machine that is not there yet
+              nodeagent plan --record r && nodeagent plan --machine r --config new.yaml
             """)
         {
             config, format, deadline, facts, machine, record,
         };
         command.Validators.Add(result =>
         {
-            if (result.GetValue(machine) is not null && result.GetValue(facts) is null)
+            if (result.GetValue(record) is not null && (result.GetValue(facts) ?? result.GetValue(machine)) is not null)
             {
-                result.AddError("--machine goes with --facts: record both on the machine, with 'nodeagent facts --save FILE' and 'nodeagent plan --record DIR'");
-            }
-
-            if (result.GetValue(record) is not null && result.GetValue(facts) is not null)
-            {
-                result.AddError("--record records this machine; it does not go with --facts");
+                result.AddError("--record records this machine; it does not go with --facts and --machine, which stand for another");
             }
         });
         command.SetAction((parse, cancellation) => Run(
@@ -51,6 +52,11 @@ internal static class PlanCommand
         return command;
     }
 
+    private static ReplayReader Replay(IMachineReader files, string path) => new(
+        files.File(path) is { Kind: FileKind.Regular, Content: { } content }
+            ? Recording.Parse(content, path)
+            : throw new FactsException($"{path}: there is no such recording; 'nodeagent plan --record DIR' makes one"));
+
     private static async Task<int> Run(
         IReadOnlyList<string> config, bool json, TimeSpan deadline, string? facts, string? machine, string? record, CancellationToken stop)
     {
@@ -60,20 +66,25 @@ internal static class PlanCommand
         var timeline = new Timeline();
         IMachineReader reader = live;
         NodeInputs inputs;
-        RecordingReader? recording = null;
-        if (facts is not null)
+        if (facts is not null || machine is not null)
         {
-            inputs = NodeInputs.FromFacts(live, Path.GetFullPath(facts), config, timeline);
-            reader = machine is not null ? ReplayReader.Open(Path.GetFullPath(machine)) : new EmptyMachineReader(live.Now);
+            inputs = NodeInputs.FromFacts(live, Path.GetFullPath(facts ?? Path.Join(machine, FactsName)), config, timeline);
+            reader = machine is not null ? Replay(live, Path.GetFullPath(Path.Join(machine, MachineName))) : new EmptyMachineReader(live.Now, inputs.Facts.Disks);
         }
         else
         {
-            reader = record is not null ? recording = new RecordingReader(live) : live;
-            inputs = await NodeInputs.FromMachine(live, config, deadline, timeline, timer.Token).ConfigureAwait(false);
+            var recording = record is null ? null : new RecordingReader(live);
+            reader = recording ?? reader;
+            inputs = await NodeInputs.FromMachine(reader, config, deadline, timeline, timer.Token).ConfigureAwait(false);
+            if (recording is not null)
+            {
+                _ = Plan.Make(inputs.Resources, recording);
+                Files.Write(Path.GetFullPath(Path.Join(record, MachineName)), recording.Recording.ToJson(), Files.WorldReadable);
+                Files.Write(Path.GetFullPath(Path.Join(record, FactsName)), FactsJson.Write(inputs.Facts), Files.WorldReadable);
+            }
         }
 
         var plan = timeline.Measure("plan", () => Plan.Make(inputs.Resources, reader));
-        recording?.Save(Path.GetFullPath(record!));
         if (json)
         {
             Console.Out.WriteLine(PlanJson.Write(plan, inputs.NodeName));
