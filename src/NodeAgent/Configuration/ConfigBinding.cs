@@ -246,7 +246,8 @@ internal static class ConfigBinding
     private static bool TryFloat(string text, out double value) =>
         double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out value) && double.IsFinite(value);
 
-    private static void Write(Utf8JsonWriter writer, ConfigValue value, ConfigSchema schema)
+    /// <param name="mask">Stands for every secret; null writes them, for binding.</param>
+    public static void Write(Utf8JsonWriter writer, ConfigValue value, ConfigSchema schema, string? mask = null)
     {
         switch (schema.Shape)
         {
@@ -259,7 +260,7 @@ internal static class ConfigBinding
                     if (child is not null and not ConfigNull)
                     {
                         writer.WritePropertyName(field.Name);
-                        Write(writer, child, field.Schema);
+                        Write(writer, child, field.Schema, mask);
                     }
                     else if (!field.MayBeAbsent && field.Schema.Shape is ConfigShape.List)
                     {
@@ -282,7 +283,7 @@ internal static class ConfigBinding
                     if (child is not ConfigNull)
                     {
                         writer.WritePropertyName(key);
-                        Write(writer, child, schema.Element!);
+                        Write(writer, child, schema.Element!, mask);
                     }
                 }
 
@@ -292,7 +293,7 @@ internal static class ConfigBinding
                 writer.WriteStartArray();
                 foreach (var item in ((ConfigList)value).Items)
                 {
-                    Write(writer, item, schema.Element!);
+                    Write(writer, item, schema.Element!, mask);
                 }
 
                 writer.WriteEndArray();
@@ -309,7 +310,7 @@ internal static class ConfigBinding
                 }
                 else
                 {
-                    writer.WriteStringValue(scalar.Text);
+                    writer.WriteStringValue(mask is not null && schema.Leaf.IsSecret ? mask : scalar.Text);
                 }
 
                 break;

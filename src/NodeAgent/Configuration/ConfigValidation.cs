@@ -1,6 +1,622 @@
+using System.Formats.Asn1;
+using System.Globalization;
+using System.Net;
+using System.Numerics;
+using System.Security.Cryptography;
+using System.Text.Json;
+using NodeAgent.Network;
+
 namespace NodeAgent.Configuration;
 
-internal static class ConfigValidation
+/// <summary>What a configuration whose every value is well-formed may still get wrong: values that do not fit the machine, Kubernetes, or each other. One rule a line or method, each with its path.</summary>
+internal sealed class ConfigValidation
 {
-    public static void Check(LoadedConfig loaded, List<ConfigError> errors) => _ = (loaded, errors);
+    public const int MaximumMaxPods = 1024;
+
+    // A node's range serves pods, less its network address, its broadcast address and the bridge, which is the pods' gateway.
+    public const int AddressesNotForPods = 3;
+
+    private static readonly string[] VolumeRoots = ["/var", "/opt", "/mnt", "/srv", "/data", "/home"];
+
+    // Below the roots, and still the system's or ours.
+    private static readonly string[] SystemDirectories =
+    [
+        "/var", "/var/backups", "/var/cache", "/var/lib", "/var/lib/apt", "/var/lib/cloud", "/var/lib/dbus", "/var/lib/dpkg", "/var/lib/nodeagent", "/var/lib/systemd", "/var/local", "/var/lock",
+        "/var/log", "/var/log/journal", "/var/mail", "/var/run", "/var/spool", "/var/tmp", "/opt", "/opt/cni", "/opt/cni/bin", "/opt/nodeagent", "/home",
+    ];
+
+    // lvm(8), VALID NAMES.
+    private static readonly string[] LvmReservedParts =
+        ["_cdata", "_cmeta", "_corig", "_cpool", "_cvol", "_iorig", "_mimage", "_mlog", "_pmspare", "_rimage", "_rmeta", "_tdata", "_tmeta", "_vdata", "_vorigin", "_wcorig", "_imeta"];
+
+    /// <summary>Flags of kubelet that are the agent's, and where to say instead what they say. Empty where there is nothing to say.</summary>
+    public static readonly IReadOnlyDictionary<string, string> OwnedKubeletFlags = new Dictionary<string, string>(StringComparer.Ordinal)
+    {
+        ["bootstrap-kubeconfig"] = "",
+        ["cert-dir"] = "",
+        ["cgroup-driver"] = "",
+        ["client-ca-file"] = "cluster.certificateAuthority",
+        ["cluster-dns"] = "cluster.dnsAddress",
+        ["cluster-domain"] = "cluster.domain",
+        ["cni-bin-dir"] = "network.pluginBinaries",
+        ["cni-conf-dir"] = "",
+        ["config"] = "kubelet.configuration",
+        ["config-dir"] = "kubelet.configuration",
+        ["container-runtime"] = "",
+        ["container-runtime-endpoint"] = "",
+        ["hostname-override"] = "node.name",
+        ["image-service-endpoint"] = "",
+        ["kube-reserved"] = "kubelet.kubeReserved",
+        ["kubeconfig"] = "",
+        ["max-pods"] = "node.maxPods",
+        ["network-plugin"] = "network.plugin",
+        ["node-labels"] = "node.labels",
+        ["pod-cidr"] = "network.podRange",
+        ["pod-infra-container-image"] = "containerd.sandboxImage",
+        ["pod-manifest-path"] = "",
+        ["provider-id"] = "",
+        ["register-with-taints"] = "node.taints",
+        ["root-dir"] = "",
+        ["rotate-certificates"] = "",
+        ["rotate-server-certificates"] = "",
+        ["system-reserved"] = "kubelet.systemReserved",
+        ["tls-cert-file"] = "",
+        ["tls-private-key-file"] = "",
+    };
+
+    /// <summary>As <see cref="OwnedKubeletFlags"/>, of KubeletConfiguration: what other settings are computed from or checked against.</summary>
+    public static readonly IReadOnlyDictionary<string, string> OwnedKubeletFields = new Dictionary<string, string>(StringComparer.Ordinal)
+    {
+        ["cgroupDriver"] = "",
+        ["clusterDNS"] = "cluster.dnsAddress",
+        ["clusterDomain"] = "cluster.domain",
+        ["kubeReserved"] = "kubelet.kubeReserved",
+        ["maxPods"] = "node.maxPods",
+        ["podCIDR"] = "network.podRange",
+        ["providerID"] = "",
+        ["registerWithTaints"] = "node.taints",
+        ["staticPodPath"] = "",
+        ["systemReserved"] = "kubelet.systemReserved",
+    };
+
+    // kubernetes pkg/kubelet/apis/well_known_labels.go: beside whole namespaces, these are a kubelet's to set.
+    private static readonly string[] KubeletLabels =
+    [
+        "beta.kubernetes.io/arch", "beta.kubernetes.io/instance-type", "beta.kubernetes.io/os", "failure-domain.beta.kubernetes.io/region", "failure-domain.beta.kubernetes.io/zone",
+        "kubernetes.io/arch", "kubernetes.io/hostname", "kubernetes.io/os", "node.kubernetes.io/instance-type", "topology.kubernetes.io/region", "topology.kubernetes.io/zone",
+    ];
+
+    private readonly LoadedConfig _loaded;
+    private readonly NodeConfig _config;
+    private readonly List<ConfigError> _errors;
+
+    private ConfigValidation(LoadedConfig loaded, List<ConfigError> errors) => (_loaded, _config, _errors) = (loaded, loaded.Config, errors);
+
+    public static void Check(LoadedConfig loaded, List<ConfigError> errors)
+    {
+        var rules = new ConfigValidation(loaded, errors);
+        rules.Head();
+        rules.Cluster();
+        rules.Node();
+        rules.Storage();
+        rules.Kernel();
+        rules.Containerd();
+        rules.Kubelet();
+        rules.Addresses();
+        rules.Paths();
+        rules.Certificates();
+    }
+
+    private void Head()
+    {
+        Require(_config.ApiVersion == NodeConfigLoader.ApiVersion, "apiVersion", $"expected '{NodeConfigLoader.ApiVersion}', found '{_config.ApiVersion}'");
+        Require(_config.Kind == NodeConfigLoader.Kind, "kind", $"expected '{NodeConfigLoader.Kind}', found '{_config.Kind}'");
+    }
+
+    private void Cluster()
+    {
+        var cluster = _config.Cluster;
+        Require(
+            cluster.Name.Length is > 0 and <= 100 && char.IsAsciiLetterOrDigit(cluster.Name[0]) && IsOnly(cluster.Name, "-_."),
+            "cluster.name",
+            $"'{Short(cluster.Name)}' is not a cluster's name; expected up to 100 letters, digits, '-', '_' and '.', a letter or digit first");
+        var endpoint = cluster.Endpoint;
+        if (endpoint.UserInfo.Length > 0)
+        {
+            Bad("cluster.endpoint", "holds a user name or password; nodes prove who they are with certificates");
+        }
+        else
+        {
+            Require(endpoint.Scheme == "https", "cluster.endpoint", $"'{Short(endpoint.OriginalString)}' is not https; the API server takes nothing else");
+            Require(
+                endpoint.AbsolutePath == "/" && endpoint.Query.Length == 0 && endpoint.Fragment.Length == 0,
+                "cluster.endpoint",
+                $"'{Short(endpoint.OriginalString)}' has more than host and port; expected https://host[:port]");
+        }
+
+        Require(IsDnsName(cluster.Domain), "cluster.domain", $"'{Short(cluster.Domain)}' is not a DNS domain; expected lower case labels of letters, digits and '-', as in cluster.local");
+        Authority(cluster.CertificateAuthority);
+    }
+
+    private void Authority(string pem)
+    {
+        const string Path = "cluster.certificateAuthority";
+        var rest = pem.AsSpan();
+        var certificates = 0;
+        while (PemEncoding.TryFind(rest, out var fields))
+        {
+            var label = rest[fields.Label].ToString();
+            if (label.EndsWith("PRIVATE KEY", StringComparison.Ordinal))
+            {
+                Bad(Path, "holds a private key, which no node may have; give the certificate alone, and take this key for known to others");
+                return;
+            }
+
+            if (label != "CERTIFICATE" || !IsCertificate(rest[fields.Base64Data]))
+            {
+                Bad(Path, label == "CERTIFICATE" ? "holds a PEM block that is no X.509 certificate" : $"holds a PEM block '{Short(label)}'; expected CERTIFICATE");
+                return;
+            }
+
+            certificates++;
+            rest = rest[fields.Location.End..];
+        }
+
+        if (certificates == 0 || rest.Contains("-----BEGIN", StringComparison.Ordinal))
+        {
+            Bad(
+                Path,
+                pem.Contains("PRIVATE KEY", StringComparison.Ordinal) ? "holds a private key, which no node may have; give the certificate alone, and take this key for known to others"
+                : pem.StartsWith("LS0tLS1CRUdJTi", StringComparison.Ordinal) ? "is base64 of PEM; give the PEM itself"
+                : "is not PEM; expected one certificate or more, from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----");
+        }
+    }
+
+    // The form alone (RFC 5280, 4.1): loading OpenSSL to parse it in full would cost a third of the time that this check has.
+    private static bool IsCertificate(ReadOnlySpan<char> base64)
+    {
+        try
+        {
+            var reader = new AsnReader(Convert.FromBase64String(base64.ToString()), AsnEncodingRules.DER);
+            var certificate = reader.ReadSequence();
+            reader.ThrowIfNotEmpty();
+            certificate.ReadSequence();
+            certificate.ReadSequence();
+            certificate.ReadBitString(out _);
+            certificate.ThrowIfNotEmpty();
+            return true;
+        }
+        catch (Exception e) when (e is AsnContentException or FormatException)
+        {
+            return false;
+        }
+    }
+
+    private void Node()
+    {
+        var node = _config.Node;
+        Require(
+            node.MaxPods is >= 1 and <= MaximumMaxPods, "node.maxPods", string.Create(CultureInfo.InvariantCulture, $"{node.MaxPods} is out of range; expected 1 to {MaximumMaxPods}"));
+        foreach (var (key, value) in node.Labels)
+        {
+            var path = ConfigPath.Child("node.labels", key);
+            if (!IsQualifiedName(key))
+            {
+                Bad(path, $"'{Short(key)}' is not a label's key; expected [DNS domain/]name, the name of up to 63 letters, digits, '-', '_' and '.', a letter or digit at both ends");
+            }
+            else if (!KubeletMaySet(key))
+            {
+                Bad(
+                    path,
+                    "is in a namespace that Kubernetes keeps for itself, and kubelet refuses to start with it (NodeRestriction); use kubelet.kubernetes.io/, node.kubernetes.io/ or a domain of your own, "
+                    + "or have the control plane set it");
+            }
+
+            Require(IsLabelValue(value), path, $"'{Short(value)}' is not a label's value; expected up to 63 letters, digits, '-', '_' and '.', a letter or digit at both ends");
+        }
+
+        var seen = new HashSet<(string, TaintEffect)>();
+        for (var i = 0; i < node.Taints.Count; i++)
+        {
+            var taint = node.Taints[i];
+            var path = ConfigPath.Item("node.taints", i);
+            Require(
+                IsQualifiedName(taint.Key),
+                $"{path}.key",
+                $"'{Short(taint.Key)}' is not a taint's key; expected [DNS domain/]name, the name of up to 63 letters, digits, '-', '_' and '.', a letter or digit at both ends");
+            Require(
+                IsLabelValue(taint.Value ?? ""), $"{path}.value", $"'{Short(taint.Value)}' is not a taint's value; expected up to 63 letters, digits, '-', '_' and '.', a letter or digit at both ends");
+            Require(seen.Add((taint.Key, taint.Effect)), path, $"is a second taint {Short(taint.Key)} with effect {taint.Effect}; Kubernetes takes one");
+        }
+    }
+
+    private static bool KubeletMaySet(string key)
+    {
+        var slash = key.IndexOf('/', StringComparison.Ordinal);
+        var space = slash < 0 ? "" : key[..slash];
+        return !(IsIn(space, "kubernetes.io") || IsIn(space, "k8s.io")) || IsIn(space, "kubelet.kubernetes.io") || IsIn(space, "node.kubernetes.io") || Array.IndexOf(KubeletLabels, key) >= 0;
+
+        static bool IsIn(string space, string parent) => space == parent || space.EndsWith($".{parent}", StringComparison.Ordinal);
+    }
+
+    private void Storage()
+    {
+        var storage = _config.Storage;
+        LvmName("storage.volumeGroup", storage.VolumeGroup, "a volume group's");
+        for (var i = 0; i < storage.Match.Models.Count; i++)
+        {
+            Require(storage.Match.Models[i].Trim().Length > 0, ConfigPath.Item("storage.match.models", i), "is empty");
+            Require(
+                storage.Match.Models[i].Trim() != "Amazon Elastic Block Store",
+                ConfigPath.Item("storage.match.models", i),
+                "is the model of EBS volumes, whose data outlives an instance; they are never taken for ephemeral");
+        }
+
+        for (var i = 0; i < storage.Match.Paths.Count; i++)
+        {
+            Require(
+                storage.Match.Paths[i].StartsWith("/dev/", StringComparison.Ordinal) && storage.Match.Paths[i].Length > 5,
+                ConfigPath.Item("storage.match.paths", i),
+                $"'{Short(storage.Match.Paths[i])}' is not a pattern of devices; expected one as in /dev/disk/by-id/nvme-Amazon_EC2_NVMe_Instance_Storage_*");
+        }
+
+        var percent = 0;
+        var mounts = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (var (name, volume) in storage.Volumes)
+        {
+            var path = ConfigPath.Child("storage.volumes", name);
+            LvmName(path, name, "a logical volume's");
+            // The volume's name is its filesystem's label: mkfs.xfs(8) takes 12 bytes, mke2fs(8) 16.
+            var longest = volume.Filesystem == FilesystemType.Xfs ? 12 : 16;
+            Require(
+                name.Length <= longest,
+                path,
+                string.Create(CultureInfo.InvariantCulture, $"the name is also the filesystem's label, for which {volume.Filesystem.ToString().ToLowerInvariant()} takes {longest} characters; this has {name.Length}"));
+            percent += volume.Size.Percent ?? 0;
+            Mount($"{path}.mount", volume.Mount, mounts, name);
+            for (var i = 0; i < volume.Options.Count; i++)
+            {
+                Require(
+                    volume.Options[i].Length > 0 && IsOnly(volume.Options[i], "-_.=:/+@"),
+                    ConfigPath.Item($"{path}.options", i),
+                    $"'{Short(volume.Options[i])}' is not one mount option; expected one a list item, as in noatime");
+            }
+        }
+
+        Require(percent <= 100, "storage.volumes", string.Create(CultureInfo.InvariantCulture, $"the sizes add up to {percent}% of the volume group; expected 100% at most{Sizes()}"));
+    }
+
+    private string Sizes()
+    {
+        var text = "";
+        foreach (var (name, volume) in _config.Storage.Volumes)
+        {
+            if (volume.Size.Percent is not null)
+            {
+                text += $"{(text.Length == 0 ? " (" : ", ")}{name} {volume.Size} at {_loaded.OriginOf($"{ConfigPath.Child("storage.volumes", name)}.size")}";
+            }
+        }
+
+        return text.Length == 0 ? "" : $"{text})";
+    }
+
+    private void Mount(string path, string mount, Dictionary<string, string> mounts, string name)
+    {
+        if (!IsAbsolutePath(mount))
+        {
+            Bad(path, $"'{Short(mount)}' is not a path to mount at; expected an absolute one without '.', '..', '//' or a slash at its end, of letters, digits and ._/@:+-");
+        }
+        else if (Array.IndexOf(SystemDirectories, mount) >= 0 || !Array.Exists(VolumeRoots, root => mount == root || mount.StartsWith($"{root}/", StringComparison.Ordinal)))
+        {
+            Bad(path, $"'{Short(mount)}' is the system's; a volume there would hide it. Expected a directory below {string.Join(", ", VolumeRoots)}");
+        }
+        else if (!mounts.TryAdd(mount, name))
+        {
+            Bad(path, $"'{Short(mount)}' is already where {mounts[mount]} is mounted");
+        }
+    }
+
+    private void LvmName(string path, string name, string whose)
+    {
+        var isValid = name.Length is > 0 and <= 63 && name[0] != '-' && name is not ("." or "..") && IsOnly(name, "+_.-")
+            && !name.StartsWith("snapshot", StringComparison.Ordinal) && !name.StartsWith("pvmove", StringComparison.Ordinal)
+            && !Array.Exists(LvmReservedParts, part => name.Contains(part, StringComparison.Ordinal));
+        Require(isValid, path, $"'{Short(name)}' cannot be {whose} name; lvm takes up to 63 letters, digits, '+', '_', '.' and '-', no '-' first, and keeps some names (snapshot..., pvmove..., ..._tdata) for itself");
+    }
+
+    private void Kernel()
+    {
+        var modules = _config.Kernel.Modules;
+        for (var i = 0; i < modules.Count; i++)
+        {
+            Require(
+                modules[i].Length is > 0 and < 56 && IsOnly(modules[i], "_-"),
+                ConfigPath.Item("kernel.modules", i),
+                $"'{Short(modules[i])}' is not a module's name; expected letters, digits, '_' and '-'");
+        }
+
+        foreach (var (name, value) in _config.Kernel.Sysctls)
+        {
+            var path = ConfigPath.Child("kernel.sysctls", name);
+            var isName = name.Contains('.', StringComparison.Ordinal) && IsOnly(name, "._-/:@") && !name.Contains("..", StringComparison.Ordinal) && name[0] is not ('.' or '/') && name[^1] is not ('.' or '/');
+            Require(isName, path, $"'{Short(name)}' is not a sysctl's name; expected a dotted one as in net.ipv4.ip_forward");
+            Require(value.Length > 0 && IsLine(value), path, "expected a value of one line, as sysctl prints it");
+        }
+    }
+
+    private void Containerd()
+    {
+        Image("containerd.sandboxImage", _config.Containerd.SandboxImage);
+        if (_config.KubeProxy.Mode != ProxyMode.None)
+        {
+            Image("kubeProxy.image", _config.KubeProxy.Image);
+        }
+
+        foreach (var (host, mirror) in _config.Containerd.Mirrors)
+        {
+            var path = ConfigPath.Child("containerd.mirrors", host);
+            Require(IsRegistryHost(host), path, $"'{Short(host)}' is not a registry; expected its host as in docker.io, or host:port, without https://");
+            Require(mirror.Endpoints.Count > 0, $"{path}.endpoints", "is empty; expected one URL or more");
+            for (var i = 0; i < mirror.Endpoints.Count; i++)
+            {
+                var endpoint = mirror.Endpoints[i];
+                var at = ConfigPath.Item($"{path}.endpoints", i);
+                Require(endpoint.UserInfo.Length == 0, at, "holds a user name or password; put them into headers, where they are kept secret");
+                Require(endpoint.Query.Length == 0 && endpoint.Fragment.Length == 0, at, "has a query or fragment; expected https://host[:port][/path]");
+            }
+
+            foreach (var (name, value) in mirror.Headers)
+            {
+                var at = ConfigPath.Child($"{path}.headers", name);
+                Require(name.Length > 0 && IsOnly(name, "-_"), at, $"'{Short(name)}' is not an HTTP header's name");
+                Require(value.Reveal().Length > 0 && IsLine(value.Reveal()), at, "expected a value of one line");
+            }
+        }
+    }
+
+    private void Image(string path, string image) => Require(
+        image.Length is > 0 and < 512 && IsOnly(image, "./:@_-") && char.IsAsciiLetterOrDigit(image[0]) && char.IsAsciiLetterOrDigit(image[^1]),
+        path,
+        $"'{Short(image)}' is not an image; expected one as in registry.k8s.io/pause:3.9");
+
+    private void Kubelet()
+    {
+        var kubelet = _config.Kubelet;
+        foreach (var (flag, value) in kubelet.ExtraArgs)
+        {
+            var path = ConfigPath.Child("kubelet.extraArgs", flag);
+            if (flag.StartsWith('-'))
+            {
+                Bad(path, $"'{Short(flag)}' has dashes; give the flag's name alone");
+            }
+            else if (flag.Length == 0 || !IsOnly(flag, "-"))
+            {
+                Bad(path, $"'{Short(flag)}' is not a flag's name; expected letters, digits and '-'");
+            }
+            else if (OwnedKubeletFlags.TryGetValue(flag, out var instead))
+            {
+                Bad(path, instead.Length > 0 ? $"--{flag} is set by nodeagent; say it in {instead}" : $"--{flag} is set by nodeagent and cannot be changed");
+            }
+
+            Require(IsLine(value), path, "expected a value of one line");
+        }
+
+        Quantities("kubelet.kubeReserved", kubelet.KubeReserved);
+        Quantities("kubelet.systemReserved", kubelet.SystemReserved);
+        foreach (var field in kubelet.Configuration.EnumerateObject())
+        {
+            var path = ConfigPath.Child("kubelet.configuration", field.Name);
+            if (OwnedKubeletFields.TryGetValue(field.Name, out var instead))
+            {
+                Bad(path, instead.Length > 0 ? $"is set by nodeagent; say it in {instead}" : "is set by nodeagent and cannot be changed");
+            }
+            else if (field.NameEquals("kind"))
+            {
+                Require(IsString(field.Value, "KubeletConfiguration"), path, "expected 'KubeletConfiguration', or nothing");
+            }
+            else if (field.NameEquals("apiVersion"))
+            {
+                Require(IsString(field.Value, "kubelet.config.k8s.io/v1beta1"), path, "expected 'kubelet.config.k8s.io/v1beta1', or nothing");
+            }
+        }
+
+        static bool IsString(JsonElement value, string text) => value.ValueKind == JsonValueKind.String && value.ValueEquals(text);
+    }
+
+    private void Quantities(string path, IReadOnlyDictionary<string, string>? quantities)
+    {
+        foreach (var (name, quantity) in quantities ?? new Dictionary<string, string>())
+        {
+            var at = ConfigPath.Child(path, name);
+            Require(name is "cpu" or "memory" or "ephemeral-storage" or "pid", at, $"'{Short(name)}' cannot be reserved; expected cpu, memory, ephemeral-storage or pid");
+            Require(IsQuantity(quantity), at, $"'{Short(quantity)}' is not a quantity of Kubernetes; expected one as in 500m, 2, 1.5Gi or 100M");
+        }
+    }
+
+    private static bool IsQuantity(string text)
+    {
+        var end = text.Length;
+        while (end > 0 && char.IsAsciiLetter(text[end - 1]))
+        {
+            end--;
+        }
+
+        return decimal.TryParse(text.AsSpan(0, end), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out _)
+            && text[end..] is "" or "m" or "k" or "M" or "G" or "T" or "P" or "Ki" or "Mi" or "Gi" or "Ti" or "Pi";
+    }
+
+    private void Addresses()
+    {
+        var (cluster, network) = (_config.Cluster, _config.Network);
+        var service = cluster.ServiceRange;
+        if (cluster.DnsAddress is { } dns)
+        {
+            if (!IPAddress.TryParse(dns, out var address) || (address.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork && address.ToString() != dns))
+            {
+                Bad("cluster.dnsAddress", $"'{Short(dns)}' is not an IP address");
+            }
+            else if (!service.Contains(address))
+            {
+                Bad("cluster.dnsAddress", $"{address} is not in cluster.serviceRange {service} ({Where("cluster.serviceRange")})");
+            }
+            else if (address.Equals(service[0]) || (service.Size > 1 && address.Equals(service[1])))
+            {
+                Bad("cluster.dnsAddress", $"{address} is the {(address.Equals(service[0]) ? "network address" : "API server's own service")} of cluster.serviceRange {service}");
+            }
+        }
+        else
+        {
+            Require(service.Size > 10, "cluster.serviceRange", $"{service} has no tenth address for DNS; take a larger range or set cluster.dnsAddress");
+        }
+
+        if (cluster.PodRange is { } clusterPods)
+        {
+            Require(!clusterPods.Overlaps(service), "cluster.podRange", $"{clusterPods} overlaps cluster.serviceRange {service} ({Where("cluster.serviceRange")})");
+        }
+
+        if (network.PodRange is not { } pods)
+        {
+            Require(network.Plugin != NetworkPlugin.Bridge, "network.podRange", "required with network.plugin bridge; expected this node's own part of cluster.podRange, as in 10.32.7.0/24");
+            return;
+        }
+
+        Require(!pods.Overlaps(service), "network.podRange", $"{pods} overlaps cluster.serviceRange {service} ({Where("cluster.serviceRange")})");
+        if (cluster.PodRange is { } all)
+        {
+            Require(
+                all.Prefix <= pods.Prefix && all.Contains(pods.Address), "network.podRange", $"{pods} is not within cluster.podRange {all} ({Where("cluster.podRange")}), so its pods would count as strangers");
+        }
+
+        var room = BigInteger.Max(pods.Size - AddressesNotForPods, 0);
+        Require(
+            _config.Node.MaxPods <= room || _config.Node.MaxPods is < 1 or > MaximumMaxPods,
+            "node.maxPods",
+            string.Create(
+                CultureInfo.InvariantCulture, $"{_config.Node.MaxPods} pods do not fit into network.podRange {pods} ({Where("network.podRange")}), which has addresses for {room}: network, broadcast and gateway are taken"));
+    }
+
+    private void Paths()
+    {
+        AbsolutePath("containerd.binary", _config.Containerd.Binary);
+        AbsolutePath("kubelet.binary", _config.Kubelet.Binary);
+        AbsolutePath("network.pluginBinaries", _config.Network.PluginBinaries);
+        AbsolutePath("images.archives", _config.Images.Archives);
+        if (_config.Certificates.Directory is { } directory)
+        {
+            AbsolutePath("certificates.directory", directory);
+        }
+    }
+
+    private void AbsolutePath(string path, string value) => Require(
+        IsAbsolutePath(value), path, $"'{Short(value)}' is not an absolute path; expected one without '.', '..', '//' or a slash at its end, of letters, digits and ._/@:+-");
+
+    private void Certificates()
+    {
+        var certificates = _config.Certificates;
+        if (certificates.Source == CertificateSourceKind.Directory)
+        {
+            Require(
+                certificates.Laboratory,
+                "certificates.source",
+                "directory puts the cluster's CA key on a worker, where whoever takes the node takes the cluster; it is for laboratories, which say so with certificates.laboratory: true");
+            Require(certificates.Directory is not null, "certificates.directory", "required with certificates.source directory; expected the path that holds ca.crt and ca.key");
+        }
+
+        Require(
+            certificates.Lifetime.Value >= TimeSpan.FromMinutes(10) && certificates.Lifetime.Value <= TimeSpan.FromDays(3650),
+            "certificates.lifetime",
+            $"{certificates.Lifetime} is out of range; expected 10m to 3650d");
+    }
+
+    private static bool IsAbsolutePath(string path)
+    {
+        if (path.Length is < 2 or > 255 || path[0] != '/' || !IsOnly(path, "._/@:+-"))
+        {
+            return false;
+        }
+
+        foreach (var segment in path[1..].Split('/'))
+        {
+            if (segment is "" or "." or "..")
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private static bool IsRegistryHost(string host)
+    {
+        var colon = host.LastIndexOf(':');
+        var name = colon < 0 ? host : host[..colon];
+        return host == "_default" || (name.Length > 0 && IsOnly(name, ".-") && (colon < 0 || ushort.TryParse(host.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out _)));
+    }
+
+    // apimachinery validation.IsQualifiedName
+    private static bool IsQualifiedName(string key)
+    {
+        var slash = key.IndexOf('/', StringComparison.Ordinal);
+        return (slash < 0 || IsDnsName(key[..slash])) && key.Length > slash + 1 && IsLabelValue(key[(slash + 1)..]);
+    }
+
+    // apimachinery validation.IsValidLabelValue
+    private static bool IsLabelValue(string value) =>
+        value.Length == 0 || (value.Length <= 63 && char.IsAsciiLetterOrDigit(value[0]) && char.IsAsciiLetterOrDigit(value[^1]) && IsOnly(value, "-_."));
+
+    /// <summary>RFC 1123, as Kubernetes takes it: lower case.</summary>
+    private static bool IsDnsName(string name)
+    {
+        if (name.Length is 0 or > 253)
+        {
+            return false;
+        }
+
+        foreach (var label in name.Split('.'))
+        {
+            if (label.Length is 0 or > 63 || label[0] == '-' || label[^1] == '-')
+            {
+                return false;
+            }
+
+            foreach (var c in label)
+            {
+                if (!char.IsAsciiLetterLower(c) && !char.IsAsciiDigit(c) && c != '-')
+                {
+                    return false;
+                }
+            }
+        }
+
+        return true;
+    }
+
+    private static bool IsOnly(string text, string beside)
+    {
+        foreach (var c in text)
+        {
+            if (!char.IsAsciiLetterOrDigit(c) && !beside.Contains(c, StringComparison.Ordinal))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private static bool IsLine(string text) => !text.AsSpan().ContainsAny('\n', '\r', '\t');
+
+    private static string Short(string? text) => ConfigScalar.Shortened(text ?? "");
+
+    private string Where(string path) => _loaded.OriginOf(path)?.ToString() ?? "nowhere";
+
+    private void Require(bool holds, string path, string message)
+    {
+        if (!holds)
+        {
+            Bad(path, message);
+        }
+    }
+
+    private void Bad(string path, string message) => _errors.Add(new(_loaded.OriginOf(path), path, message));
 }

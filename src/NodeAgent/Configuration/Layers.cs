@@ -4,17 +4,17 @@ using NodeAgent.Machine;
 namespace NodeAgent.Configuration;
 
 /// <summary>One source of configuration. Later layers win.</summary>
-internal abstract record Layer
+internal abstract record Layer(string Label)
 {
     /// <summary>A file, YAML or JSON, of the image or of the command line.</summary>
     /// <param name="Name">Its path, as it shall stand in messages.</param>
-    internal sealed record Document(string Name, byte[] Content) : Layer;
+    internal sealed record Document(string Name, byte[] Content) : Layer(Name);
 
     /// <summary>The instance's tags, all of them; those that do not begin with "nodeagent:" are not ours.</summary>
-    internal sealed record Tags(IReadOnlyDictionary<string, string> Values) : Layer;
+    internal sealed record Tags(IReadOnlyDictionary<string, string> Values) : Layer("tags");
 
     /// <summary>User data as metadata has it: plain, gzip, base64, MIME.</summary>
-    internal sealed record UserData(byte[] Content) : Layer;
+    internal sealed record UserData(byte[] Content) : Layer(Configuration.UserData.Name);
 }
 
 internal static class Layers

@@ -15,6 +15,7 @@ internal static class NodeConfigLoader
     {
         var errors = new List<ConfigError>();
         var notes = new List<string>();
+        var names = new List<string> { DefaultsName };
         ConfigValue merged = ReadDocument(DefaultsName, Defaults(), errors) ?? throw new ConfigurationException(errors);
         ConfigBinding.Check(merged, ConfigSchema.Root, "", errors);
         foreach (var layer in layers)
@@ -30,13 +31,14 @@ internal static class NodeConfigLoader
             {
                 ConfigBinding.Check(tree, ConfigSchema.Root, "", errors);
                 merged = ConfigMerge.Merge(merged, tree);
+                names.Add(layer.Label);
             }
         }
 
         ThrowIfAny(errors);
         ConfigBinding.CheckRequired(merged, ConfigSchema.Root, "", errors);
         ThrowIfAny(errors);
-        var loaded = new LoadedConfig(ConfigBinding.Bind((ConfigMap)merged), (ConfigMap)merged, notes);
+        var loaded = new LoadedConfig(ConfigBinding.Bind((ConfigMap)merged), (ConfigMap)merged, names, notes);
         ConfigValidation.Check(loaded, errors);
         ThrowIfAny(errors);
         return loaded;
@@ -99,8 +101,9 @@ internal static class NodeConfigLoader
 
 /// <summary>A configuration that holds together, and where each of its values came from.</summary>
 /// <param name="Tree">All layers merged; what null removed is still marked in it.</param>
+/// <param name="Layers">Names of the layers that said anything, in their order.</param>
 /// <param name="Notes">What was seen and left alone, a line each: parts of user data that are somebody else's.</param>
-internal sealed record LoadedConfig(NodeConfig Config, ConfigMap Tree, IReadOnlyList<string> Notes)
+internal sealed record LoadedConfig(NodeConfig Config, ConfigMap Tree, IReadOnlyList<string> Layers, IReadOnlyList<string> Notes)
 {
     private Dictionary<string, Origin>? _origins;
 

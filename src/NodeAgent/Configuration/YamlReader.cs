@@ -63,6 +63,9 @@ internal sealed class YamlReader
     public static ConfigValue? ReadValue(string layer, string text, List<ConfigError> errors) =>
         IsPrintable(layer, text, hasLines: false, errors) ? new YamlReader(layer, text, hasLines: false, errors).Read() : null;
 
+    /// <summary>Whether a plain scalar of this text is text, and not null, a number or a boolean.</summary>
+    public static bool IsText(string text) => !IsNull(text) && TypeOf(text) == ScalarType.Text;
+
     private static string? Decode(string layer, ReadOnlySpan<byte> content, List<ConfigError> errors)
     {
         if (content.StartsWith(Encoding.UTF8.Preamble))

@@ -57,9 +57,9 @@ public class LoadingTests
     [Fact]
     public void Json_is_yaml_tabs_and_all()
     {
-        var config = Load(Document("a.json", "{\n\t\"apiVersion\": \"nodeagent\\/v1\",\n\t\"kind\": \"NodeConfig\",\n\t\"node\": {\"maxPods\": 7, \"labels\": {\"a\": \"\\u00e4\"}}\n}\n")).Config;
+        var config = Load(Document("a.json", "{\n\t\"apiVersion\": \"nodeagent\\/v1\",\n\t\"kind\": \"NodeConfig\",\n\t\"node\": {\"maxPods\": 7},\n\t\"kubelet\": {\"extraArgs\": {\"a\": \"\\u00e4\"}}\n}\n")).Config;
         config.Node.MaxPods.ShouldBe(7);
-        config.Node.Labels["a"].ShouldBe("ä");
+        config.Kubelet.ExtraArgs["a"].ShouldBe("ä");
     }
 
     [Fact]
