@@ -1,0 +1,287 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Http;
+using Amazon;
+using Amazon.Runtime;
+using Amazon.Runtime.Credentials.Internal;
+using Amazon.Runtime.Endpoints;
+using Amazon.Runtime.Internal;
+using Amazon.Runtime.Internal.Auth;
+using Amazon.Runtime.Internal.Transform;
+using Endpoint = Amazon.Runtime.Endpoints.Endpoint;
+
+namespace NodeAgent.Aws;
+
+/// <summary>What this agent asks EC2 for, in its own words and failures. Loading the AWS SDK costs about 100 ms: not touched where instance metadata can answer.</summary>
+internal static class Ec2
+{
+    /// <summary>Tags of one instance. Empty is asked again a few times: what EC2 describes lags behind what was done to it.</summary>
+    /// <exception cref="AwsException"/>
+    public static async Task<IReadOnlyDictionary<string, string>> InstanceTags(IAmazonEC2 ec2, string instanceId, TimeProvider time, CancellationToken cancellation)
+    {
+        for (var again = 3; ; again--)
+        {
+            var tags = await InstanceTagsNow(ec2, instanceId, cancellation).ConfigureAwait(false);
+            if (tags.Count > 0 || again == 0)
+            {
+                return tags;
+            }
+
+            await Task.Delay(TimeSpan.FromSeconds(1), time, cancellation).ConfigureAwait(false);
+        }
+    }
+
+    private static async Task<SortedDictionary<string, string>> InstanceTagsNow(IAmazonEC2 ec2, string instanceId, CancellationToken cancellation)
+    {
+        const string action = "ec2:DescribeTags";
+        const string remedy = "Tags are asked of EC2 because instance metadata does not show them: allow that (InstanceMetadataTags=enabled), or allow the instance's role the action " + action + ".";
+        var tags = new SortedDictionary<string, string>(StringComparer.Ordinal);
+        string? next = null;
+        try
+        {
+            do
+            {
+                var page = await ec2.DescribeTagsAsync(new() { Filters = [new() { Name = "resource-id", Values = [instanceId] }], NextToken = next }, cancellation).ConfigureAwait(false);
+                foreach (var tag in page.Tags)
+                {
+                    tags[tag.Key] = tag.Value;
+                }
+
+                next = page.NextToken;
+            }
+            while (!string.IsNullOrEmpty(next));
+        }
+        catch (AwsException e) when (e.Kind == AwsFailureKind.NotAllowed)
+        {
+            throw new AwsException(e.Failure with { Remedy = $"{e.Failure.Remedy} {remedy}" }, e);
+        }
+        catch (AmazonServiceException e)
+        {
+            throw Failure(action, ec2.Endpoint, e, remedy);
+        }
+        catch (Exception e) when (e is HttpRequestException or TimeoutException or IOException || (e is OperationCanceledException && !cancellation.IsCancellationRequested))
+        {
+            throw NotReachable(action, ec2.Endpoint, e);
+        }
+
+        return tags;
+    }
+
+    private static AwsException Failure(string action, Uri endpoint, AmazonServiceException e, string remedy)
+    {
+        // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
+        var kind = e.ErrorCode switch
+        {
+            "UnauthorizedOperation" or "AuthFailure" or "Blocked" or "OptInRequired" or "PendingVerification" or "SignatureDoesNotMatch" or "InvalidClientTokenId" or "AccessDenied"
+                or "ExpiredToken" or "RequestExpired" => AwsFailureKind.NotAllowed,
+            "RequestLimitExceeded" or "Throttling" or "ThrottlingException" => AwsFailureKind.Throttled,
+            _ when e.StatusCode >= HttpStatusCode.InternalServerError => AwsFailureKind.Unavailable,
+            _ when e.StatusCode == HttpStatusCode.Forbidden || e.StatusCode == HttpStatusCode.Unauthorized => AwsFailureKind.NotAllowed,
+            // No status: nothing came back.
+            _ when e.StatusCode == 0 => AwsFailureKind.NotReachable,
+            _ => AwsFailureKind.Malformed,
+        };
+        if (kind == AwsFailureKind.NotReachable)
+        {
+            return NotReachable(action, endpoint, e);
+        }
+
+        return new(
+            new(
+                kind,
+                $"{action} at {endpoint}",
+                string.Create(CultureInfo.InvariantCulture, $"{(int)e.StatusCode} {e.ErrorCode}: {e.Message}"),
+                kind switch
+                {
+                    AwsFailureKind.NotAllowed => remedy,
+                    AwsFailureKind.Throttled => "Too many calls in this account and region: allow tags in instance metadata (InstanceMetadataTags=enabled), and no call is needed.",
+                    AwsFailureKind.Unavailable => "EC2 has trouble of its own, mostly for a short while: try again later.",
+                    _ => "Does something else than EC2 answer at this endpoint?",
+                }),
+            e);
+    }
+
+    private static AwsException NotReachable(string action, Uri endpoint, Exception e) => new(
+        new(
+            AwsFailureKind.NotReachable,
+            $"{action} at {endpoint}",
+            e.GetBaseException().Message,
+            "Check the route to this endpoint (NAT, VPC endpoint, proxy) and DNS, or allow tags in instance metadata (InstanceMetadataTags=enabled), and no call is needed."),
+        e);
+}
+
+// From here on: what the package AWSSDK.EC2 would bring, by its names, as far as it is used here. It cannot be restored everywhere yet; when it can,
+// this part goes and the usings change.
+
+/// <summary>Retries throttling and trouble of the service by itself, a few times, with backoff.</summary>
+internal interface IAmazonEC2
+{
+    /// <summary>Not in the package: for messages.</summary>
+    Uri Endpoint { get; }
+
+    Task<DescribeTagsResponse> DescribeTagsAsync(DescribeTagsRequest request, CancellationToken cancellationToken = default);
+}
+
+internal sealed class Filter
+{
+    public required string Name { get; init; }
+
+    public required List<string> Values { get; init; }
+}
+
+internal sealed class DescribeTagsRequest : AmazonWebServiceRequest
+{
+    public List<Filter> Filters { get; init; } = [];
+
+    public string? NextToken { get; init; }
+}
+
+internal sealed class DescribeTagsResponse : AmazonWebServiceResponse
+{
+    public List<TagDescription> Tags { get; } = [];
+
+    public string? NextToken { get; set; }
+}
+
+internal sealed class TagDescription
+{
+    public string Key { get; set; } = "";
+
+    public string Value { get; set; } = "";
+}
+
+internal sealed class AmazonEC2Config : ClientConfig
+{
+    /// <param name="endpoint">As AWS_ENDPOINT_URL_EC2 gives it; null for EC2's own in that region.</param>
+    public AmazonEC2Config(string region, Uri? endpoint = null)
+        : base(new DefaultConfigurationProvider([new DefaultConfiguration { Name = DefaultConfigurationMode.Standard, RetryMode = RequestRetryMode.Standard }]))
+    {
+        ServiceId = "EC2";
+        AuthenticationServiceName = "ec2";
+        AuthenticationRegion = region;
+        RegionEndpoint = RegionEndpoint.GetBySystemName(region);
+        IgnoreConfiguredEndpointUrls = true;
+        DefaultConfigurationMode = DefaultConfigurationMode.Standard;
+        RetryMode = RequestRetryMode.Standard;
+        MaxErrorRetry = 6;
+        ConnectTimeout = TimeSpan.FromSeconds(5);
+        Timeout = TimeSpan.FromSeconds(15);
+        Endpoint = endpoint ?? new Uri($"https://ec2.{region}.{RegionEndpoint.PartitionDnsSuffix}/");
+        EndpointProvider = new StaticEndpointProvider(Endpoint.AbsoluteUri);
+    }
+
+    public Uri Endpoint { get; }
+
+    public override string ServiceVersion => "2016-11-15";
+
+    public override string UserAgent => "nodeagent";
+
+    public override string RegionEndpointServiceName => "ec2";
+
+    public override Endpoint DetermineServiceOperationEndpoint(ServiceOperationEndpointParameters parameters) => new(Endpoint.AbsoluteUri);
+}
+
+internal sealed class AmazonEC2Client(AWSCredentials credentials, AmazonEC2Config config) : AmazonServiceClient(credentials, config), IAmazonEC2
+{
+    public Uri Endpoint => config.Endpoint;
+
+    protected override IServiceMetadata ServiceMetadata { get; } = new Metadata();
+
+    public Task<DescribeTagsResponse> DescribeTagsAsync(DescribeTagsRequest request, CancellationToken cancellationToken = default) => InvokeAsync<DescribeTagsResponse>(
+        request, new InvokeOptions { RequestMarshaller = DescribeTags.Instance, ResponseUnmarshaller = DescribeTags.Response.Instance }, cancellationToken);
+
+    protected override void CustomizeRuntimePipeline(RuntimePipeline pipeline)
+    {
+        pipeline.RemoveHandler<EndpointResolver>();
+        pipeline.AddHandlerAfter<Marshaller>(new FixedEndpoint());
+        pipeline.AddHandlerAfter<Marshaller>(new AlwaysSigned());
+    }
+
+    private sealed class Metadata : IServiceMetadata
+    {
+        public string ServiceId => "EC2";
+
+        public IDictionary<string, string> OperationNameMapping { get; } = new Dictionary<string, string>();
+    }
+
+    /// <summary>Asks the configuration's endpoint provider, which answers the same to everything.</summary>
+    private sealed class FixedEndpoint : BaseEndpointResolver
+    {
+        protected override EndpointParameters MapEndpointsParameters(IRequestContext requestContext) => new();
+    }
+
+    private sealed class AlwaysSigned : BaseAuthResolverHandler
+    {
+        protected override List<IAuthSchemeOption> ResolveAuthOptions(IExecutionContext executionContext) => AuthSchemeOption.DEFAULT_SIGV4;
+    }
+
+    private sealed class DescribeTags : IMarshaller<IRequest, AmazonWebServiceRequest>
+    {
+        public static readonly DescribeTags Instance = new();
+
+        public IRequest Marshall(AmazonWebServiceRequest input)
+        {
+            var asked = (DescribeTagsRequest)input;
+            var request = new DefaultRequest(asked, "Amazon.EC2");
+            request.Parameters.Add("Action", "DescribeTags");
+            request.Parameters.Add("Version", "2016-11-15");
+            for (var f = 0; f < asked.Filters.Count; f++)
+            {
+                request.Parameters.Add(FormattableString.Invariant($"Filter.{f + 1}.Name"), asked.Filters[f].Name);
+                for (var v = 0; v < asked.Filters[f].Values.Count; v++)
+                {
+                    request.Parameters.Add(FormattableString.Invariant($"Filter.{f + 1}.Value.{v + 1}"), asked.Filters[f].Values[v]);
+                }
+            }
+
+            if (asked.NextToken is { } next)
+            {
+                request.Parameters.Add("NextToken", next);
+            }
+
+            return request;
+        }
+
+        public sealed class Response : EC2ResponseUnmarshaller
+        {
+            public static readonly Response Instance = new();
+
+            public override AmazonWebServiceResponse Unmarshall(XmlUnmarshallerContext input)
+            {
+                var response = new DescribeTagsResponse();
+                while (input.Read())
+                {
+                    if (!input.IsStartElement)
+                    {
+                        continue;
+                    }
+
+                    if (input.TestExpression("tagSet/item"))
+                    {
+                        response.Tags.Add(new TagDescription());
+                    }
+                    else if (input.TestExpression("item/key"))
+                    {
+                        response.Tags[^1].Key = input.ReadText();
+                    }
+                    else if (input.TestExpression("item/value"))
+                    {
+                        response.Tags[^1].Value = input.ReadText();
+                    }
+                    else if (input.TestExpression("nextToken"))
+                    {
+                        response.NextToken = input.ReadText();
+                    }
+                }
+
+                return response;
+            }
+
+            public override AmazonServiceException UnmarshallException(XmlUnmarshallerContext input, Exception innerException, HttpStatusCode statusCode)
+            {
+                var error = XmlErrorResponseUnmarshaller.GetInstance().Unmarshall(input);
+                return new(error.Message, innerException, error.Type, error.Code, error.RequestId, statusCode);
+            }
+        }
+    }
+}
