@@ -1,11 +1,13 @@
 using System.CommandLine;
 using NodeAgent.Commands;
+using NodeAgent.Configuration;
 using NodeAgent.Facts;
 using NodeAgent.Machine;
 
 var root = new RootCommand("Turns an EC2 instance into a Kubernetes node, says beforehand what it would do, and repairs what drifted.")
 {
     ApplyCommand.Create(),
+    ConfigCommand.Create(LayersOfThisMachine),
     FactsCommand.Create(FactsOfThisMachine, (path, content) => Files.Write(Path.GetFullPath(path), content, Files.WorldReadable)),
     ImageCommand.Create(),
     PlanCommand.Create(),
@@ -39,4 +41,10 @@ static async Task<NodeFacts> FactsOfThisMachine(CancellationToken stop)
 {
     using var machine = new LinuxReader(stop);
     return await NodeInputs.FactsOfMachine(machine, TimeSpan.FromSeconds(60), stop);
+}
+
+static async Task<IReadOnlyList<Layer>> LayersOfThisMachine(IReadOnlyList<string> files, CancellationToken stop)
+{
+    using var machine = new LinuxReader(stop);
+    return await NodeInputs.Layers(machine, files, TimeSpan.FromSeconds(60), stop);
 }

@@ -6,8 +6,6 @@ namespace NodeAgent.Commands;
 /// <summary>config check and config show: the configuration alone, without facts, and nothing changed.</summary>
 internal static class ConfigCommand
 {
-    private const int BadConfiguration = 3;
-
     /// <param name="layersOf">
     /// The layers of this machine above the defaults, in their order, with these files (absolute paths) as the last ones: <see cref="Layers.Of"/> over the machine's
     /// reader, tags and user data where it has metadata. May throw <see cref="ConfigurationException"/>; anything else it throws is the caller's to turn into an exit code.
@@ -74,7 +72,7 @@ internal static class ConfigCommand
                 if (json)
                 {
                     await output.WriteLineAsync(ConfigPrinter.ToJson(e));
-                    return BadConfiguration;
+                    return ExitCode.BadConfiguration;
                 }
 
                 foreach (var one in e.Errors)
@@ -83,7 +81,7 @@ internal static class ConfigCommand
                 }
 
                 await error.WriteLineAsync(e.Errors.Count == 1 ? "Bad configuration: 1 error. Nothing was changed." : $"Bad configuration: {e.Errors.Count} errors. Nothing was changed.");
-                return BadConfiguration;
+                return ExitCode.BadConfiguration;
             }
         });
         return command;

@@ -13,6 +13,8 @@ namespace NodeAgent.Commands;
 /// <summary>What a node is computed from, read from this machine or from files, and the list that follows from it.</summary>
 internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, ResourceList Resources)
 {
+    private const string EndpointVariable = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
+
     public string NodeName => NodeNames.Of(Config.Config, Facts);
 
     /// <summary>Reads this machine: metadata answers while the disks are listed and the configuration is parsed.</summary>
@@ -20,7 +22,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         IMachineReader machine, IReadOnlyList<string> files, TimeSpan patience, Timeline timeline, CancellationToken cancellation)
     {
         using var metadata = Metadata(patience);
-        var gatherer = InstanceFactsGatherer.Start(metadata, (_, _, _) => throw new NotSupportedException(), cancellation);
+        var gatherer = InstanceFactsGatherer.Start(metadata, TagsFromEc2(metadata), cancellation);
         var host = timeline.Measure("machine", () => (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks()));
         var loaded = await LoadConfig(machine, gatherer, files, timeline, cancellation).ConfigureAwait(false);
         var facts = await GatherFacts(gatherer, host, loaded.Config.Kubelet.Binary, loaded.Config.Containerd.Binary, timeline, cancellation).ConfigureAwait(false);
@@ -32,7 +34,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     {
         using var metadata = Metadata(patience);
         var timeline = new Timeline();
-        var gatherer = InstanceFactsGatherer.Start(metadata, (_, _, _) => throw new NotSupportedException(), cancellation);
+        var gatherer = InstanceFactsGatherer.Start(metadata, TagsFromEc2(metadata), cancellation);
         var host = (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks());
         var (kubelet, containerd) = ("/usr/bin/kubelet", "/usr/bin/containerd");
         try
@@ -53,12 +55,12 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     {
         var content = files.File(factsFile) is { Kind: FileKind.Regular, Content: { } bytes } ? bytes : throw new FactsException($"{factsFile}: there is no such file");
         var facts = FactsJson.Read(content, factsFile);
-        var loaded = NodeConfigLoader.Load(Layers.Of(files, facts.Instance.Tags, null, configFiles, withImage: false));
+        var loaded = NodeConfigLoader.Load(Configuration.Layers.Of(files, facts.Instance.Tags, null, configFiles, withImage: false));
         return Build(loaded, facts, timeline);
     }
 
     public static InstanceMetadata Metadata(TimeSpan patience) =>
-        new(HostEnvironment.Get("AWS_EC2_METADATA_SERVICE_ENDPOINT") is { } endpoint ? new Uri(endpoint) : null, patience);
+        new(HostEnvironment.Get(EndpointVariable) is { } endpoint ? new Uri(endpoint) : null, patience);
 
     /// <summary>Binaries are run where nobody remembers what they said.</summary>
     private static VersionMemory Versions(CancellationToken cancellation) => new(
@@ -71,12 +73,38 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
             return result.Failure is { } why ? throw new ProbeException($"`{result.Command}`", why) : result.Output;
         });
 
+    /// <summary>The layers of this machine, for looking at its configuration alone. A workstation has no metadata, and is not asked for any.</summary>
+    public static async Task<IReadOnlyList<Layer>> Layers(IMachineReader machine, IReadOnlyList<string> files, TimeSpan patience, CancellationToken cancellation)
+    {
+        if (HostEnvironment.Get(EndpointVariable) is null && !IsEc2())
+        {
+            return Configuration.Layers.Of(machine, null, null, files);
+        }
+
+        using var metadata = Metadata(patience);
+        var userData = metadata.UserData(cancellation);
+        var tags = await InstanceFactsGatherer.Start(metadata, TagsFromEc2(metadata), cancellation).Tags.WaitAsync(cancellation).ConfigureAwait(false);
+        return Configuration.Layers.Of(machine, tags, await userData.WaitAsync(cancellation).ConfigureAwait(false), files);
+    }
+
+    // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instances.html: Nitro's DMI, Xen's hypervisor UUID.
+    private static bool IsEc2() => Starts("/sys/class/dmi/id/sys_vendor", "Amazon EC2") || Starts("/sys/hypervisor/uuid", "ec2");
+
+    private static bool Starts(string path, string prefix) => Files.Text(path)?.StartsWith(prefix, StringComparison.Ordinal) == true;
+
+    private static TagsFromEc2 TagsFromEc2(InstanceMetadata metadata) => async (region, instance, cancellation) =>
+    {
+        var endpoint = HostEnvironment.Get("AWS_ENDPOINT_URL_EC2") is { } url ? new Uri(url) : null;
+        using var ec2 = new AmazonEC2Client(new RoleCredentials(metadata), new AmazonEC2Config(region, endpoint));
+        return await Ec2.InstanceTags(ec2, instance, TimeProvider.System, cancellation).ConfigureAwait(false);
+    };
+
     private static async Task<LoadedConfig> LoadConfig(
         IMachineReader machine, InstanceFactsGatherer gatherer, IReadOnlyList<string> files, Timeline timeline, CancellationToken cancellation)
     {
         var tags = await timeline.MeasureAsync("metadata", () => gatherer.Tags.WaitAsync(cancellation)).ConfigureAwait(false);
         var userData = await timeline.MeasureAsync("metadata", () => gatherer.UserData.WaitAsync(cancellation)).ConfigureAwait(false);
-        return timeline.Measure("configuration", () => NodeConfigLoader.Load(Layers.Of(machine, tags, userData, files)));
+        return timeline.Measure("configuration", () => NodeConfigLoader.Load(Configuration.Layers.Of(machine, tags, userData, files)));
     }
 
     private static async Task<NodeFacts> GatherFacts(

@@ -232,8 +232,11 @@ internal sealed class ReplayReader(Recording recording) : IMachineReader
         : answer.Value ?? throw new ProbeException(subject, "the recording holds neither an answer nor a failure");
 }
 
-/// <summary>A machine on which nothing is yet: what an offline plan compares with where there is no recording.</summary>
-internal sealed class EmptyMachineReader(DateTimeOffset now) : IMachineReader
+/// <summary>
+/// A machine fresh from its image, on which nothing of ours is yet: what an offline plan compares with where there is no recording. Its units are installed and do
+/// not run, its disks are blank, its sysctls are not known.
+/// </summary>
+internal sealed class EmptyMachineReader(DateTimeOffset now, IReadOnlyList<DiskReport> disks) : IMachineReader
 {
     public DateTimeOffset Now => now;
 
@@ -243,11 +246,11 @@ internal sealed class EmptyMachineReader(DateTimeOffset now) : IMachineReader
 
     public KeyReport PrivateKey(string path) => KeyReport.Absent;
 
-    public UnitReport Unit(string name) => new(name);
+    public UnitReport Unit(string name) => new(name, LoadState: "loaded", UnitFileState: "disabled");
 
     public IReadOnlyList<MountReport> Mounts() => [];
 
-    public IReadOnlyList<DiskReport> Disks() => [];
+    public IReadOnlyList<DiskReport> Disks() => disks;
 
     public IReadOnlyList<Signature> Signatures(string device) => [];
 
@@ -255,5 +258,5 @@ internal sealed class EmptyMachineReader(DateTimeOffset now) : IMachineReader
 
     public ModuleState Module(string name) => ModuleState.Available;
 
-    public string? Sysctl(string name) => null;
+    public string? Sysctl(string name) => "";
 }

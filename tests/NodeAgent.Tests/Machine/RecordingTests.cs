@@ -107,14 +107,15 @@ public sealed class RecordingTests : IDisposable
     public void What_is_no_recording_is_named(string json) => Should.Throw<ProbeException>(() => Recording.Parse(Encoding.UTF8.GetBytes(json), "machine.json")).Message.ShouldStartWith("machine.json: ");
 
     [Fact]
-    public void An_empty_machine_has_nothing_and_fails_at_nothing()
+    public void An_empty_machine_is_fresh_from_its_image()
     {
-        var empty = new EmptyMachineReader(DateTimeOffset.UnixEpoch);
+        var empty = new EmptyMachineReader(DateTimeOffset.UnixEpoch, []);
 
         empty.File("/etc/passwd").ShouldBe(FileReport.Absent);
-        empty.Unit("x.service").IsLoaded.ShouldBeFalse();
+        empty.Unit("kubelet.service").IsLoaded.ShouldBeTrue();
+        empty.Unit("kubelet.service").IsActive.ShouldBeFalse();
         empty.Module("overlay").ShouldBe(ModuleState.Available);
-        empty.Sysctl("kernel.osrelease").ShouldBeNull();
+        empty.Sysctl("kernel.panic").ShouldBe("");
         empty.Now.ShouldBe(DateTimeOffset.UnixEpoch);
     }
 

@@ -79,7 +79,7 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
 
     public void WriteFile(string path, byte[] content, UnixFileMode mode) => Write($"write {path}", () =>
     {
-        _files[path] = new FileReport(FileKind.Regular, content, mode);
+        _files[path] = new FileReport(FileKind.Regular, [.. content], mode);
         UnitFileChanged(path);
     });
 

@@ -91,7 +91,7 @@ internal sealed class Worker
         {
             var pem = worker._authorityPem;
             var split = pem.IndexOf("-----BEGIN PRIVATE", StringComparison.Ordinal);
-            using var authority = CertificateAuthority.Load(pem[..split], pem[split..]);
+            using var authority = CertificateAuthority.Load(pem.AsSpan(0, split), pem.AsSpan(split));
             return [authority.Sign(SigningRequest.Read(request), RoleTable.Find(role)!.For(node), TimeSpan.FromDays(90), worker.Machine.Now, RandomNumberGenerator.GetBytes(16))];
         }
     }
