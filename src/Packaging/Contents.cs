@@ -20,14 +20,21 @@ internal sealed record Contents(IReadOnlyList<Entry> Entries, IReadOnlyList<stri
 
     public const UnixFileMode Program = Plain | UnixFileMode.UserExecute | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
 
+    public const string Documents = $"/usr/share/doc/{Release.Name}";
+
     /// <exception cref="IOException">No binary, or no directory of units.</exception>
-    public static Contents Read(string binary, string units)
+    public static Contents Read(string binary, string units, string readme)
     {
         var entries = new List<Entry>
         {
             new("/usr/bin/nodeagent", File.ReadAllBytes(binary), Program),
             new("/etc/nodeagent/config.d", null, Program),
         };
+        if (File.Exists(readme))
+        {
+            entries.Add(new($"{Documents}/README.md", File.ReadAllBytes(readme), Plain));
+        }
+
         var enabled = new List<string>();
         foreach (var path in Directory.GetFiles(units).Order(StringComparer.Ordinal))
         {

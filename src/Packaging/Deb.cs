@@ -13,12 +13,11 @@ internal static class Deb
 
     public static byte[] Build(Release release, Contents contents)
     {
-        var documents = $"/usr/share/doc/{Release.Name}";
         IReadOnlyList<Entry> data =
         [
             .. contents.Entries,
-            new($"{documents}/changelog.gz", Gzip(Encoding.UTF8.GetBytes(Changelog(release))), Contents.Plain),
-            new($"{documents}/copyright", Encoding.UTF8.GetBytes(Copyright), Contents.Plain),
+            new($"{Contents.Documents}/changelog.gz", Gzip(Encoding.UTF8.GetBytes(Changelog(release))), Contents.Plain),
+            new($"{Contents.Documents}/copyright", Encoding.UTF8.GetBytes(Copyright), Contents.Plain),
             new($"/usr/share/lintian/overrides/{Release.Name}", Encoding.UTF8.GetBytes(LintianOverrides), Contents.Plain),
         ];
         IReadOnlyList<Entry> control =
@@ -59,7 +58,9 @@ internal static class Deb
 
         """;
 
-    /// <remarks>Enabled for the next boot, never started: installing or upgrading must not touch a running node. Works in a chroot, where systemd does not run.</remarks>
+    /// <remarks>
+    /// Enabled for the next boot, never started: installing or upgrading must not touch a running node. Works in a chroot, where systemd does not run.
+    /// </remarks>
     private static string PostInstall(IReadOnlyList<string> units) => $$"""
         #!/bin/sh
         set -e
@@ -194,7 +195,9 @@ internal static class Deb
 
     private static void Member(Stream ar, string name, byte[] content, Release release)
     {
-        var header = string.Create(CultureInfo.InvariantCulture, $"{name,-16}{release.Time.ToUnixTimeSeconds(),-12}{0,-6}{0,-6}{100644,-8}{content.Length,-10}`\n");
+        var header = string.Create(
+            CultureInfo.InvariantCulture,
+            $"{name,-16}{release.Time.ToUnixTimeSeconds(),-12}{0,-6}{0,-6}{100644,-8}{content.Length,-10}`\n");
         ar.Write(Encoding.ASCII.GetBytes(header));
         ar.Write(content);
         if (content.Length % 2 == 1)

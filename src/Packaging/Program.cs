@@ -4,9 +4,10 @@ using NodeAgent.Packaging;
 const string Usage = """
     Makes what users install from one published build.
 
-      packaging deb --binary FILE --version VERSION --output DIRECTORY [--units DIRECTORY]
+      packaging deb --binary FILE --version VERSION --output DIRECTORY [--units DIRECTORY] [--readme FILE]
 
-    Units are taken from systemd/ when not given. Every time in the package is SOURCE_DATE_EPOCH, or 2026-01-01 without it: same input, same bytes.
+    Units are taken from systemd/ when not given, README.md is taken where there is one.
+    Every time in the package is SOURCE_DATE_EPOCH, or 2026-01-01 without it: same input, same bytes.
     """;
 
 if (args is not ["deb", .. var rest])
@@ -15,10 +16,10 @@ if (args is not ["deb", .. var rest])
     return args is ["--help"] ? 0 : 3;
 }
 
-var options = new Dictionary<string, string>(StringComparer.Ordinal) { ["--units"] = "systemd" };
+var options = new Dictionary<string, string>(StringComparer.Ordinal) { ["--units"] = "systemd", ["--readme"] = "README.md" };
 for (var i = 0; i < rest.Length; i += 2)
 {
-    if (rest[i] is not ("--binary" or "--version" or "--output" or "--units") || i + 1 == rest.Length)
+    if (rest[i] is not ("--binary" or "--version" or "--output" or "--units" or "--readme") || i + 1 == rest.Length)
     {
         Console.Error.WriteLine($"'{rest[i]}' is no option with a value.\n\n{Usage}");
         return 3;
@@ -38,7 +39,7 @@ try
     var seconds = Environment.GetEnvironmentVariable("SOURCE_DATE_EPOCH") ?? "1767225600";
     var time = DateTimeOffset.FromUnixTimeSeconds(long.Parse(seconds, NumberStyles.None, CultureInfo.InvariantCulture));
     var release = new Release(version, time);
-    var contents = Contents.Read(binary, options["--units"]);
+    var contents = Contents.Read(binary, options["--units"], options["--readme"]);
     Directory.CreateDirectory(output);
     var path = Path.Combine(output, Deb.FileName(release));
     File.WriteAllBytes(path, Deb.Build(release, contents));

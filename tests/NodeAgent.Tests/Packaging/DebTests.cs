@@ -47,6 +47,7 @@ public sealed class DebTests : IDisposable
             "drwxr-xr-x root/root 2026-01-01 ./usr/share/",
             "drwxr-xr-x root/root 2026-01-01 ./usr/share/doc/",
             "drwxr-xr-x root/root 2026-01-01 ./usr/share/doc/nodeagent/",
+            "-rw-r--r-- root/root 2026-01-01 ./usr/share/doc/nodeagent/README.md",
             "-rw-r--r-- root/root 2026-01-01 ./usr/share/doc/nodeagent/changelog.gz",
             "-rw-r--r-- root/root 2026-01-01 ./usr/share/doc/nodeagent/copyright",
             "drwxr-xr-x root/root 2026-01-01 ./usr/share/lintian/",
@@ -94,7 +95,9 @@ public sealed class DebTests : IDisposable
         File.WriteAllBytes(Path.Combine(_directory.FullName, "binary"), [1, 2, 3]);
         File.WriteAllText(Path.Combine(units, "nodeagent.service"), "[Service]\nExecStart=/usr/bin/nodeagent apply\n[Install]\nWantedBy=multi-user.target\n");
         File.WriteAllText(Path.Combine(units, "nodeagent-x.target"), "[Unit]\nDescription=x\n");
-        return Contents.Read(Path.Combine(_directory.FullName, "binary"), units);
+        var readme = Path.Combine(_directory.FullName, "README.md");
+        File.WriteAllText(readme, "# NodeAgent\n");
+        return Contents.Read(Path.Combine(_directory.FullName, "binary"), units, readme);
     }
 
     private string DpkgDeb(string command, string? target = null)
