@@ -12,9 +12,8 @@ internal static class UnifiedDiff
 
     public static string Of(string before, string after)
     {
-        var lines = new InlineDiffBuilder(new Differ()).BuildDiffModel(before, after, ignoreWhitespace: false).Lines;
-        // A final newline ends the last line and does not begin another.
-        var count = lines.Count > 0 && lines[^1] is { Text: "", Type: ChangeType.Unchanged } ? lines.Count - 1 : lines.Count;
+        var lines = new InlineDiffBuilder(new Differ()).BuildDiffModel(WithoutLastNewline(before), WithoutLastNewline(after), ignoreWhitespace: false).Lines;
+        var count = lines.Count;
         var output = new StringBuilder();
         var index = 0;
         var (oldLine, newLine) = (1, 1);
@@ -47,8 +46,11 @@ internal static class UnifiedDiff
             }
         }
 
-        return output.ToString();
+        return output.Length == 0 && before != after ? "\\ Only the newline at the end of the file differs\n" : output.ToString();
     }
+
+    // It ends the last line and does not begin another.
+    private static string WithoutLastNewline(string text) => text.EndsWith('\n') ? text[..^1] : text;
 
     private static void Hunk(StringBuilder output, List<DiffPiece> lines, int start, int stop, int oldStart, int newStart)
     {
