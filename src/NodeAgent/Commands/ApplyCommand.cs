@@ -56,7 +56,7 @@ internal static class ApplyCommand
             {
                 using var alone = RunLock.Acquire(RunLock.DefaultPath, "apply", waiting => Console.Error.WriteLine($"nodeagent: waiting: {waiting}"), timer.Token);
                 WriteStatus(machine, "applying", null, null, null);
-                var gate = atBoot ? Converge(new ResourceList(BootGate.Resources()), machine, writer, timer.Token) : null;
+                var gate = atBoot ? Converge(BootGate.Closed(), machine, writer, timer.Token) : null;
                 ServiceNotify.Status("reading configuration and facts");
                 _inputs = await NodeInputs.FromMachine(machine, config, deadline, _timeline, timer.Token).ConfigureAwait(false);
                 result = Converge(_inputs.Resources, machine, writer, timer.Token);
@@ -68,9 +68,14 @@ internal static class ApplyCommand
                 exitCode = ExitCode.Of(e);
                 var why = Errors.Text(e, deadline, timer.IsCancellationRequested && !stop.IsCancellationRequested);
                 ServiceNotify.Status($"failed: {why}");
-                _log.ForContext("ExitCode", exitCode).Error("{What}", why);
+                _log.ForContext("ExitCode", exitCode).Error("{What:l}", why);
                 WriteStatus(machine, "failed", exitCode, why, null);
-                throw;
+                if (!Journal.IsStandardError)
+                {
+                    Console.Error.WriteLine($"nodeagent: {why}");
+                }
+
+                return exitCode;
             }
 
             Say(exitCode, result);
@@ -81,7 +86,7 @@ internal static class ApplyCommand
             list,
             machine,
             writer,
-            new ApplyProgress(json ? TextWriter.Null : Console.Out, Terminal.IsThere, Terminal.HasColor, ServiceNotify.Status, new RunLog(_log), _timeline),
+            new ApplyProgress(json || Journal.IsStandardError ? TextWriter.Null : Console.Out, Terminal.IsThere, Terminal.HasColor, ServiceNotify.Status, new RunLog(_log), _timeline),
             cancellation);
 
         private void Say(int exitCode, RunResult result)
@@ -94,12 +99,12 @@ internal static class ApplyCommand
             }
 
             _log.ForContext("ExitCode", exitCode).ForContext("InstanceId", _inputs!.Facts.Instance.Id).ForContext("DurationMs", (long)_timeline.Total.TotalMilliseconds)
-                .Information("{What} {Timeline}", sum, _timeline.ToString());
+                .Information("{What:l} {Timeline:l}", sum, _timeline.ToString());
             if (json)
             {
                 Console.Out.WriteLine(RunJson.Write(result, _inputs.NodeName, exitCode, _timeline));
             }
-            else
+            else if (!Journal.IsStandardError)
             {
                 Console.Out.WriteLine($"{sum} {_timeline}");
             }
@@ -146,7 +151,7 @@ internal static class ApplyCommand
             }
             catch (MachineException e)
             {
-                _log.Warning("{What}", e.Message);
+                _log.Warning("{What:l}", e.Message);
             }
         }
     }

@@ -92,6 +92,11 @@ internal static class ReadyCommand
             return $"the machine is not prepared ({BootGate.StampPath} is not there); see journalctl -u nodeagent";
         }
 
+        if (Files.Report(ContainerRuntime.Socket).Kind == FileKind.Absent)
+        {
+            return $"containerd does not listen at {ContainerRuntime.Socket}";
+        }
+
         try
         {
             using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);

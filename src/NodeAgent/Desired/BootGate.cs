@@ -14,9 +14,16 @@ internal static class BootGate
 
     private static readonly string[] Units = ["containerd.service", "docker.service", "kubelet.service"];
 
-    public static IReadOnlyList<Resource> Resources()
+    /// <summary>The gate and nothing else, in force: what a boot begins with.</summary>
+    public static ResourceList Closed()
     {
-        var files = Units.Select(Resource (unit) => new ConfigFile(Concern.Runtime, $"/etc/systemd/system/{unit}.d/10-nodeagent-gate.conf", $"""
+        var files = Files();
+        return new ResourceList([.. files, new SystemdManager(Concern.Runtime, "gate", Units) { Needs = files, Inputs = files }]);
+    }
+
+    public static IReadOnlyList<Resource> Files() =>
+    [
+        .. Units.Select(unit => new ConfigFile(Concern.Runtime, $"/etc/systemd/system/{unit}.d/10-nodeagent-gate.conf", $"""
             {Ownership.Header}
             [Unit]
             After=nodeagent.service
@@ -24,9 +31,8 @@ internal static class BootGate
             AssertPathExists=|{StampPath}
             AssertPathExists=|!/usr/bin/nodeagent
 
-            """)).ToList();
-        return [.. files, new SystemdManager(Concern.Runtime, "gate", Units) { Needs = files, Inputs = files }];
-    }
+            """)),
+    ];
 
     /// <summary>Everything that must hold before the first container may start.</summary>
     public static Resource Stamp(IReadOnlyList<Resource> prepared) =>

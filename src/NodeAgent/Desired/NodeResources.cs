@@ -11,7 +11,7 @@ internal static class NodeResources
     /// <exception cref="NotPossibleException">Configuration and facts do not make a node.</exception>
     public static ResourceList Build(NodeConfig config, NodeFacts facts, ICertificateSource certificateSource)
     {
-        var gate = BootGate.Resources();
+        var gate = BootGate.Files();
         var storage = Storage.Build(config.Storage, facts);
         var kernel = Kernel.Build(config);
         var certificates = Certificates.Build(config, facts, certificateSource);
@@ -20,14 +20,14 @@ internal static class NodeResources
         var kubelet = Kubelet.Build(config, facts, storage, certificates);
         var proxy = ServiceProxy.Build(config, facts, certificates);
 
-        Resource[] unitFiles = [.. storage.UnitFiles, .. containerd.UnitFiles, .. kubelet.UnitFiles];
+        Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. containerd.UnitFiles, .. kubelet.UnitFiles];
         Resource[] files = [.. network, .. containerd.Files, .. kubelet.Files, .. proxy];
-        Resource[] wanted = [.. gate, .. kernel, .. certificates.Resources, .. files, .. unitFiles];
+        Resource[] wanted = [.. kernel, .. certificates.Resources, .. files, .. unitFiles];
         var leftovers = new Leftovers(Territory, wanted.Select(r => r.Name).ToHashSet(StringComparer.Ordinal));
         var reload = new SystemdManager(
-            Concern.Runtime, "units", [.. storage.Mounts.Select(m => m.Unit), ContainerRuntime.Unit, Kubelet.Unit]) { Needs = unitFiles, Inputs = [.. unitFiles, leftovers] };
+            Concern.Runtime, "of the node", [.. storage.Mounts.Select(m => m.Unit), ContainerRuntime.Unit, Kubelet.Unit]) { Needs = unitFiles, Inputs = [.. unitFiles, leftovers] };
         var mounts = storage.Mounts.Select(m => m.ToResource(reload)).ToList();
-        Resource[] prepared = [.. gate, .. storage.Volumes, .. kernel, .. certificates.Resources, .. files, .. unitFiles, leftovers, reload, .. mounts];
+        Resource[] prepared = [.. storage.Volumes, .. kernel, .. certificates.Resources, .. files, .. unitFiles, leftovers, reload, .. mounts];
         var stamp = BootGate.Stamp(prepared);
         return new ResourceList(
         [

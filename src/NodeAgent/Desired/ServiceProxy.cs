@@ -90,7 +90,7 @@ internal static class ServiceProxy
                     ["name"] = "kube-proxy",
                     ["image"] = config.KubeProxy.Image,
                     ["imagePullPolicy"] = "IfNotPresent",
-                    ["command"] = new JsonArray("/usr/local/bin/kube-proxy", $"--config={Directory}/config.yaml"),
+                    ["command"] = new JsonArray("kube-proxy", $"--config={Directory}/config.yaml"),
                     ["resources"] = new JsonObject { ["requests"] = new JsonObject { ["cpu"] = "50m", ["memory"] = "64Mi" } },
                     ["livenessProbe"] = new JsonObject
                     {

@@ -32,13 +32,13 @@ internal sealed class RunLog(ILogger logger) : IRunObserver
         switch (step.Outcome)
         {
             case Changed changed:
-                log.ForContext("Disruption", changed.Change.Disruption.ToString()).Information("{Outcome} {What}: {Why}", "changed", step.Resource.Id, why);
+                log.ForContext("Disruption", changed.Change.Disruption.ToString()).Information("{Outcome:l} {What:l}: {Why:l}", "changed", step.Resource.Id, why);
                 break;
             case Skipped or OutOfTime:
-                log.Warning("{Outcome} {What}: {Why}", RunText.Verb(step.Outcome), step.Resource.Id, why);
+                log.Warning("{Outcome:l} {What:l}: {Why:l}", RunText.Verb(step.Outcome), step.Resource.Id, why);
                 break;
             default:
-                log.Error("{Outcome} {What}: {Why}", RunText.Verb(step.Outcome), step.Resource.Id, why);
+                log.Error("{Outcome:l} {What:l}: {Why:l}", RunText.Verb(step.Outcome), step.Resource.Id, why);
                 break;
         }
     }

@@ -1,3 +1,4 @@
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using NodeAgent.Convergence;
@@ -9,6 +10,9 @@ namespace NodeAgent.Telemetry;
 internal sealed record StatusFile
 {
     public const string DefaultPath = "/run/nodeagent/status.json";
+
+    // A file for people, not part of a page: + stays +.
+    private static readonly StatusJson Context = new(new JsonSerializerOptions(StatusJson.Default.Options) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
 
     public required string Version { get; init; }
 
@@ -36,7 +40,7 @@ internal sealed record StatusFile
 
     public IReadOnlyDictionary<string, double>? PhaseSeconds { get; init; }
 
-    public void Write(string path) => Files.Write(path, JsonSerializer.SerializeToUtf8Bytes(this, StatusJson.Default.StatusFile), (UnixFileMode)0b110_100_100);
+    public void Write(string path) => Files.Write(path, JsonSerializer.SerializeToUtf8Bytes(this, Context.StatusFile), (UnixFileMode)0b110_100_100);
 }
 
 internal sealed record StatusProblem(string Resource, string Outcome, string Why)
