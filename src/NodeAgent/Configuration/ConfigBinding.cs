@@ -127,6 +127,17 @@ internal static class ConfigBinding
     /// <summary>As JSON has it: "0x10" is 16.</summary>
     public static string IntegerText(string text)
     {
+        // Nearly all numbers are plain digits, and 128-bit arithmetic is slow to start.
+        if (text.Length <= 18 && text[0] != '0' && !text.AsSpan().ContainsAnyExceptInRange('0', '9'))
+        {
+            return text;
+        }
+
+        return WideIntegerText(text);
+    }
+
+    private static string WideIntegerText(string text)
+    {
         var sign = text.StartsWith('-') ? "-" : "";
         var digits = text.TrimStart('+', '-');
         var value = digits.StartsWith("0x", StringComparison.Ordinal) ? Int128.Parse(digits.AsSpan(2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture)
@@ -161,11 +172,11 @@ internal static class ConfigBinding
 
         if (leaf.IsInteger)
         {
-            if (scalar.Type != ScalarType.Integer || !TryInteger(scalar.Text, out var value))
+            if (scalar.Type != ScalarType.Integer || !IsInteger(scalar.Text))
             {
                 errors.Add(new(scalar.Origin, path, $"expected a whole number, found {scalar.Description}"));
             }
-            else if (value < int.MinValue || value > int.MaxValue)
+            else if (!int.TryParse(IntegerText(scalar.Text), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out _))
             {
                 errors.Add(new(scalar.Origin, path, $"the number {scalar.Text} is too large"));
             }
@@ -222,7 +233,7 @@ internal static class ConfigBinding
                 }
 
                 break;
-            case ConfigScalar { Type: ScalarType.Integer } scalar when !TryInteger(scalar.Text, out _):
+            case ConfigScalar { Type: ScalarType.Integer } scalar when !IsInteger(scalar.Text):
                 errors.Add(new(scalar.Origin, path, $"the number {ConfigScalar.Shortened(scalar.Text)} is too large"));
                 break;
             case ConfigScalar { Type: ScalarType.Float } scalar when !TryFloat(scalar.Text, out _):
@@ -231,17 +242,8 @@ internal static class ConfigBinding
         }
     }
 
-    private static bool TryInteger(string text, out Int128 value)
-    {
-        value = default;
-        if (text.Length > 24)
-        {
-            return false;
-        }
-
-        value = Int128.Parse(IntegerText(text), CultureInfo.InvariantCulture);
-        return value >= long.MinValue && value <= ulong.MaxValue;
-    }
+    private static bool IsInteger(string text) => text.Length <= 24 && decimal.TryParse(IntegerText(text), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value)
+        && value is >= long.MinValue and <= ulong.MaxValue;
 
     private static bool TryFloat(string text, out double value) =>
         double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out value) && double.IsFinite(value);

@@ -1,8 +1,8 @@
-using System.Formats.Asn1;
 using System.Globalization;
 using System.Net;
 using System.Numerics;
-using System.Security.Cryptography;
+using System.Runtime.CompilerServices;
+using System.Text;
 using System.Text.Json;
 using NodeAgent.Network;
 
@@ -141,62 +141,105 @@ internal sealed class ConfigValidation
     private void Authority(string pem)
     {
         const string Path = "cluster.certificateAuthority";
+        const string Begin = "-----BEGIN ";
+        const string PrivateKey = "holds a private key, which no node may have; give the certificate alone, and take this key for known to others";
         var rest = pem.AsSpan();
         var certificates = 0;
-        while (PemEncoding.TryFind(rest, out var fields))
+        // Text before and between blocks is explanatory (RFC 7468, 5.2).
+        for (int begin; (begin = rest.IndexOf(Begin, StringComparison.Ordinal)) >= 0; certificates++)
         {
-            var label = rest[fields.Label].ToString();
+            rest = rest[(begin + Begin.Length)..];
+            var dashes = rest.IndexOf("-----", StringComparison.Ordinal);
+            var label = dashes < 0 ? "" : rest[..dashes].ToString();
             if (label.EndsWith("PRIVATE KEY", StringComparison.Ordinal))
             {
-                Bad(Path, "holds a private key, which no node may have; give the certificate alone, and take this key for known to others");
+                Bad(Path, PrivateKey);
                 return;
             }
 
-            if (label != "CERTIFICATE" || !IsCertificate(rest[fields.Base64Data]))
+            rest = rest[Math.Max(0, dashes + 5)..];
+            var end = rest.IndexOf($"-----END {label}-----", StringComparison.Ordinal);
+            if (dashes < 0 || end < 0)
+            {
+                Bad(Path, "holds a PEM block without its end; it may have been cut off");
+                return;
+            }
+
+            if (label != "CERTIFICATE" || !IsCertificate(rest[..end]))
             {
                 Bad(Path, label == "CERTIFICATE" ? "holds a PEM block that is no X.509 certificate" : $"holds a PEM block '{Short(label)}'; expected CERTIFICATE");
                 return;
             }
 
-            certificates++;
-            rest = rest[fields.Location.End..];
+            rest = rest[end..];
         }
 
-        if (certificates == 0 || rest.Contains("-----BEGIN", StringComparison.Ordinal))
+        if (certificates == 0)
         {
             Bad(
                 Path,
-                pem.Contains("PRIVATE KEY", StringComparison.Ordinal) ? "holds a private key, which no node may have; give the certificate alone, and take this key for known to others"
-                : pem.StartsWith("LS0tLS1CRUdJTi", StringComparison.Ordinal) ? "is base64 of PEM; give the PEM itself"
+                pem.StartsWith("LS0tLS1CRUdJTi", StringComparison.Ordinal) ? "is base64 of PEM; give the PEM itself"
                 : "is not PEM; expected one certificate or more, from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----");
         }
     }
 
-    // The form alone (RFC 5280, 4.1): loading OpenSSL to parse it in full would cost a third of the time that this check has.
+    // The form alone (RFC 5280, 4.1: a sequence of sequence, sequence and bit string): to load a library for the rest would cost much of the time that start-up has.
     private static bool IsCertificate(ReadOnlySpan<char> base64)
     {
-        try
-        {
-            var reader = new AsnReader(Convert.FromBase64String(base64.ToString()), AsnEncodingRules.DER);
-            var certificate = reader.ReadSequence();
-            reader.ThrowIfNotEmpty();
-            certificate.ReadSequence();
-            certificate.ReadSequence();
-            certificate.ReadBitString(out _);
-            certificate.ThrowIfNotEmpty();
-            return true;
-        }
-        catch (Exception e) when (e is AsnContentException or FormatException)
+        var der = new byte[base64.Length];
+        if (!Convert.TryFromBase64Chars(base64, der, out var length))
         {
             return false;
         }
+
+        ReadOnlySpan<byte> rest = der.AsSpan(0, length);
+        if (Element(ref rest, 0x30) is not { Length: > 0 } certificate || !rest.IsEmpty)
+        {
+            return false;
+        }
+
+        return !Element(ref certificate, 0x30).IsEmpty && !Element(ref certificate, 0x30).IsEmpty && !Element(ref certificate, 0x03).IsEmpty && certificate.IsEmpty;
+    }
+
+    /// <summary>Takes one element of this tag off DER (X.690, 8.1); empty when the next is another one or is cut off.</summary>
+    private static ReadOnlySpan<byte> Element(ref ReadOnlySpan<byte> der, byte tag)
+    {
+        if (der.Length < 2 || der[0] != tag)
+        {
+            return [];
+        }
+
+        var (header, length) = (2, (int)der[1]);
+        if (length >= 0x80)
+        {
+            header += length & 0x7f;
+            if (header is < 3 or > 5 || der.Length < header)
+            {
+                return [];
+            }
+
+            length = 0;
+            foreach (var b in der[2..header])
+            {
+                length = (length << 8) | b;
+            }
+        }
+
+        if (der.Length - header < length)
+        {
+            return [];
+        }
+
+        var content = der.Slice(header, length);
+        der = der[(header + length)..];
+        return content;
     }
 
     private void Node()
     {
         var node = _config.Node;
         Require(
-            node.MaxPods is >= 1 and <= MaximumMaxPods, "node.maxPods", string.Create(CultureInfo.InvariantCulture, $"{node.MaxPods} is out of range; expected 1 to {MaximumMaxPods}"));
+            node.MaxPods is >= 1 and <= MaximumMaxPods, "node.maxPods", $"{node.MaxPods} is out of range; expected 1 to {MaximumMaxPods}");
         foreach (var (key, value) in node.Labels)
         {
             var path = ConfigPath.Child("node.labels", key);
@@ -271,7 +314,7 @@ internal sealed class ConfigValidation
             Require(
                 name.Length <= longest,
                 path,
-                string.Create(CultureInfo.InvariantCulture, $"the name is also the filesystem's label, for which {volume.Filesystem.ToString().ToLowerInvariant()} takes {longest} characters; this has {name.Length}"));
+                $"the name is also the filesystem's label, for which {volume.Filesystem.ToString().ToLowerInvariant()} takes {longest} characters; this has {name.Length}");
             percent += volume.Size.Percent ?? 0;
             Mount($"{path}.mount", volume.Mount, mounts, name);
             for (var i = 0; i < volume.Options.Count; i++)
@@ -283,7 +326,7 @@ internal sealed class ConfigValidation
             }
         }
 
-        Require(percent <= 100, "storage.volumes", string.Create(CultureInfo.InvariantCulture, $"the sizes add up to {percent}% of the volume group; expected 100% at most{Sizes()}"));
+        Require(percent <= 100, "storage.volumes", $"the sizes add up to {percent}% of the volume group; expected 100% at most{Sizes()}");
     }
 
     private string Sizes()
@@ -491,8 +534,8 @@ internal sealed class ConfigValidation
         Require(
             _config.Node.MaxPods <= room || _config.Node.MaxPods is < 1 or > MaximumMaxPods,
             "node.maxPods",
-            string.Create(
-                CultureInfo.InvariantCulture, $"{_config.Node.MaxPods} pods do not fit into network.podRange {pods} ({Where("network.podRange")}), which has addresses for {room}: network, broadcast and gateway are taken"));
+            $"{_config.Node.MaxPods} pods do not fit into network.podRange {pods} ({Where("network.podRange")}), "
+            + $"which has addresses for {room}: network, broadcast and gateway are taken");
     }
 
     private void Paths()
@@ -618,5 +661,30 @@ internal sealed class ConfigValidation
         }
     }
 
+    /// <summary>Most rules hold, and start-up is short of time: what a message says is looked up and put together only when one does not.</summary>
+    private void Require(bool holds, string path, [InterpolatedStringHandlerArgument(nameof(holds))] ref Message message)
+    {
+        if (!holds)
+        {
+            Bad(path, message.Text.ToString());
+        }
+    }
+
     private void Bad(string path, string message) => _errors.Add(new(_loaded.OriginOf(path), path, message));
+
+    [InterpolatedStringHandler]
+    private readonly ref struct Message
+    {
+        public Message(int literals, int values, bool holds, out bool isWanted)
+        {
+            isWanted = !holds;
+            Text = holds ? null! : new StringBuilder(literals + (values * 8));
+        }
+
+        public StringBuilder Text { get; }
+
+        public void AppendLiteral(string text) => Text.Append(text);
+
+        public void AppendFormatted<T>(T value) => Text.Append(CultureInfo.InvariantCulture, $"{value}");
+    }
 }

@@ -59,10 +59,27 @@ internal readonly record struct Cidr
     private int HostBits => (IsIPv6 ? 128 : 32) - Prefix;
 
     // IPAddress.Parse also takes "10.1" and "0x0a000001" (inet_aton); a range written so is a mistake.
-    private static bool TryParseAddress(string text, [NotNullWhen(true)] out IPAddress? address) =>
-        IPAddress.TryParse(text, out address) && (address.AddressFamily == AddressFamily.InterNetworkV6
-            ? !text.Contains('%', StringComparison.Ordinal)
-            : address.ToString() == text);
+    private static bool TryParseAddress(string text, [NotNullWhen(true)] out IPAddress? address)
+    {
+        if (text.Contains(':', StringComparison.Ordinal))
+        {
+            return IPAddress.TryParse(text, out address) && !text.Contains('%', StringComparison.Ordinal);
+        }
+
+        address = null;
+        Span<byte> bytes = stackalloc byte[4];
+        var octets = text.Split('.');
+        for (var i = 0; i < octets.Length && i < 4; i++)
+        {
+            if (octets[i].Length > 3 || (octets[i].Length > 1 && octets[i][0] == '0') || !byte.TryParse(octets[i], NumberStyles.None, CultureInfo.InvariantCulture, out bytes[i]))
+            {
+                return false;
+            }
+        }
+
+        address = octets.Length == 4 ? new IPAddress(bytes) : null;
+        return address is not null;
+    }
 
     private static BigInteger ToInteger(IPAddress address) => new(address.GetAddressBytes(), isUnsigned: true, isBigEndian: true);
 

@@ -103,7 +103,7 @@ public class ValidationTests
     public void Two_authorities_are_taken_and_a_cut_off_second_is_not()
     {
         LoadText($"cluster:\n  certificateAuthority: |\n{Indented("old one\n" + Authority + Authority, 4)}\n").Config.Cluster.CertificateAuthority.ShouldContain("old one");
-        ErrorsOf($"cluster:\n  certificateAuthority: |\n{Indented(Authority + Authority[..100], 4)}\n").ShouldHaveSingleItem().ShouldContain("is not PEM");
+        ErrorsOf($"cluster:\n  certificateAuthority: |\n{Indented(Authority + Authority[..100], 4)}\n").ShouldHaveSingleItem().ShouldContain("without its end");
     }
 
     [Fact]
