@@ -90,7 +90,7 @@ internal static class Ec2
             new(
                 kind,
                 $"{action} at {endpoint}",
-                string.Create(CultureInfo.InvariantCulture, $"{(int)e.StatusCode} {e.ErrorCode}: {e.Message}"),
+                string.Create(CultureInfo.InvariantCulture, $"{(int)e.StatusCode} {e.ErrorCode}: {OneLine(e.Message)}"),
                 kind switch
                 {
                     AwsFailureKind.NotAllowed => remedy,
@@ -99,6 +99,13 @@ internal static class Ec2
                     _ => "Does something else than EC2 answer at this endpoint?",
                 }),
             e);
+    }
+
+    // The SDK puts whole pages into messages where an answer has none of its own.
+    private static string OneLine(string message)
+    {
+        var line = string.Join(' ', message.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
+        return line.Length <= 400 ? line : line[..400] + "...";
     }
 
     private static AwsException NotReachable(string action, Uri endpoint, Exception e) => new(
