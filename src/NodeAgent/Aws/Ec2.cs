@@ -76,8 +76,8 @@ internal static class Ec2
         // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
         var kind = e.ErrorCode switch
         {
-            "UnauthorizedOperation" or "AuthFailure" or "Blocked" or "OptInRequired" or "PendingVerification" or "SignatureDoesNotMatch" or "InvalidClientTokenId"
-                or "AccessDenied" or "ExpiredToken" or "RequestExpired" => AwsFailureKind.NotAllowed,
+            "UnauthorizedOperation" or "AuthFailure" or "Blocked" or "OptInRequired" or "PendingVerification" or "SignatureDoesNotMatch"
+                or "InvalidClientTokenId" or "AccessDenied" or "ExpiredToken" or "RequestExpired" => AwsFailureKind.NotAllowed,
             "RequestLimitExceeded" or "Throttling" or "ThrottlingException" => AwsFailureKind.Throttled,
             _ when e.StatusCode >= HttpStatusCode.InternalServerError => AwsFailureKind.Unavailable,
             _ when e.StatusCode == HttpStatusCode.Forbidden || e.StatusCode == HttpStatusCode.Unauthorized => AwsFailureKind.NotAllowed,
@@ -199,10 +199,11 @@ internal sealed class AmazonEC2Client(AWSCredentials credentials, AmazonEC2Confi
 
     protected override IServiceMetadata ServiceMetadata { get; } = new Metadata();
 
-    public Task<DescribeTagsResponse> DescribeTagsAsync(DescribeTagsRequest request, CancellationToken cancellationToken = default) => InvokeAsync<DescribeTagsResponse>(
-        request,
-        new InvokeOptions { RequestMarshaller = DescribeTags.Instance, ResponseUnmarshaller = DescribeTags.Response.Instance },
-        cancellationToken);
+    public Task<DescribeTagsResponse> DescribeTagsAsync(DescribeTagsRequest request, CancellationToken cancellationToken = default) =>
+        InvokeAsync<DescribeTagsResponse>(
+            request,
+            new InvokeOptions { RequestMarshaller = DescribeTags.Instance, ResponseUnmarshaller = DescribeTags.Response.Instance },
+            cancellationToken);
 
     protected override void CustomizeRuntimePipeline(RuntimePipeline pipeline)
     {

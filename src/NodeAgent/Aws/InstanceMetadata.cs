@@ -54,7 +54,10 @@ internal sealed class InstanceMetadata : IDisposable
             .AddRetry(new RetryStrategyOptions<Answer>
             {
                 ShouldHandle = static arguments => ValueTask.FromResult(
-                    arguments.Outcome.Exception is AwsException { Kind: AwsFailureKind.NotReachable or AwsFailureKind.Throttled or AwsFailureKind.Unavailable }),
+                    arguments.Outcome.Exception is AwsException
+                    {
+                        Kind: AwsFailureKind.NotReachable or AwsFailureKind.Throttled or AwsFailureKind.Unavailable
+                    }),
                 MaxRetryAttempts = int.MaxValue,
                 BackoffType = DelayBackoffType.Exponential,
                 Delay = TimeSpan.FromMilliseconds(100),
@@ -273,7 +276,7 @@ internal sealed class InstanceMetadata : IDisposable
         Subject(path),
         "no answer",
         path == TokenPath
-            ? Unreachable + " A token that never comes, from inside a container or behind one more hop, means that the hop limit (HttpPutResponseHopLimit) is too low."
+            ? Unreachable + " A token that never comes, as inside a container, means that the hop limit (HttpPutResponseHopLimit) is too low."
             : Unreachable);
 
     private AwsException Failure(string path, HttpStatusCode status)

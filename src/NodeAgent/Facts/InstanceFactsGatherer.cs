@@ -142,6 +142,9 @@ internal sealed record InstanceIdentity(
     string InstanceId, string InstanceType, string AvailabilityZone, string Region, string AccountId, string PrivateIp);
 
 // The document holds more than these, and one day more still.
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true)]
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
+    RespectNullableAnnotations = true,
+    RespectRequiredConstructorParameters = true)]
 [JsonSerializable(typeof(InstanceIdentity))]
 internal sealed partial class InstanceIdentityJson : JsonSerializerContext;
