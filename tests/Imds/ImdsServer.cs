@@ -173,7 +173,8 @@ public sealed class ImdsServer : IAsyncDisposable
         {
             context.Response.StatusCode = 403;
         }
-        else if (!int.TryParse(context.Request.Headers[LifetimeHeader], NumberStyles.None, CultureInfo.InvariantCulture, out var lifetime) || lifetime is < 1 or > 21600)
+        else if (!int.TryParse(context.Request.Headers[LifetimeHeader], NumberStyles.None, CultureInfo.InvariantCulture, out var lifetime)
+            || lifetime is < 1 or > 21600)
         {
             context.Response.StatusCode = 400;
         }

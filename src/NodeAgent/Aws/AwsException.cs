@@ -22,7 +22,7 @@ internal enum AwsFailureKind
     Malformed,
 }
 
-/// <param name="Subject">What was asked of whom: "instance metadata http://169.254.169.254/latest/meta-data/instance-id", "ec2:DescribeTags at https://...".</param>
+/// <param name="Subject">What was asked of whom: "instance metadata http://169.254.169.254/latest/user-data", "ec2:DescribeTags at https://...".</param>
 /// <param name="Cause">One clause: "connection refused", "503 Service Unavailable".</param>
 /// <param name="Remedy">What the reader can do about it.</param>
 /// <param name="Waited">From the first try until giving up.</param>
@@ -39,7 +39,9 @@ internal sealed record AwsFailure(AwsFailureKind Kind, string Subject, string Ca
             AwsFailureKind.Unavailable => "unavailable",
             _ => "malformed answer",
         };
-        var waited = Waited > TimeSpan.Zero ? FormattableString.Invariant($", given up after {Waited.TotalSeconds:0.#} s and {Tries} {(Tries == 1 ? "try" : "tries")}") : "";
+        var waited = Waited > TimeSpan.Zero
+            ? FormattableString.Invariant($", given up after {Waited.TotalSeconds:0.#} s and {Tries} {(Tries == 1 ? "try" : "tries")}")
+            : "";
         return $"{Subject}: {kind}: {Cause}{waited}. {Remedy}";
     }
 }

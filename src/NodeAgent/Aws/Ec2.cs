@@ -12,12 +12,13 @@ using Endpoint = Amazon.Runtime.Endpoints.Endpoint;
 
 namespace NodeAgent.Aws;
 
-/// <summary>What this agent asks EC2 for, in its own words and failures. Loading the AWS SDK costs about 100 ms: not touched where instance metadata can answer.</summary>
+/// <summary>What this agent asks EC2 for. Loading the AWS SDK costs about 100 ms: not touched where instance metadata can answer.</summary>
 internal static class Ec2
 {
     /// <summary>Tags of one instance. Empty is asked again a few times: what EC2 describes lags behind what was done to it.</summary>
     /// <exception cref="AwsException"/>
-    public static async Task<IReadOnlyDictionary<string, string>> InstanceTags(IAmazonEC2 ec2, string instanceId, TimeProvider time, CancellationToken cancellation)
+    public static async Task<IReadOnlyDictionary<string, string>> InstanceTags(
+        IAmazonEC2 ec2, string instanceId, TimeProvider time, CancellationToken cancellation)
     {
         for (var again = 3; ; again--)
         {
@@ -34,14 +35,16 @@ internal static class Ec2
     private static async Task<SortedDictionary<string, string>> InstanceTagsNow(IAmazonEC2 ec2, string instanceId, CancellationToken cancellation)
     {
         const string action = "ec2:DescribeTags";
-        const string remedy = "Tags are asked of EC2 because instance metadata does not show them: allow that (InstanceMetadataTags=enabled), or allow the instance's role the action " + action + ".";
+        const string remedy = "Tags are asked of EC2 because instance metadata does not show them: allow that (InstanceMetadataTags=enabled), "
+            + "or allow the instance's role the action " + action + ".";
         var tags = new SortedDictionary<string, string>(StringComparer.Ordinal);
         string? next = null;
         try
         {
             do
             {
-                var page = await ec2.DescribeTagsAsync(new() { Filters = [new() { Name = "resource-id", Values = [instanceId] }], NextToken = next }, cancellation).ConfigureAwait(false);
+                var request = new DescribeTagsRequest { Filters = [new() { Name = "resource-id", Values = [instanceId] }], NextToken = next };
+                var page = await ec2.DescribeTagsAsync(request, cancellation).ConfigureAwait(false);
                 foreach (var tag in page.Tags)
                 {
                     tags[tag.Key] = tag.Value;
@@ -59,7 +62,8 @@ internal static class Ec2
         {
             throw Failure(action, ec2.Endpoint, e, remedy);
         }
-        catch (Exception e) when (e is HttpRequestException or TimeoutException or IOException || (e is OperationCanceledException && !cancellation.IsCancellationRequested))
+        catch (Exception e) when (e is HttpRequestException or TimeoutException or IOException
+            || (e is OperationCanceledException && !cancellation.IsCancellationRequested))
         {
             throw NotReachable(action, ec2.Endpoint, e);
         }
@@ -72,8 +76,8 @@ internal static class Ec2
         // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
         var kind = e.ErrorCode switch
         {
-            "UnauthorizedOperation" or "AuthFailure" or "Blocked" or "OptInRequired" or "PendingVerification" or "SignatureDoesNotMatch" or "InvalidClientTokenId" or "AccessDenied"
-                or "ExpiredToken" or "RequestExpired" => AwsFailureKind.NotAllowed,
+            "UnauthorizedOperation" or "AuthFailure" or "Blocked" or "OptInRequired" or "PendingVerification" or "SignatureDoesNotMatch"
+                or "InvalidClientTokenId" or "AccessDenied" or "ExpiredToken" or "RequestExpired" => AwsFailureKind.NotAllowed,
             "RequestLimitExceeded" or "Throttling" or "ThrottlingException" => AwsFailureKind.Throttled,
             _ when e.StatusCode >= HttpStatusCode.InternalServerError => AwsFailureKind.Unavailable,
             _ when e.StatusCode == HttpStatusCode.Forbidden || e.StatusCode == HttpStatusCode.Unauthorized => AwsFailureKind.NotAllowed,
@@ -90,15 +94,23 @@ internal static class Ec2
             new(
                 kind,
                 $"{action} at {endpoint}",
-                string.Create(CultureInfo.InvariantCulture, $"{(int)e.StatusCode} {e.ErrorCode}: {e.Message}"),
+                string.Create(CultureInfo.InvariantCulture, $"{(int)e.StatusCode} {e.ErrorCode}: {OneLine(e.Message)}"),
                 kind switch
                 {
                     AwsFailureKind.NotAllowed => remedy,
-                    AwsFailureKind.Throttled => "Too many calls in this account and region: allow tags in instance metadata (InstanceMetadataTags=enabled), and no call is needed.",
+                    AwsFailureKind.Throttled =>
+                        "Too many calls in this account and region: allow tags in instance metadata (InstanceMetadataTags=enabled), and no call is needed.",
                     AwsFailureKind.Unavailable => "EC2 has trouble of its own, mostly for a short while: try again later.",
                     _ => "Does something else than EC2 answer at this endpoint?",
                 }),
             e);
+    }
+
+    // The SDK puts whole pages into messages where an answer has none of its own.
+    private static string OneLine(string message)
+    {
+        var line = string.Join(' ', message.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
+        return line.Length <= 400 ? line : line[..400] + "...";
     }
 
     private static AwsException NotReachable(string action, Uri endpoint, Exception e) => new(
@@ -106,7 +118,7 @@ internal static class Ec2
             AwsFailureKind.NotReachable,
             $"{action} at {endpoint}",
             e.GetBaseException().Message,
-            "Check the route to this endpoint (NAT, VPC endpoint, proxy) and DNS, or allow tags in instance metadata (InstanceMetadataTags=enabled), and no call is needed."),
+            "Check the route to this endpoint (NAT, VPC endpoint, proxy) and DNS, or allow tags in instance metadata (InstanceMetadataTags=enabled)."),
         e);
 }
 
@@ -187,8 +199,11 @@ internal sealed class AmazonEC2Client(AWSCredentials credentials, AmazonEC2Confi
 
     protected override IServiceMetadata ServiceMetadata { get; } = new Metadata();
 
-    public Task<DescribeTagsResponse> DescribeTagsAsync(DescribeTagsRequest request, CancellationToken cancellationToken = default) => InvokeAsync<DescribeTagsResponse>(
-        request, new InvokeOptions { RequestMarshaller = DescribeTags.Instance, ResponseUnmarshaller = DescribeTags.Response.Instance }, cancellationToken);
+    public Task<DescribeTagsResponse> DescribeTagsAsync(DescribeTagsRequest request, CancellationToken cancellationToken = default) =>
+        InvokeAsync<DescribeTagsResponse>(
+            request,
+            new InvokeOptions { RequestMarshaller = DescribeTags.Instance, ResponseUnmarshaller = DescribeTags.Response.Instance },
+            cancellationToken);
 
     protected override void CustomizeRuntimePipeline(RuntimePipeline pipeline)
     {

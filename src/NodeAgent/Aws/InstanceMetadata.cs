@@ -53,7 +53,11 @@ internal sealed class InstanceMetadata : IDisposable
         _pipeline = new ResiliencePipelineBuilder<Answer> { TimeProvider = _time }
             .AddRetry(new RetryStrategyOptions<Answer>
             {
-                ShouldHandle = static arguments => ValueTask.FromResult(arguments.Outcome.Exception is AwsException { Kind: AwsFailureKind.NotReachable or AwsFailureKind.Throttled or AwsFailureKind.Unavailable }),
+                ShouldHandle = static arguments => ValueTask.FromResult(
+                    arguments.Outcome.Exception is AwsException
+                    {
+                        Kind: AwsFailureKind.NotReachable or AwsFailureKind.Throttled or AwsFailureKind.Unavailable
+                    }),
                 MaxRetryAttempts = int.MaxValue,
                 BackoffType = DelayBackoffType.Exponential,
                 Delay = TimeSpan.FromMilliseconds(100),
@@ -67,7 +71,7 @@ internal sealed class InstanceMetadata : IDisposable
     /// <exception cref="AwsException">Not there is a failure, too.</exception>
     public async Task<string> Text(string path, CancellationToken cancellation) =>
         await TextOrNone(path, cancellation).ConfigureAwait(false)
-        ?? throw new AwsException(new(AwsFailureKind.NotThere, Subject("meta-data/" + path), "404", "Every EC2 instance has this: is it instance metadata of EC2 that answers there?"));
+        ?? throw NotThere("meta-data/" + path);
 
     /// <summary>Text of a path below meta-data/; null when there is no such path.</summary>
     public Task<string?> TextOrNone(string path, CancellationToken cancellation) => TextBelowLatest("meta-data/" + path, cancellation);
@@ -104,11 +108,12 @@ internal sealed class InstanceMetadata : IDisposable
     /// <summary>The instance identity document, JSON.</summary>
     public async Task<string> IdentityDocument(CancellationToken cancellation) =>
         await TextBelowLatest("dynamic/instance-identity/document", cancellation).ConfigureAwait(false)
-        ?? throw new AwsException(new(AwsFailureKind.NotThere, Subject("dynamic/instance-identity/document"), "404", "Every EC2 instance has this: is it instance metadata of EC2 that answers there?"));
+        ?? throw NotThere("dynamic/instance-identity/document");
 
     /// <summary>A failure of this service at a path below /latest/, for answers that turn out to make no sense.</summary>
     public AwsException Malformed(string path, string cause, Exception? inner = null) => new(
-        new(AwsFailureKind.Malformed, Subject(path), cause, "Something else than EC2's instance metadata answers there, or it is not of this format any more."), inner);
+        new(AwsFailureKind.Malformed, Subject(path), cause, "Something else than EC2's instance metadata answers there, or it is not of this format any more."),
+        inner);
 
     public void Dispose()
     {
@@ -271,7 +276,7 @@ internal sealed class InstanceMetadata : IDisposable
         Subject(path),
         "no answer",
         path == TokenPath
-            ? Unreachable + " A token that never comes, from inside a container or behind one more hop, means that the hop limit (HttpPutResponseHopLimit) is too low."
+            ? Unreachable + " A token that never comes, as inside a container, means that the hop limit (HttpPutResponseHopLimit) is too low."
             : Unreachable);
 
     private AwsException Failure(string path, HttpStatusCode status)
@@ -279,17 +284,31 @@ internal sealed class InstanceMetadata : IDisposable
         var cause = FormattableString.Invariant($"{(int)status} {status}");
         return new(status switch
         {
-            HttpStatusCode.Forbidden => new(AwsFailureKind.NotAllowed, Subject(path), cause, "Enable the metadata endpoint in the instance's metadata options (HttpEndpoint=enabled), and let nothing between add X-Forwarded-For."),
-            HttpStatusCode.Unauthorized => new(AwsFailureKind.NotAllowed, Subject(path), cause, "A token that the service had just handed out was not taken: does something between take away the header X-aws-ec2-metadata-token?"),
-            HttpStatusCode.TooManyRequests => new(AwsFailureKind.Throttled, Subject(path), cause, "Something on this instance asks instance metadata too often."),
-            >= HttpStatusCode.InternalServerError => new(AwsFailureKind.Unavailable, Subject(path), cause, "Instance metadata has trouble of its own, mostly for a short while: try again later."),
+            HttpStatusCode.Forbidden => new(
+                AwsFailureKind.NotAllowed,
+                Subject(path),
+                cause,
+                "Enable the metadata endpoint in the instance's metadata options (HttpEndpoint=enabled), and let nothing between add X-Forwarded-For."),
+            HttpStatusCode.Unauthorized => new(
+                AwsFailureKind.NotAllowed,
+                Subject(path),
+                cause,
+                "A token that the service had just handed out was not taken: does something between take away the header X-aws-ec2-metadata-token?"),
+            HttpStatusCode.TooManyRequests => new(
+                AwsFailureKind.Throttled, Subject(path), cause, "Something on this instance asks instance metadata too often."),
+            >= HttpStatusCode.InternalServerError => new(
+                AwsFailureKind.Unavailable, Subject(path), cause, "Instance metadata has trouble of its own, mostly for a short while: try again later."),
             _ => new(AwsFailureKind.Malformed, Subject(path), cause, "Instance metadata does not answer so: something else does at this address."),
         });
     }
 
     private string Subject(string path) => "instance metadata " + new Uri(_endpoint, "latest/" + path);
 
-    private const string Unreachable = "Check that the instance's metadata endpoint is enabled (HttpEndpoint) and that neither a route nor a firewall keeps this host from it.";
+    private AwsException NotThere(string path) => new(
+        new(AwsFailureKind.NotThere, Subject(path), "404", "Every EC2 instance has this: is it instance metadata of EC2 that answers there?"));
+
+    private const string Unreachable =
+        "Check that the instance's metadata endpoint is enabled (HttpEndpoint) and that neither a route nor a firewall keeps this host from it.";
 
     private static string Cause(Exception e) => e.GetBaseException() switch
     {

@@ -4,7 +4,7 @@ using Amazon.Runtime;
 
 namespace NodeAgent.Aws;
 
-/// <summary>Credentials of the instance's role, by our own metadata client: that of the AWS SDK never gets to run. New ones are asked for before the old ones end.</summary>
+/// <summary>Credentials of the instance's role, by our own metadata client: that of the AWS SDK never gets to run. Renewed before they end.</summary>
 internal sealed class RoleCredentials : RefreshingAWSCredentials
 {
     private const string Directory = "iam/security-credentials";
@@ -43,7 +43,8 @@ internal sealed class RoleCredentials : RefreshingAWSCredentials
             throw _metadata.Malformed("meta-data/" + path, $"not credentials as JSON, at line {e.LineNumber + 1}");
         }
 
-        if (answer is { Code: "Success", AccessKeyId: { Length: > 0 } id, SecretAccessKey: { Length: > 0 } secret, Token: { Length: > 0 } token, Expiration: { } end })
+        if (answer is { Code: "Success", AccessKeyId: { Length: > 0 } id, SecretAccessKey: { Length: > 0 } secret, Token: { Length: > 0 } token }
+            && answer.Expiration is { } end)
         {
             return new CredentialsRefreshState(new ImmutableCredentials(id, secret, token), end.UtcDateTime);
         }

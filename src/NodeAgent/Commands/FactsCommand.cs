@@ -56,7 +56,9 @@ internal static class FactsCommand
         Line("lifecycle state", instance.LifecycleState ?? "none (not in an autoscaling group)");
         foreach (var i in instance.Interfaces)
         {
-            Line(string.Create(CultureInfo.InvariantCulture, $"interface {i.DeviceNumber}"), $"{i.Mac} {string.Join(' ', i.Addresses)} in {i.SubnetId ?? "no subnet"} {i.SubnetRange}".TrimEnd());
+            Line(
+                string.Create(CultureInfo.InvariantCulture, $"interface {i.DeviceNumber}"),
+                $"{i.Mac} {string.Join(' ', i.Addresses)} in {i.SubnetId ?? "no subnet"} {i.SubnetRange}".TrimEnd());
         }
 
         foreach (var (name, device) in instance.BlockDeviceMapping)

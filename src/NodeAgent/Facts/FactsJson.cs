@@ -8,7 +8,8 @@ namespace NodeAgent.Facts;
 internal static class FactsJson
 {
     // The relaxed encoder leaves + and ' as they are: this is a file for people, not part of a page.
-    private static readonly FactsJsonContext Context = new(new JsonSerializerOptions(FactsJsonContext.Default.Options) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+    private static readonly FactsJsonContext Context = new(
+        new JsonSerializerOptions(FactsJsonContext.Default.Options) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
 
     public static byte[] Write(NodeFacts facts) => [.. JsonSerializer.SerializeToUtf8Bytes(facts, Context.NodeFacts), (byte)'\n'];
 

@@ -33,7 +33,8 @@ internal sealed class InstanceFactsGatherer
     public Task<InstanceFacts> Instance { get; }
 
     /// <param name="tagsFromEc2">Called only where metadata may not show tags.</param>
-    public static InstanceFactsGatherer Start(InstanceMetadata metadata, TagsFromEc2 tagsFromEc2, CancellationToken cancellation) => new(metadata, tagsFromEc2, cancellation);
+    public static InstanceFactsGatherer Start(InstanceMetadata metadata, TagsFromEc2 tagsFromEc2, CancellationToken cancellation) =>
+        new(metadata, tagsFromEc2, cancellation);
 
     private async Task<InstanceFacts> All(Task<InstanceIdentity> identity, CancellationToken cancellation)
     {
@@ -137,9 +138,13 @@ internal sealed class InstanceFactsGatherer
 }
 
 /// <summary>What we take from the instance identity document: one request instead of six.</summary>
-internal sealed record InstanceIdentity(string InstanceId, string InstanceType, string AvailabilityZone, string Region, string AccountId, string PrivateIp);
+internal sealed record InstanceIdentity(
+    string InstanceId, string InstanceType, string AvailabilityZone, string Region, string AccountId, string PrivateIp);
 
 // The document holds more than these, and one day more still.
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true)]
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
+    RespectNullableAnnotations = true,
+    RespectRequiredConstructorParameters = true)]
 [JsonSerializable(typeof(InstanceIdentity))]
 internal sealed partial class InstanceIdentityJson : JsonSerializerContext;

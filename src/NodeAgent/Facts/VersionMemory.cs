@@ -93,7 +93,10 @@ internal sealed class VersionMemory(Func<byte[]?> load, Action<byte[]> save, Fun
     internal static string? ParseKubelet(string said) =>
         said.Split(' ') is ["Kubernetes", var version] ? WithoutPackaging(version) : null;
 
-    /// <summary>"containerd github.com/containerd/containerd v1.7.24 88bf19b2", Debian: "... 1.7.24~ds1 1.7.24~ds1-6+deb13u1", from 2.0 on "containerd github.com/containerd/containerd/v2 v2.0.0 207ad711".</summary>
+    /// <summary>
+    /// "containerd github.com/containerd/containerd v1.7.24 88bf19b2"; Debian: "... 1.7.24~ds1 1.7.24~ds1-6+deb13u1";
+    /// from 2.0 on "containerd github.com/containerd/containerd/v2 v2.0.0 207ad711".
+    /// </summary>
     internal static string? ParseContainerd(string said) =>
         said.Split(' ') is ["containerd", _, var version, ..] ? WithoutPackaging(version) : null;
 

@@ -29,7 +29,8 @@ public sealed class Ec2Tests : IAsyncLifetime
         _server.Run(async context =>
         {
             using var reader = new StreamReader(context.Request.Body);
-            _requests.Enqueue((await reader.ReadToEndAsync(), context.Request.Headers.Authorization.ToString(), context.Request.Headers["X-Amz-Security-Token"].ToString()));
+            var headers = context.Request.Headers;
+            _requests.Enqueue((await reader.ReadToEndAsync(), headers.Authorization.ToString(), headers["X-Amz-Security-Token"].ToString()));
             var (status, body) = _answers.TryDequeue(out var answer) ? answer : (500, "");
             context.Response.StatusCode = status;
             context.Response.ContentType = "text/xml";
@@ -137,7 +138,10 @@ public sealed class Ec2Tests : IAsyncLifetime
             Paths =
             {
                 ["iam/security-credentials/worker"] =
-                    """{"Code":"Success","Type":"AWS-HMAC","AccessKeyId":"ASIAROLE","SecretAccessKey":"made-up","Token":"of the role","Expiration":"2099-01-01T00:00:00Z"}""",
+                    """
+                    {"Code":"Success","Type":"AWS-HMAC","AccessKeyId":"ASIAROLE","SecretAccessKey":"made-up","Token":"of the role",
+                    "Expiration":"2099-01-01T00:00:00Z"}
+                    """,
             },
         };
         await using var imds = new ImdsServer(() => state);
@@ -185,7 +189,9 @@ public sealed class Ec2Tests : IAsyncLifetime
 
     private async Task<IReadOnlyDictionary<string, string>> Tags(AWSCredentials? credentials = null, int retries = 6)
     {
-        using var ec2 = new AmazonEC2Client(credentials ?? new SessionAWSCredentials("AKIDEXAMPLE", "made-up", "session"), new AmazonEC2Config("eu-central-1", _endpoint) { MaxErrorRetry = retries });
+        using var ec2 = new AmazonEC2Client(
+            credentials ?? new SessionAWSCredentials("AKIDEXAMPLE", "made-up", "session"),
+            new AmazonEC2Config("eu-central-1", _endpoint) { MaxErrorRetry = retries });
         return await Ec2.InstanceTags(ec2, "i-0a5d1a26e00000001", TimeProvider.System, default);
     }
 
@@ -209,5 +215,5 @@ public sealed class Ec2Tests : IAsyncLifetime
 
     private static string Error(string code, string message) => string.Create(
         CultureInfo.InvariantCulture,
-        $"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors><RequestID>ea966190-f9aa-478e-9ede-example</RequestID></Response>");
+        $"<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors><RequestID>ea966190</RequestID></Response>");
 }

@@ -57,7 +57,8 @@ public sealed class InstanceMetadataTests : IAsyncLifetime
     {
         using var metadata = new InstanceMetadata(_server.Endpoint, Patient);
 
-        (await metadata.Tags(default)).ShouldBe(new Dictionary<string, string> { ["Name"] = "worker", ["a/b c"] = "odd", ["nodeagent:role"] = "worker" }, ignoreOrder: true);
+        (await metadata.Tags(default)).ShouldBe(
+            new Dictionary<string, string> { ["Name"] = "worker", ["a/b c"] = "odd", ["nodeagent:role"] = "worker" }, ignoreOrder: true);
     }
 
     [Fact]

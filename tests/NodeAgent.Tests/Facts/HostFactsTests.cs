@@ -12,7 +12,7 @@ public class HostFactsTests
     [InlineData("0-3,5,8-9", 7)]
     public void Processors_are_those_that_are_online(string list, int count)
     {
-        var machine = new Host { Files = { ["/sys/devices/system/cpu/online"] = list + "\n", ["/proc/meminfo"] = "MemTotal:        7910420 kB\nMemFree:         7000000 kB\n" } };
+        var machine = new Host { Files = { ["/sys/devices/system/cpu/online"] = list + "\n", ["/proc/meminfo"] = "MemTotal:  7910420 kB\nMemFree: 7 kB\n" } };
 
         HostFacts.Hardware(machine).ShouldBe(new HardwareFacts { Processors = count, MemoryBytes = 7910420L * 1024, Architecture = "x86_64" });
     }
