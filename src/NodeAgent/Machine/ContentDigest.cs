@@ -9,7 +9,7 @@ namespace NodeAgent.Machine;
 /// </summary>
 internal sealed record ContentDigest(string Salt, byte[] Value)
 {
-    private const int Iterations = 200_000;
+    private const int Iterations = 20_000;
 
     public static ContentDigest Of(string path, ReadOnlySpan<byte> content) => new(path, Compute(path, content));
 

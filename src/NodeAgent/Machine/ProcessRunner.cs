@@ -12,7 +12,7 @@ namespace NodeAgent.Machine;
 /// </summary>
 internal sealed class ProcessRunner(CancellationToken cancellation)
 {
-    private const int ErrorTailBytes = 4 * 1024;
+    private const int ErrorEndBytes = 2 * 1024;
     private const int NoHang = 1;
 
     private static readonly string[] SearchPath = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
@@ -116,7 +116,7 @@ internal sealed class ProcessRunner(CancellationToken cancellation)
     private ProcessResult Attend(string command, int process, int output, int error, int outputLimit)
     {
         var kept = new MemoryStream();
-        var tail = new MemoryStream();
+        var said = new Ends(ErrorEndBytes);
         var truncated = false;
         var openOutput = true;
         var openError = true;
@@ -144,7 +144,7 @@ internal sealed class ProcessRunner(CancellationToken cancellation)
                 {
                     var read = (int)Libc.Read(error, buffer, buffer.Length);
                     openError = read > 0;
-                    Tail(tail, buffer.AsSpan(0, Math.Max(read, 0)));
+                    said.Add(buffer.AsSpan(0, Math.Max(read, 0)));
                 }
 
                 if (!cancellation.IsCancellationRequested)
@@ -157,7 +157,7 @@ internal sealed class ProcessRunner(CancellationToken cancellation)
             var reaped = Libc.WaitProcess(process, out var status, NoHang);
             if (reaped == process)
             {
-                return Result(command, status, Encoding.UTF8.GetString(kept.GetBuffer(), 0, (int)kept.Length), TailText(tail), truncated, outputLimit);
+                return Result(command, status, Encoding.UTF8.GetString(kept.GetBuffer(), 0, (int)kept.Length), said.ToString(), truncated, outputLimit);
             }
 
             if (reaped < 0 && Marshal.GetLastPInvokeError() == Libc.NoChild)
@@ -168,7 +168,7 @@ internal sealed class ProcessRunner(CancellationToken cancellation)
             if (cancellation.IsCancellationRequested)
             {
                 Stop(process);
-                var why = TailText(tail);
+                var why = said.ToString();
                 throw new OperationCanceledException(
                     $"{command}: stopped, because it was still running when the time was up{(why.Length > 0 ? $"; it had said: {why}" : "")}", cancellation);
             }
@@ -217,24 +217,46 @@ internal sealed class ProcessRunner(CancellationToken cancellation)
     private static string Because(string what, string error, string output)
     {
         var said = error.Length > 0 ? error : output.Trim();
-        return said.Length == 0 ? what : $"{what}: {(said.Length > 1000 ? "…" + said[^1000..] : said)}";
+        // mkfs.xfs gives its whole usage after the reason.
+        var usage = said.IndexOf("\nUsage:", StringComparison.OrdinalIgnoreCase);
+        said = usage > 0 ? said[..usage] : said;
+        return said.Length == 0 ? what : $"{what}: {(said.Length > 1200 ? $"{said[..600]} … {said[^600..]}" : said)}";
     }
 
-    private static void Tail(MemoryStream tail, ReadOnlySpan<byte> more)
+    /// <summary>The two ends of a text of any length.</summary>
+    private sealed class Ends(int bytes)
     {
-        tail.Write(more);
-        if (tail.Length > 16 * ErrorTailBytes)
+        private readonly List<byte> _first = [];
+        private readonly List<byte> _last = [];
+        private bool _cut;
+
+        public void Add(ReadOnlySpan<byte> more)
         {
-            var last = tail.GetBuffer().AsSpan((int)tail.Length - ErrorTailBytes, ErrorTailBytes).ToArray();
-            tail.SetLength(0);
-            tail.Write(last);
+            var first = Math.Min(more.Length, bytes - _first.Count);
+            _first.AddRange(more[..first]);
+            _last.AddRange(more[first..]);
+            if (_last.Count > 16 * bytes)
+            {
+                Cut();
+            }
         }
-    }
 
-    private static string TailText(MemoryStream tail)
-    {
-        var length = (int)Math.Min(tail.Length, ErrorTailBytes);
-        return Encoding.UTF8.GetString(tail.GetBuffer(), (int)tail.Length - length, length).Trim();
+        public override string ToString()
+        {
+            Cut();
+            return (Text(_first) + (_cut ? "\n…\n" : "") + Text(_last)).Trim();
+        }
+
+        private void Cut()
+        {
+            if (_last.Count > bytes)
+            {
+                _last.RemoveRange(0, _last.Count - bytes);
+                _cut = true;
+            }
+        }
+
+        private static string Text(List<byte> part) => Encoding.UTF8.GetString(CollectionsMarshal.AsSpan(part));
     }
 
     /// <summary>A NULL-terminated array of C strings.</summary>
@@ -263,10 +285,10 @@ internal sealed class ProcessRunner(CancellationToken cancellation)
 
 /// <param name="Command">As one would type it.</param>
 /// <param name="ExitCode">128 + signal when a signal ended it; -1 when it never ran.</param>
-/// <param name="Failure">Null when it ran and ended with 0; otherwise the exit code and what it said last, in words.</param>
+/// <param name="Failure">Null when it ran and ended with 0; otherwise the exit code and what it said, in words.</param>
 internal sealed record ProcessResult(string Command, int ExitCode, string Output, string? Failure)
 {
-    /// <summary>The last 4 KiB of standard error, trimmed.</summary>
+    /// <summary>Standard error, trimmed; of more than 4 KiB the first two and the last two.</summary>
     public string ErrorOutput { get; init; } = "";
 
     /// <summary>There is no such program.</summary>

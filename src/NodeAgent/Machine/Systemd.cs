@@ -105,6 +105,10 @@ internal sealed class Systemd(Func<ISystemdManager> connect) : IDisposable
         {
             throw new MachineException(what, $"{e.Message}; see: journalctl -b -u {name}", e);
         }
+        catch (OperationCanceledException e)
+        {
+            throw new OperationCanceledException($"{what}: was still not done when the time was up; see: journalctl -b -u {name}", e, e.CancellationToken);
+        }
     }
 
     /// <summary>While our own unit is still activating or reloading, a job of a unit ordered after it is not begun: waiting for it would never end.</summary>

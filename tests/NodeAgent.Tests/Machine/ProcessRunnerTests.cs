@@ -72,12 +72,16 @@ public sealed class ProcessRunnerTests : IDisposable
     }
 
     [Fact]
-    public void Of_many_complaints_the_last_are_kept()
+    public void Of_many_complaints_the_first_and_the_last_are_kept()
     {
         var result = new ProcessRunner(CancellationToken.None).Run(["sh", "-c", "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done >&2; exit 1"]);
 
-        result.ErrorOutput.Length.ShouldBeLessThanOrEqualTo(4096);
+        result.ErrorOutput.Length.ShouldBeLessThan(5000);
+        result.ErrorOutput.ShouldStartWith("line 0\nline 1\n");
+        result.ErrorOutput.ShouldContain("\n…\n");
         result.ErrorOutput.ShouldEndWith("line 19999");
+        result.Failure!.ShouldStartWith("exit code 1: line 0\n");
+        result.Failure!.ShouldEndWith("line 19999");
     }
 
     [Fact]
