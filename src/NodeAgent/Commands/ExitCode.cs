@@ -2,6 +2,7 @@ using NodeAgent.Aws;
 using NodeAgent.Configuration;
 using NodeAgent.Convergence;
 using NodeAgent.Desired;
+using NodeAgent.Facts;
 
 namespace NodeAgent.Commands;
 
@@ -24,7 +25,7 @@ internal static class ExitCode
 
     public static int Of(Exception exception) => exception switch
     {
-        ConfigurationException => BadConfiguration,
+        ConfigurationException or FactsException => BadConfiguration,
         NotPossibleException { IsRefusal: true } => Refused,
         AwsException { Kind: AwsFailureKind.NotReachable or AwsFailureKind.Unavailable or AwsFailureKind.Throttled } => NotReachableInTime,
         OperationCanceledException => NotReachableInTime,

@@ -82,9 +82,9 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         }
 
         using var metadata = Metadata(patience);
-        var userData = metadata.UserData(cancellation);
-        var tags = await InstanceFactsGatherer.Start(metadata, TagsFromEc2(metadata), cancellation).Tags.WaitAsync(cancellation).ConfigureAwait(false);
-        return Configuration.Layers.Of(machine, tags, await userData.WaitAsync(cancellation).ConfigureAwait(false), files);
+        var gatherer = InstanceFactsGatherer.Start(metadata, TagsFromEc2(metadata), cancellation);
+        var tags = await gatherer.Tags.WaitAsync(cancellation).ConfigureAwait(false);
+        return Configuration.Layers.Of(machine, tags, await gatherer.UserData.WaitAsync(cancellation).ConfigureAwait(false), files);
     }
 
     // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instances.html: Nitro's DMI, Xen's hypervisor UUID.
@@ -95,7 +95,8 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     private static TagsFromEc2 TagsFromEc2(InstanceMetadata metadata) => async (region, instance, cancellation) =>
     {
         var endpoint = HostEnvironment.Get("AWS_ENDPOINT_URL_EC2") is { } url ? new Uri(url) : null;
-        using var ec2 = new AmazonEC2Client(new RoleCredentials(metadata), new AmazonEC2Config(region, endpoint));
+        using var role = new RoleCredentials(metadata);
+        using var ec2 = new AmazonEC2Client(role, new AmazonEC2Config(region, endpoint));
         return await Ec2.InstanceTags(ec2, instance, TimeProvider.System, cancellation).ConfigureAwait(false);
     };
 
