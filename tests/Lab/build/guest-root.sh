@@ -83,6 +83,8 @@ if fresh "$out"; then
   install -m 755 "$kubernetes/kubelet" "$kubernetes/kubectl" "$root/usr/bin/"
   mkdir -p "$root/usr/lib/lab/imds" "$root/var/lib/lab" "$root/var/lib/nodeagent/images"
   cp -r "$imds/." "$root/usr/lib/lab/imds/"
+  echo '{ "paths": {} }' >"$root/var/lib/lab/imds.json"
+  rm -f "$root/etc/dpkg/dpkg.cfg.d/99mmdebstrap" # force-unsafe-io was for the build; a power cut in the guest must find dpkg as it is
   pause_image "$root/var/lib/nodeagent/images/pause.tar"
   kube_proxy_image "$root/var/lib/nodeagent/images/kube-proxy.tar"
 
