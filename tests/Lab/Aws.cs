@@ -1,0 +1,102 @@
+namespace NodeAgent.Lab;
+
+internal sealed record AwsCredentials(string AccessKeyId, string SecretAccessKey, string SessionToken);
+
+/// <summary>moto_server, natively on loopback: EC2, S3, STS and the rest. Checks signatures and the actions of policies once <see cref="StartAsync"/> is done.</summary>
+internal sealed class Aws(string folder) : IAsyncDisposable
+{
+    /// <summary>Where guests find every service.</summary>
+    public const string Url = "http://10.0.2.101";
+
+    private readonly SemaphoreSlim turn = new(1);
+    private HttpClient? client;
+    private Child? moto;
+
+    public int Port { get; } = ApiServer.FreePort();
+
+    /// <summary>A role with this policy, assumed: what the metadata of an instance with that profile would hand out.</summary>
+    public Task<AwsCredentials> AssumeRoleAsync(string role, string policyJson) => AsAdministratorAsync(async () =>
+    {
+        var trust = """{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}""";
+        await QueryAsync("iam", "2010-05-08", "CreateRole", ("RoleName", role), ("AssumeRolePolicyDocument", trust));
+        await QueryAsync("iam", "2010-05-08", "PutRolePolicy", ("RoleName", role), ("PolicyName", "only"), ("PolicyDocument", policyJson));
+        var answer = await QueryAsync("sts", "2011-06-15", "AssumeRole", ("RoleArn", $"arn:aws:iam::123456789012:role/{role}"), ("RoleSessionName", "i-0a5d1a26e00000001"));
+        string Field(string name) => answer.Split($"<{name}>")[1].Split($"</{name}>")[0];
+        return new AwsCredentials(Field("AccessKeyId"), Field("SecretAccessKey"), Field("SessionToken"));
+    });
+
+    /// <summary>A call of a query service (EC2, IAM, STS, Auto Scaling) by one who may do everything. Returns the XML.</summary>
+    public Task<string> CallAsync(string service, string version, string action, params (string Name, string Value)[] parameters) =>
+        AsAdministratorAsync(() => QueryAsync(service, version, action, parameters));
+
+    public async ValueTask DisposeAsync()
+    {
+        client?.Dispose();
+        turn.Dispose();
+        if (moto is not null)
+        {
+            await moto.DisposeAsync();
+        }
+    }
+
+    private async Task StartAsync()
+    {
+        Directory.CreateDirectory(folder);
+        var root = await Caches.MotoAsync();
+        moto = await Child.StartAsync(
+            Path.Combine(folder, "moto.log"), "chroot", [root, "moto_server", "--host", "127.0.0.1", "--port", $"{Port}"], ("PYTHONDONTWRITEBYTECODE", "1"));
+        client = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{Port}"), Timeout = TimeSpan.FromSeconds(30) };
+        for (var tries = 240; ; tries--)
+        {
+            try
+            {
+                (await client.PostAsync("/moto-api/reset", null)).EnsureSuccessStatusCode();
+                return;
+            }
+            catch (HttpRequestException) when (tries > 0 && !moto.HasExited)
+            {
+                await Task.Delay(250);
+            }
+            catch (HttpRequestException e)
+            {
+                throw new LabException($"moto does not answer; see {folder}/moto.log", e);
+            }
+        }
+    }
+
+    // moto lets a number of calls through unsigned before it begins to check: the harness's own calls are among those.
+    private async Task<T> AsAdministratorAsync<T>(Func<Task<T>> calls)
+    {
+        await turn.WaitAsync();
+        try
+        {
+            if (client is null)
+            {
+                await StartAsync();
+            }
+
+            await CheckFromAsync(1000);
+            var result = await calls();
+            await CheckFromAsync(0);
+            return result;
+        }
+        finally
+        {
+            turn.Release();
+        }
+    }
+
+    private async Task CheckFromAsync(int calls) => (await client!.PostAsync("/moto-api/reset-auth", new StringContent($"{calls}"))).EnsureSuccessStatusCode();
+
+    private async Task<string> QueryAsync(string service, string version, string action, params (string Name, string Value)[] parameters)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Post, "/");
+        // moto tells services apart by the scope of the signature; the signature itself is not checked in these calls.
+        request.Headers.TryAddWithoutValidation("Authorization", $"AWS4-HMAC-SHA256 Credential=harness/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=none");
+        request.Content = new FormUrlEncodedContent(
+            [new("Action", action), new("Version", version), .. parameters.Select(parameter => KeyValuePair.Create(parameter.Name, parameter.Value))]);
+        using var answer = await client!.SendAsync(request);
+        var text = await answer.Content.ReadAsStringAsync();
+        return answer.IsSuccessStatusCode ? text : throw new LabException($"moto: {action}: {(int)answer.StatusCode} {text}");
+    }
+}

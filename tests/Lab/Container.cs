@@ -1,0 +1,101 @@
+using System.Diagnostics;
+using System.Globalization;
+
+namespace NodeAgent.Lab;
+
+/// <summary>The same root under systemd-nspawn: real systemd and D-Bus at native speed, no devices, and stand-ins for kubelet and containerd.</summary>
+internal sealed class Container : Guest
+{
+    private static readonly string[] Layers = ["upper", "work", "merged"];
+
+    private readonly string folder;
+    private readonly string root;
+    private Child? nspawn;
+    private string leader = "";
+
+    private Container(Laboratory lab, string root)
+        : base(lab)
+    {
+        folder = lab.Folder;
+        this.root = root;
+    }
+
+    public override string JournalFile => Path.Combine(folder, "journal.log");
+
+    public static async Task<Container> StartAsync(Laboratory lab)
+    {
+        var container = new Container(lab, Path.Combine(await Caches.GuestAsync(), "root"));
+        try
+        {
+            foreach (var layer in Layers)
+            {
+                Directory.CreateDirectory(Path.Combine(container.folder, layer));
+            }
+
+            (await Child.RunAsync("cp", ["-r", $"{Caches.Sources}/container/.", $"{container.folder}/upper/"], TimeSpan.FromSeconds(10))).EnsureSuccess();
+            await container.PowerOnAsync("started");
+            return container;
+        }
+        catch
+        {
+            await container.DisposeAsync();
+            throw;
+        }
+    }
+
+    public override async Task<CommandResult> RunAsync(string command, TimeSpan? timeout = null, byte[]? input = null)
+    {
+        var limit = timeout ?? TimeSpan.FromSeconds(30);
+        var seconds = limit.TotalSeconds.ToString("0.###", CultureInfo.InvariantCulture);
+        string[] enter = ["-t", leader, "-a", "env", "-i", "HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8"];
+        var result = await Child.RunAsync("nsenter", [.. enter, "timeout", "--signal=KILL", seconds, "bash", "-c", command], limit + TimeSpan.FromSeconds(10), input);
+        return result.ExitCode is 124 or 137
+            ? throw new LabException($"no end after {seconds} s in the container: {command}\n{result.Output}{result.Error}".TrimEnd())
+            : result with { Command = command };
+    }
+
+    public override async Task RebootAsync()
+    {
+        await RunAsync("systemctl poweroff --no-block");
+        await nspawn!.WaitForExitAsync(TimeSpan.FromMinutes(2), "shutting the container down");
+        await nspawn.DisposeAsync();
+        await PowerOnAsync("rebooted");
+    }
+
+    public override async ValueTask DisposeAsync()
+    {
+        if (nspawn is not null)
+        {
+            await nspawn.DisposeAsync();
+        }
+
+        foreach (var layer in Layers.Where(layer => Directory.Exists(Path.Combine(folder, layer))))
+        {
+            Directory.Delete(Path.Combine(folder, layer), recursive: true);
+        }
+    }
+
+    private async Task PowerOnAsync(string what)
+    {
+        var clock = Stopwatch.StartNew();
+        // In a mount namespace of its own: the overlay goes with the container, even when the runner is killed.
+        nspawn = await Child.StartAsync(
+            Path.Combine(folder, "console.log"),
+            "unshare",
+            [
+                "--mount", "sh", "-c",
+                "mount -t overlay overlay -o \"lowerdir=$1,upperdir=$0/upper,workdir=$0/work\" \"$0/merged\" && "
+                + "exec systemd-nspawn --quiet --directory=\"$0/merged\" --register=no --keep-unit --private-network --console=pipe --boot",
+                folder, root,
+            ],
+            ("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1"));
+        leader = await Lab.WaitForAsync("the container's systemd", TimeSpan.FromSeconds(30), async () =>
+        {
+            var children = $"/proc/{nspawn.Id}/task/{nspawn.Id}/children";
+            var pid = File.Exists(children) ? (await File.ReadAllTextAsync(children)).Trim() : "";
+            return nspawn.HasExited ? throw new LabException($"systemd-nspawn ended; see {folder}/console.log") : (pid.Length > 0 && !pid.Contains(' '), pid);
+        });
+        await WaitForAsync("test -S /run/dbus/system_bus_socket && test -S /run/systemd/private", TimeSpan.FromSeconds(30));
+        Lab.Say($"{what} in {clock.Elapsed.TotalSeconds:0.0} s");
+    }
+}

@@ -1,0 +1,54 @@
+using NodeAgent.Lab.Scenarios;
+
+namespace NodeAgent.Lab;
+
+internal enum Ring
+{
+    Container,
+    VirtualMachine,
+}
+
+internal enum Tier
+{
+    /// <summary>Runs with every submission.</summary>
+    Ci,
+
+    /// <summary>Runs with the whole set only.</summary>
+    Full,
+}
+
+/// <param name="Deadline">For the whole scenario, on a machine that does other things as well.</param>
+internal sealed record Scenario(string Name, Ring Ring, Tier Tier, TimeSpan Deadline, Func<Laboratory, Task> Run)
+{
+    /// <summary>All there are, in the order in which they run: the cheap ring first.</summary>
+    public static readonly IReadOnlyList<Scenario> All =
+    [
+        new("smoke-container", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(3), SmokeContainer.RunAsync),
+        new("smoke", Ring.VirtualMachine, Tier.Ci, TimeSpan.FromMinutes(10), Smoke.RunAsync),
+    ];
+
+    /// <summary>Returns null when it passed, or what went wrong.</summary>
+    public async Task<string?> TryAsync(Laboratory lab)
+    {
+        await lab.EnterAsync(Name);
+        try
+        {
+            await Run(lab).WaitAsync(Deadline);
+            return null;
+        }
+        catch (TimeoutException)
+        {
+            return $"no end after {Deadline.TotalMinutes:0} minutes";
+        }
+        catch (Exception e)
+        {
+            // Where in the scenario it failed says more than where in the harness.
+            var where = e.StackTrace?.Split('\n').LastOrDefault(line => line.Contains($"{nameof(Scenarios)}.", StringComparison.Ordinal))?.Trim();
+            return e is LabException or Shouldly.ShouldAssertException ? $"{e.Message}\n{where}" : e.ToString();
+        }
+        finally
+        {
+            await lab.LeaveAsync();
+        }
+    }
+}

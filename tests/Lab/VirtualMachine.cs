@@ -1,0 +1,367 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+
+namespace NodeAgent.Lab;
+
+/// <param name="Serial">As udev names it: AWS… for instance storage, vol… for EBS.</param>
+/// <param name="Size">As truncate(1) takes it: 1G.</param>
+internal sealed record Disk(string Kind, string Serial, string Size)
+{
+    public string Link => $"/dev/disk/by-id/nvme-{(Kind == "ebs" ? "Amazon_Elastic_Block_Store" : "Amazon_EC2_NVMe_Instance_Storage")}_{Serial}";
+
+    public static Disk InstanceStore(string serial, string size = "2G") => new("ephemeral", serial, size);
+
+    /// <summary>Filled with recognisable bytes: <see cref="VirtualMachine.ChecksumAsync"/> tells whether one of them changed.</summary>
+    public static Disk Ebs(string serial, string size = "32M") => new("ebs", serial, size);
+}
+
+internal sealed record GuestOptions
+{
+    public static readonly IReadOnlyList<Disk> TwoInstanceStoreDisksAndOneOfEbs =
+        [Disk.InstanceStore("AWS1A2B3C4D5E6F70001"), Disk.InstanceStore("AWS1A2B3C4D5E6F70002"), Disk.Ebs("vol0a1b2c3d4e5f60718")];
+
+    public IReadOnlyList<Disk> Disks { get; init; } = TwoInstanceStoreDisksAndOneOfEbs;
+}
+
+/// <summary>The virtual machine of QEMU: restored from a snapshot taken after boot, then cut off, stopped and booted as a scenario wants.</summary>
+internal sealed class VirtualMachine : Guest
+{
+    // Under emulation on a loaded machine a boot takes four times what it takes on an idle one.
+    private static readonly TimeSpan BootTimeout = TimeSpan.FromMinutes(4);
+
+    private static readonly string[] Environment = ["HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8"];
+
+    private readonly string folder;
+    private readonly string guest;
+    private readonly string sockets = Directory.CreateTempSubdirectory("lab").FullName; // short: a Unix socket's path holds 107 bytes
+    private Child? qemu;
+    private JsonLines? monitor;
+    private JsonLines? agent;
+    private int pushed;
+
+    private VirtualMachine(Laboratory lab, string folder, string guest)
+        : base(lab)
+    {
+        this.folder = folder;
+        this.guest = guest;
+    }
+
+    public override string JournalFile => Path.Combine(folder, "journal.log");
+
+    public static async Task<VirtualMachine> StartAsync(Laboratory lab, GuestOptions options)
+    {
+        var snapshot = await SnapshotAsync(lab);
+        var machine = new VirtualMachine(lab, lab.Folder, await Caches.GuestAsync());
+        try
+        {
+            await OverlayAsync(Path.Combine(snapshot, "vda.qcow2"), "qcow2", machine.DiskFile("vda"));
+            await OverlayAsync(Path.Combine(snapshot, "vdb.qcow2"), "qcow2", machine.DiskFile("vdb"));
+
+            await machine.PowerOnAsync($"restored with {options.Disks.Count} disks", restore: Path.Combine(snapshot, "memory"));
+            if (options.Disks.Count > 0)
+            {
+                await machine.WriteAsync("/run/lab/store/disks.conf", string.Concat(options.Disks.Select(disk => $"{disk.Kind} {disk.Serial} {disk.Size}\n")));
+                await machine.CheckAsync("systemctl restart lab-disks", TimeSpan.FromMinutes(2));
+            }
+
+            return machine;
+        }
+        catch
+        {
+            await machine.DisposeAsync();
+            throw;
+        }
+    }
+
+    public override async Task<CommandResult> RunAsync(string command, TimeSpan? timeout = null, byte[]? input = null)
+    {
+        var limit = timeout ?? TimeSpan.FromSeconds(60);
+        // The guest ends the command; the host only waits a little longer, in case that the guest itself hangs.
+        using var deadline = new CancellationTokenSource(limit + TimeSpan.FromSeconds(20));
+        try
+        {
+            var start = await agent!.CallAsync(
+                "guest-exec",
+                new Dictionary<string, object>
+                {
+                    ["path"] = "/usr/bin/timeout",
+                    ["arg"] = new[] { "--signal=KILL", limit.TotalSeconds.ToString("0.###", CultureInfo.InvariantCulture), "bash", "-c", command },
+                    ["env"] = Environment,
+                    ["input-data"] = Convert.ToBase64String(input ?? []),
+                    ["capture-output"] = true,
+                },
+                deadline.Token);
+            var pid = start.GetProperty("pid").GetInt32();
+            for (var pause = 10; ; pause = Math.Min(pause * 2, 200))
+            {
+                var status = await agent.CallAsync("guest-exec-status", new { pid }, deadline.Token);
+                if (!status.GetProperty("exited").GetBoolean())
+                {
+                    await Task.Delay(pause, deadline.Token);
+                    continue;
+                }
+
+                string Text(string name) => status.TryGetProperty(name, out var data) ? Encoding.UTF8.GetString(data.GetBytesFromBase64()) : "";
+                var killed = status.TryGetProperty("signal", out _);
+                var result = new CommandResult(command, killed ? 137 : status.GetProperty("exitcode").GetInt32(), Text("out-data"), Text("err-data"));
+                return result.ExitCode is 124 or 137
+                    ? throw new LabException($"no end after {limit.TotalSeconds:0} s in the guest: {command}\n{result.Output}{result.Error}".TrimEnd())
+                    : result;
+            }
+        }
+        catch (OperationCanceledException e)
+        {
+            throw new LabException($"the guest did not answer for {limit.TotalSeconds + 20:0} s: {command}", e);
+        }
+    }
+
+    /// <summary>Through the network of the guest, which carries ten times what the guest agent does.</summary>
+    public override async Task PushAsync(string file, string guestPath)
+    {
+        var name = $"push-{++pushed}";
+        var copy = Path.Combine(sockets, name);
+        File.CreateSymbolicLink(copy, Path.GetFullPath(file));
+        await CheckAsync(
+            $"set -e; f='{guestPath}'; mkdir -p \"$(dirname \"$f\")\"; exec 3<>/dev/tcp/10.0.2.102/1; echo get {name} >&3; cat <&3 >\"$f.pushed\"; "
+            + $"test \"$(stat -c %s \"$f.pushed\")\" = {new FileInfo(file).Length}; sync \"$f.pushed\"; mv \"$f.pushed\" \"$f\"",
+            TimeSpan.FromMinutes(5));
+    }
+
+    /// <summary>The plug is pulled: what the guest had not yet flushed to its disks is lost. Then it boots again.</summary>
+    public async Task PowerCutAsync()
+    {
+        await PowerOffAsync(inOrder: false);
+        await PowerOnAsync("booted after a power cut");
+    }
+
+    public override async Task RebootAsync()
+    {
+        await PowerOffAsync(inOrder: true);
+        await PowerOnAsync("rebooted");
+    }
+
+    /// <summary>EC2's stop and start: the same instance and volumes, blank instance-store disks, old metadata tokens void.</summary>
+    public async Task StopStartAsync()
+    {
+        Imds.Restarted();
+        await Imds.SaveAsync();
+        await PowerOffAsync(inOrder: true);
+        await PowerOnAsync("started with blank instance-store disks", kernelArguments: "lab.blank");
+    }
+
+    /// <summary>SHA-256 of what a disk holds, read past the guest's caches.</summary>
+    public async Task<string> ChecksumAsync(Disk disk) =>
+        (await CheckAsync($"sync; blockdev --flushbufs {disk.Link}; sha256sum {disk.Link}", TimeSpan.FromMinutes(2))).Split(' ')[0];
+
+    /// <summary>What <see cref="ChecksumAsync"/> gives for an EBS-like disk that nobody wrote to.</summary>
+    public static string PristineChecksum(Disk disk)
+    {
+        var line = Encoding.ASCII.GetBytes(disk.Serial + "\n");
+        var unit = disk.Size[^1] switch { 'G' => 1L << 30, 'M' => 1L << 20, var other => throw new ArgumentException($"size in M or G, not '{other}'") };
+        var content = new byte[long.Parse(disk.Size[..^1], CultureInfo.InvariantCulture) * unit];
+        for (var i = 0; i < content.Length; i++)
+        {
+            content[i] = line[i % line.Length];
+        }
+
+        return Convert.ToHexStringLower(SHA256.HashData(content));
+    }
+
+    public override async ValueTask DisposeAsync()
+    {
+        await DisconnectAsync();
+        File.Delete(DiskFile("vda"));
+        File.Delete(DiskFile("vdb"));
+        if (Directory.Exists(sockets))
+        {
+            Directory.Delete(sockets, recursive: true);
+        }
+    }
+
+    /// <summary>A machine that booted once and has nothing left to start, frozen: disks and memory. Kept in the cache for all scenarios.</summary>
+    public static async Task<string> SnapshotAsync(Laboratory lab)
+    {
+        var guest = await Caches.GuestAsync();
+        var version = (await Child.RunAsync("qemu-system-x86_64", ["--version"], TimeSpan.FromSeconds(10))).EnsureSuccess().Output;
+        var hardware = string.Join(' ', Hardware("", "", 0, 0)) + KernelArguments;
+        var key = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(guest + version + hardware)))[..12];
+        var snapshot = Path.Combine(Caches.Root, $"snapshot-{key}");
+        using var turn = await TurnAsync(Path.Combine(Caches.Root, "snapshot.lock"));
+        if (Directory.Exists(snapshot))
+        {
+            Directory.SetLastWriteTimeUtc(snapshot, DateTime.UtcNow);
+            return snapshot;
+        }
+
+        foreach (var old in Directory.GetDirectories(Caches.Root, "snapshot-*").Where(old => Directory.GetLastWriteTimeUtc(old) < DateTime.UtcNow.AddDays(-2)))
+        {
+            Directory.Delete(old, recursive: true);
+        }
+
+        var unfinished = snapshot + ".part";
+        if (Directory.Exists(unfinished))
+        {
+            Directory.Delete(unfinished, recursive: true);
+        }
+
+        Directory.CreateDirectory(unfinished);
+        var machine = new VirtualMachine(lab, unfinished, guest);
+        await OverlayAsync(Path.Combine(guest, "root.ext4"), "raw", machine.DiskFile("vda"));
+        await OverlayAsync(Path.Combine(guest, "store.ext4"), "raw", machine.DiskFile("vdb"));
+        try
+        {
+            await machine.PowerOnAsync("booted for the snapshot");
+            var state = await machine.WaitForBootAsync();
+            if (state != "running")
+            {
+                throw new LabException($"the guest is {state} after its boot:\n" + (await machine.RunAsync("systemctl --failed --no-legend; systemctl list-jobs")).Output);
+            }
+
+            // Warm: what every scenario runs first comes from memory.
+            await machine.CheckAsync("kubelet --version; containerd --version; dpkg --version; lvm version; sync", TimeSpan.FromMinutes(2));
+            await machine.FreezeAsync(Path.Combine(unfinished, "memory"));
+        }
+        finally
+        {
+            await machine.DisconnectAsync();
+            Directory.Delete(machine.sockets, recursive: true);
+        }
+
+        Directory.Move(unfinished, snapshot);
+        return snapshot;
+    }
+
+    private string DiskFile(string disk) => Path.Combine(folder, disk + ".qcow2");
+
+    private const string KernelArguments = "console=ttyS0 quiet systemd.show_status=yes";
+
+    /// <summary>The machine as EC2 would show it. The same for all, or a snapshot does not fit: only files, sockets and ports differ.</summary>
+    private static string[] Hardware(string folder, string sockets, int apiServer, int aws) =>
+    [
+        "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        "-machine", "pc", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2", "-m", "2048",
+        // unsafe: a flush of the guest goes as far as this host's page cache, which outlives QEMU; what the guest did not flush is lost with it.
+        "-drive", $"if=none,id=vda,format=qcow2,cache=unsafe,discard=unmap,file={folder}/vda.qcow2", "-device", "virtio-blk-pci,drive=vda",
+        "-drive", $"if=none,id=vdb,format=qcow2,cache=unsafe,discard=unmap,file={folder}/vdb.qcow2", "-device", "virtio-blk-pci,drive=vdb",
+        "-netdev", "user,id=net,restrict=on"
+            + $",guestfwd=tcp:10.0.2.100:6443-cmd:nc -N 127.0.0.1 {apiServer}"
+            + $",guestfwd=tcp:10.0.2.101:80-cmd:nc -N 127.0.0.1 {aws}"
+            + $",guestfwd=tcp:10.0.2.102:1-cmd:{Caches.Sources}/host/exchange {sockets}",
+        "-device", "virtio-net-pci,netdev=net,addr=5,mac=02:5d:00:00:02:0f", "-device", "virtio-rng-pci",
+        "-device", "virtio-serial-pci",
+        "-chardev", $"socket,id=agent,server=on,wait=off,path={sockets}/agent", "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
+        "-chardev", $"file,id=journal,append=on,path={folder}/journal.log", "-device", "virtserialport,chardev=journal,name=lab.journal",
+        "-chardev", $"file,id=console,append=on,path={folder}/console.log", "-serial", "chardev:console",
+        "-qmp", $"unix:{sockets}/monitor,server=on,wait=off",
+        "-smbios", "type=0,vendor=Amazon EC2,version=1.0",
+        "-smbios", "type=1,manufacturer=Amazon EC2,product=m5d.large,serial=ec2e1916-9099-7caf-fd21-012345abcdef,uuid=ec2e1916-9099-7caf-fd21-012345abcdef",
+        "-smbios", "type=2,manufacturer=Amazon EC2,asset=i-0a5d1a26e00000001",
+    ];
+
+    private static async Task OverlayAsync(string backing, string format, string file) =>
+        (await Child.RunAsync("qemu-img", ["create", "-q", "-f", "qcow2", "-b", backing, "-F", format, file], TimeSpan.FromSeconds(30))).EnsureSuccess();
+
+    private static async Task<FileStream> TurnAsync(string file)
+    {
+        while (true)
+        {
+            try
+            {
+                return new FileStream(file, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            }
+            catch (IOException)
+            {
+                await Task.Delay(500);
+            }
+        }
+    }
+
+    private async Task PowerOnAsync(string what, string? restore = null, string kernelArguments = "")
+    {
+        var clock = Stopwatch.StartNew();
+        string[] start = restore is null ? [] : ["-incoming", $"file:{restore}"];
+        qemu = await Child.StartAsync(
+            Path.Combine(folder, "qemu.log"),
+            "qemu-system-x86_64",
+            [
+                .. Hardware(folder, sockets, Lab.ApiServer.Port, Lab.Aws.Port), .. start,
+                "-kernel", $"{guest}/vmlinuz", "-initrd", $"{guest}/initrd", "-append", $"{KernelArguments} {kernelArguments}",
+            ]);
+        using var deadline = new CancellationTokenSource(BootTimeout);
+        try
+        {
+            monitor = await JsonLines.ConnectAsync($"{sockets}/monitor", deadline.Token);
+            await monitor.CallAsync("qmp_capabilities", null, deadline.Token);
+            if (restore is not null)
+            {
+                while ((await monitor.CallAsync("query-status", null, deadline.Token)).GetProperty("status").GetString() == "inmigrate")
+                {
+                    await Task.Delay(20, deadline.Token);
+                }
+
+                await monitor.CallAsync("cont", null, deadline.Token);
+            }
+
+            agent = await JsonLines.ConnectAsync($"{sockets}/agent", deadline.Token);
+            await agent.CallAsync("guest-ping", null, deadline.Token);
+        }
+        catch (Exception e) when (e is OperationCanceledException or IOException)
+        {
+            throw new LabException($"the guest does not answer after {clock.Elapsed.TotalSeconds:0} s; see {folder}/console.log and qemu.log", e);
+        }
+
+        if (restore is not null)
+        {
+            // Its clock goes on from when it was frozen; certificates made since would not be valid yet.
+            await CheckAsync($"date --set=@{DateTimeOffset.UtcNow.ToUnixTimeSeconds()}");
+        }
+
+        Lab.Say($"{what} in {clock.Elapsed.TotalSeconds:0.0} s");
+    }
+
+    private async Task PowerOffAsync(bool inOrder)
+    {
+        if (inOrder)
+        {
+            await RunAsync("systemctl poweroff --no-block");
+            await qemu!.WaitForExitAsync(TimeSpan.FromMinutes(3), "shutting the guest down");
+        }
+
+        await DisconnectAsync();
+    }
+
+    private async Task FreezeAsync(string file)
+    {
+        using var deadline = new CancellationTokenSource(TimeSpan.FromMinutes(2));
+        await monitor!.CallAsync("stop", null, deadline.Token);
+        await monitor.CallAsync("migrate-set-parameters", new Dictionary<string, long> { ["max-bandwidth"] = 10L << 30 }, deadline.Token);
+        await monitor.CallAsync("migrate", new { uri = $"file:{file}" }, deadline.Token);
+        string? status;
+        while ((status = (await monitor.CallAsync("query-migrate", null, deadline.Token)).GetProperty("status").GetString()) != "completed")
+        {
+            if (status == "failed")
+            {
+                throw new LabException($"freezing the guest failed; see {folder}/qemu.log");
+            }
+
+            await Task.Delay(100, deadline.Token);
+        }
+
+        await monitor.CallAsync("quit", null, deadline.Token);
+        await qemu!.WaitForExitAsync(TimeSpan.FromSeconds(30), "QEMU after the freeze");
+    }
+
+    private async Task DisconnectAsync()
+    {
+        if (qemu is not null)
+        {
+            await qemu.DisposeAsync();
+            qemu = null;
+        }
+
+        monitor?.Dispose();
+        agent?.Dispose();
+    }
+}
