@@ -24,7 +24,17 @@ internal sealed record Scenario(string Name, Ring Ring, Tier Tier, TimeSpan Dead
     public static readonly IReadOnlyList<Scenario> All =
     [
         new("smoke-container", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(3), SmokeContainer.RunAsync),
-        new("smoke", Ring.VirtualMachine, Tier.Ci, TimeSpan.FromMinutes(10), Smoke.RunAsync),
+        new("bad-config", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(4), BadConfig.RunAsync),
+        new("metadata-late", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(4), MetadataLate.RunAsync),
+        new("metadata-down", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(4), MetadataDown.RunAsync),
+        new("units-stand", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(4), UnitsStand.RunAsync),
+        new("smoke", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(10), Smoke.RunAsync),
+        new("first-boot", Ring.VirtualMachine, Tier.Ci, TimeSpan.FromMinutes(12), FirstBoot.RunAsync),
+        new("second-boot", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(12), SecondBoot.RunAsync),
+        new("stop-start", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(12), StopStart.RunAsync),
+        new("repair", Ring.VirtualMachine, Tier.Ci, TimeSpan.FromMinutes(15), Repair.RunAsync),
+        new("foreign-disk", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(10), ForeignDisk.RunAsync),
+        new("power-cut", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(45), PowerCut.RunAsync),
     ];
 
     /// <summary>Returns null when it passed, or what went wrong.</summary>
