@@ -25,7 +25,10 @@ internal interface IMachineReader
     /// <summary>Whole disks (no partitions, no device-mapper, no loop devices), by kernel name.</summary>
     IReadOnlyList<DiskReport> Disks();
 
-    /// <summary>Every signature on a device as wipefs(8) sees it. An empty list is a successful probe that found nothing.</summary>
+    /// <summary>
+    /// Every signature on a device as wipefs(8) sees it. An empty list is a successful probe that found nothing. Physical volumes that
+    /// <see cref="IMachineWriter.CreateVolumeGroup"/> made do not count: in a group <see cref="VolumeGroups"/> reports them, in none (a power cut) they hold nothing.
+    /// </summary>
     IReadOnlyList<Signature> Signatures(string device);
 
     /// <summary>Volume groups, their physical and logical volumes, as lvm(8) reports them.</summary>

@@ -89,6 +89,13 @@ public sealed class StorageTests : IDisposable
         "it").ShouldBe([new Signature("ext4", 0x438)]);
 
     [Theory]
+    [InlineData("NodeAg-0123-4567-89ab-cdef-0123-456789", 0)]
+    [InlineData("0dbF1U-Q298-f5rn-nYgD-0aV4-5Duw-ujtsFw", 1)]
+    public void Only_a_physical_volume_of_ours_counts_as_blank(string uuid, int signatures) => Storage.ParseSignatures(
+        $$"""{"signatures":[{"device":"loop0","offset":"0x218","type":"LVM2_member","uuid":"{{uuid}}","label":null}]}""",
+        "it").Count.ShouldBe(signatures);
+
+    [Theory]
     [InlineData("{\n   \"signatures\": [\n\n   ]\n}\n")]
     [InlineData("\n")]
     [InlineData("")]
