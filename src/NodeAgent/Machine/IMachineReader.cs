@@ -14,7 +14,7 @@ internal interface IMachineReader
     /// <summary>Names in a directory, ordinal order; empty when there is no such directory.</summary>
     IReadOnlyList<string> Directory(string path);
 
-    /// <summary>What may be said of a private key file without reading it out: its mode, the public key it belongs to, and the certificates beside it.</summary>
+    /// <summary>What may be said of a private key file without reading it out: its mode, the public key it belongs to, the certificates beside it.</summary>
     KeyReport PrivateKey(string path);
 
     UnitReport Unit(string name);
@@ -27,7 +27,7 @@ internal interface IMachineReader
 
     /// <summary>
     /// Every signature on a device as wipefs(8) sees it. An empty list is a successful probe that found nothing. Physical volumes that
-    /// <see cref="IMachineWriter.CreateVolumeGroup"/> made do not count: in a group <see cref="VolumeGroups"/> reports them, in none (a power cut) they hold nothing.
+    /// <see cref="IMachineWriter.CreateVolumeGroup"/> made do not count: in a group <see cref="VolumeGroups"/> reports them, in none (power cut) they are empty.
     /// </summary>
     IReadOnlyList<Signature> Signatures(string device);
 
@@ -86,7 +86,9 @@ internal sealed record KeyReport(FileKind Kind, UnixFileMode Mode = UnixFileMode
     public static readonly KeyReport Absent = new(FileKind.Absent);
 }
 
-/// <summary>Properties of org.freedesktop.systemd1.Unit, by their names there. <paramref name="InvocationId"/> is empty when the unit never ran in this boot.</summary>
+/// <summary>
+/// Properties of org.freedesktop.systemd1.Unit, by their names there. <paramref name="InvocationId"/> is empty when systemd knows of no run in this boot.
+/// </summary>
 /// <param name="Job">Type of the queued or running job ("start", "stop", ...); empty without one.</param>
 internal sealed record UnitReport(
     string Name,

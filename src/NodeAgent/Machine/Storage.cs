@@ -7,8 +7,8 @@ namespace NodeAgent.Machine;
 internal sealed class Storage(ProcessRunner runner, BlockDevices blocks)
 {
     /// <summary>
-    /// How the UUIDs of physical volumes of ours begin. A power cut between pvcreate and vgcreate leaves such a volume in no group: it holds nothing, and by its
-    /// UUID it is known for ours, so it is as good as blank. Any other volume without a group is somebody's.
+    /// How the UUIDs of physical volumes of ours begin. A power cut between pvcreate and vgcreate leaves such a volume in no group: it holds nothing, and by
+    /// its UUID it is known for ours, so it is as good as blank. Any other volume without a group is somebody's.
     /// </summary>
     private const string OurUuid = "NodeAg-";
 
@@ -90,7 +90,9 @@ internal sealed class Storage(ProcessRunner runner, BlockDevices blocks)
                     Number(vg, "vg_free_count"),
                     (int)Number(vg, "vg_missing_pv_count"),
                     // A lost one is called "[unknown]".
-                    [.. report.GetProperty("pv").EnumerateArray().Select(pv => Text(pv, "pv_name")).Select(n => n.StartsWith('/') ? canonical(n) : n).Order(StringComparer.Ordinal)],
+                    [.. report.GetProperty("pv").EnumerateArray().Select(pv => Text(pv, "pv_name"))
+                        .Select(n => n.StartsWith('/') ? canonical(n) : n)
+                        .Order(StringComparer.Ordinal)],
                     [.. volumes]));
             }
 
@@ -164,9 +166,11 @@ internal sealed class Storage(ProcessRunner runner, BlockDevices blocks)
         Do($"create logical volume {group}/{name}", [.. command, .. tags.SelectMany(t => (string[])["--addtag", t]), "--setautoactivation", "y", group]);
     }
 
-    public void ActivateLogicalVolume(string group, string name) => Do($"activate logical volume {group}/{name}", "lvchange", "--activate", "y", $"{group}/{name}");
+    public void ActivateLogicalVolume(string group, string name) =>
+        Do($"activate logical volume {group}/{name}", "lvchange", "--activate", "y", $"{group}/{name}");
 
-    public void RemoveLogicalVolumeTag(string group, string name, string tag) => Do($"untag logical volume {group}/{name}", "lvchange", "--deltag", tag, $"{group}/{name}");
+    public void RemoveLogicalVolumeTag(string group, string name, string tag) =>
+        Do($"untag logical volume {group}/{name}", "lvchange", "--deltag", tag, $"{group}/{name}");
 
     public void MakeFilesystem(string device, string type, string label)
     {
