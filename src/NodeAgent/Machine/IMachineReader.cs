@@ -27,7 +27,7 @@ internal interface IMachineReader
 
     /// <summary>
     /// Every signature on a device as wipefs(8) sees it. An empty list is a successful probe that found nothing. Physical volumes that
-    /// <see cref="IMachineWriter.CreateVolumeGroup"/> made do not count: in a group <see cref="VolumeGroups"/> reports them, in none (power cut) they are empty.
+    /// <see cref="IMachineWriter.CreateVolumeGroup"/> made do not count: <see cref="VolumeGroups"/> reports those in a group, in none they are empty (a power cut).
     /// </summary>
     IReadOnlyList<Signature> Signatures(string device);
 

@@ -53,7 +53,8 @@ public sealed class RecordingTests : IDisposable
         Action[] questions =
         [
             () => replay.File("/x"), () => replay.Directory("/x"), () => replay.PrivateKey("/x"), () => replay.Unit("x"), () => replay.Mounts(),
-            () => replay.Disks(), () => replay.Signatures("/x"), () => replay.VolumeGroups(), () => replay.Module("x"), () => replay.Sysctl("x"), () => _ = replay.Now,
+            () => replay.Disks(), () => replay.Signatures("/x"), () => replay.VolumeGroups(), () => replay.Module("x"), () => replay.Sysctl("x"),
+            () => _ = replay.Now,
         ];
         foreach (var question in questions)
         {
