@@ -27,7 +27,7 @@ internal interface IMachineReader
 
     /// <summary>
     /// Every signature on a device as wipefs(8) sees it. An empty list is a successful probe that found nothing. Physical volumes that
-    /// <see cref="IMachineWriter.CreateVolumeGroup"/> made do not count: <see cref="VolumeGroups"/> reports those in a group, in none they are empty (a power cut).
+    /// <see cref="IMachineWriter.CreateVolumeGroup"/> made do not count: those in a group are in <see cref="VolumeGroups"/>, others (a power cut) are empty.
     /// </summary>
     IReadOnlyList<Signature> Signatures(string device);
 
