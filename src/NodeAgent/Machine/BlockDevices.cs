@@ -4,7 +4,9 @@ using System.Text;
 
 namespace NodeAgent.Machine;
 
-/// <summary>Whole disks as the kernel (sysfs) and udev know them, without a child process. Paths are below <paramref name="root"/>, which is empty but for tests.</summary>
+/// <summary>
+/// Whole disks as the kernel (sysfs) and udev know them, without a child process. Paths are below <paramref name="root"/>, which is empty but for tests.
+/// </summary>
 internal sealed class BlockDevices(string root = "")
 {
     // Not disks one would keep anything on, or not disks but what is made of them.
@@ -20,7 +22,9 @@ internal sealed class BlockDevices(string root = "")
         foreach (var name in Files.Names($"{root}/sys/block"))
         {
             // "hidden": one path of an NVMe disk that has several.
-            if (!NotDisks.Any(n => name.StartsWith(n, StringComparison.Ordinal)) && Attribute(name, "hidden") != "1" && Number(name, "size") is var sectors and > 0)
+            if (!NotDisks.Any(n => name.StartsWith(n, StringComparison.Ordinal))
+                && Attribute(name, "hidden") != "1"
+                && Number(name, "size") is var sectors and > 0)
             {
                 disks.Add(Disk(name, sectors * 512, mounts, swaps));
             }
@@ -114,7 +118,8 @@ internal sealed class BlockDevices(string root = "")
             var number = Attribute(directory, "dev");
             var path = DevicePath(device);
             // btrfs mounts have a device number of their own: look at the source as well.
-            users.AddRange(mounts.Where(m => m.Device == number || Canonical(m.Mount.Source) == path).Select(m => $"{path} is mounted at {m.Mount.Target}").Distinct());
+            var mounted = mounts.Where(m => m.Device == number || Canonical(m.Mount.Source) == path);
+            users.AddRange(mounted.Select(m => $"{path} is mounted at {m.Mount.Target}").Distinct());
             users.AddRange(swaps.Where(s => Canonical(s) == path).Select(_ => $"{path} is swapped to"));
         }
 
@@ -128,7 +133,11 @@ internal sealed class BlockDevices(string root = "")
             DevicePath(name),
             Attribute(name, "device/model"),
             // NVMe and virtio have it in sysfs; for SCSI udev reads it from the disk.
-            FirstNotEmpty(Attribute(name, "device/serial"), Attribute(name, "serial"), UdevProperty(udev, "ID_SCSI_SERIAL"), UdevProperty(udev, "ID_SERIAL_SHORT")),
+            FirstNotEmpty(
+                Attribute(name, "device/serial"),
+                Attribute(name, "serial"),
+                UdevProperty(udev, "ID_SCSI_SERIAL"),
+                UdevProperty(udev, "ID_SERIAL_SHORT")),
             bytes,
             Attribute(name, "ro") == "1",
             Links(DevicePath(name), udev),
@@ -137,7 +146,9 @@ internal sealed class BlockDevices(string root = "")
             users);
     }
 
-    /// <summary>Links of udev's record of the device, or of /dev/disk where it has none, that really lead to it: of several claimants of a link only one gets it.</summary>
+    /// <summary>
+    /// Links of udev's record of the device, or of /dev/disk where it has none, that really lead to it: of several claimants of a link only one gets it.
+    /// </summary>
     private List<string> Links(string device, string? udev)
     {
         var candidates = udev is not null
@@ -172,14 +183,17 @@ internal sealed class BlockDevices(string root = "")
 
     private string Attribute(string device, string name) => Files.Text($"{root}/sys/block/{device}/{name}")?.Trim() ?? "";
 
-    private long Number(string device, string name) => long.TryParse(Attribute(device, name), NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : 0;
+    private long Number(string device, string name) =>
+        long.TryParse(Attribute(device, name), NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : 0;
 
     // sysfs writes the slash of names like cciss/c0d0 as an exclamation mark.
     private static string DevicePath(string name) => "/dev/" + name.Replace('!', '/');
 
     private static string KernelName(string device) => Canonical(device)["/dev/".Length..].Replace('/', '!');
 
-    /// <summary>open(2): O_EXCL on a block device fails with EBUSY while the kernel or a program has it to itself. Only asked of disks without any other sign of use.</summary>
+    /// <summary>
+    /// open(2): O_EXCL on a block device fails with EBUSY while the kernel or a program has it to itself. Only asked of disks without any other sign of use.
+    /// </summary>
     private bool IsClaimed(string device)
     {
         if (root.Length > 0)

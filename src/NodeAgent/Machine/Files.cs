@@ -79,7 +79,9 @@ internal static class Files
         return length < 0 ? null : Encoding.UTF8.GetString(buffer[..(int)length]);
     }
 
-    /// <summary>Writes beside, syncs, renames, syncs the directory. A link at <paramref name="path"/> is replaced, not followed. Owner is root where we are root.</summary>
+    /// <summary>
+    /// Writes beside, syncs, renames, syncs the directory. A link at <paramref name="path"/> is replaced, not followed. Owner is root where we are root.
+    /// </summary>
     public static void Write(string path, ReadOnlySpan<byte> content, UnixFileMode mode)
     {
         var what = $"write {path}";

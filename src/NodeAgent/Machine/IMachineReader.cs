@@ -14,7 +14,7 @@ internal interface IMachineReader
     /// <summary>Names in a directory, ordinal order; empty when there is no such directory.</summary>
     IReadOnlyList<string> Directory(string path);
 
-    /// <summary>What may be said of a private key file without reading it out: its mode, the public key it belongs to, and the certificates beside it.</summary>
+    /// <summary>What may be said of a private key file without reading it out: its mode, the public key it belongs to, the certificates beside it.</summary>
     KeyReport PrivateKey(string path);
 
     UnitReport Unit(string name);
@@ -25,7 +25,10 @@ internal interface IMachineReader
     /// <summary>Whole disks (no partitions, no device-mapper, no loop devices), by kernel name.</summary>
     IReadOnlyList<DiskReport> Disks();
 
-    /// <summary>Every signature on a device as wipefs(8) sees it. An empty list is a successful probe that found nothing.</summary>
+    /// <summary>
+    /// Every signature on a device as wipefs(8) sees it. An empty list is a successful probe that found nothing. Physical volumes that
+    /// <see cref="IMachineWriter.CreateVolumeGroup"/> made do not count: those in a group are in <see cref="VolumeGroups"/>, others (a power cut) are empty.
+    /// </summary>
     IReadOnlyList<Signature> Signatures(string device);
 
     /// <summary>Volume groups, their physical and logical volumes, as lvm(8) reports them.</summary>
@@ -83,7 +86,9 @@ internal sealed record KeyReport(FileKind Kind, UnixFileMode Mode = UnixFileMode
     public static readonly KeyReport Absent = new(FileKind.Absent);
 }
 
-/// <summary>Properties of org.freedesktop.systemd1.Unit, by their names there. <paramref name="InvocationId"/> is empty when the unit never ran in this boot.</summary>
+/// <summary>
+/// Properties of org.freedesktop.systemd1.Unit, by their names there. <paramref name="InvocationId"/> is empty when systemd knows of no run in this boot.
+/// </summary>
 /// <param name="Job">Type of the queued or running job ("start", "stop", ...); empty without one.</param>
 internal sealed record UnitReport(
     string Name,

@@ -17,7 +17,7 @@ internal interface IMachineWriter
     /// <summary>systemctl daemon-reload.</summary>
     void ReloadSystemd();
 
-    /// <summary>Starts and waits for the job's result; only queues the job when the unit is ordered after the one we run in, since waiting would never end.</summary>
+    /// <summary>Starts and waits for the job's result; only queues the job when the unit is ordered after the one we run in, or it would never end.</summary>
     void StartUnit(string name);
 
     /// <summary>As <see cref="StartUnit"/>.</summary>
@@ -38,10 +38,15 @@ internal interface IMachineWriter
     /// <summary>Removes every signature from a device. The caller has decided that what is there may go.</summary>
     void WipeDevice(string device);
 
-    /// <summary>vgcreate, with the physical volumes it makes on the way; refuses by itself on any device that carries a signature.</summary>
+    /// <summary>
+    /// pvcreate and vgcreate; refuses by itself on any device that carries a signature. A power cut between the two leaves devices that count as blank.
+    /// </summary>
     void CreateVolumeGroup(string name, string tag, IReadOnlyList<string> devices);
 
-    /// <summary>Deactivates and removes a volume group with all that is on it, missing devices included.</summary>
+    /// <summary>
+    /// Deactivates and removes a volume group with all that is on it, missing devices included, and leaves its devices blank. Until the last of them is, the
+    /// group is there to be seen, with members lost.
+    /// </summary>
     void RemoveVolumeGroup(string name);
 
     /// <param name="stripes">1 for a linear volume.</param>

@@ -12,7 +12,7 @@ internal static unsafe partial class Journal
     public static bool IsThere => File.Exists("/run/systemd/journal/socket");
 
     /// <summary>
-    /// Whether standard error is already connected to the journal, so that what is written there and sent here would be in it twice: systemd.exec(5), JOURNAL_STREAM.
+    /// Whether standard error is connected to the journal, so that what is written there and sent here would be in it twice: systemd.exec(5), JOURNAL_STREAM.
     /// </summary>
     public static bool IsStandardError
     {
@@ -25,7 +25,7 @@ internal static unsafe partial class Journal
         }
     }
 
-    /// <param name="fields">MESSAGE, PRIORITY (0 to 7), SYSLOG_IDENTIFIER, ...: upper-case letters, digits and underscores, not beginning with an underscore.</param>
+    /// <param name="fields">MESSAGE, PRIORITY (0 to 7), SYSLOG_IDENTIFIER, ...: upper-case letters, digits and underscores, not an underscore first.</param>
     /// <returns>Whether the journal took it.</returns>
     public static bool Send(IReadOnlyList<(string Name, string Value)> fields)
     {

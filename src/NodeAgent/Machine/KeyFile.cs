@@ -24,7 +24,9 @@ internal static class KeyFile
         }
     }
 
-    /// <param name="pem">One unencrypted PKCS#8, SEC 1 or PKCS#1 key, and any number of certificates. Without exactly one key that can be read there is no public key.</param>
+    /// <param name="pem">
+    /// One unencrypted PKCS#8, SEC 1 or PKCS#1 key, and any number of certificates. Without exactly one key that can be read there is no public key.
+    /// </param>
     internal static KeyReport Report(byte[] pem, UnixFileMode mode)
     {
         var text = new char[Encoding.UTF8.GetMaxCharCount(pem.Length)];

@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace NodeAgent.Machine;
 
-/// <summary>What NodeAgent needs of the C library and .NET has no word for. Flag values are Linux's, the same on x86-64 and arm64 unless said otherwise.</summary>
+/// <summary>What NodeAgent needs of the C library and .NET has no word for. Values are Linux's, the same on x86-64 and arm64 unless said otherwise.</summary>
 internal static partial class Libc
 {
     public const int ReadOnly = 0;

@@ -1,6 +1,6 @@
 namespace NodeAgent.Machine;
 
-/// <summary>Changes this machine, and tells the reader what that made stale. A write that failed may have done part of its work, so it is told then too.</summary>
+/// <summary>Changes this machine, and tells the reader what that made stale; also of a write that failed, which may have done part of its work.</summary>
 internal sealed class LinuxWriter(LinuxReader reader, CancellationToken cancellation) : IMachineWriter
 {
     private readonly ProcessRunner _runner = new(cancellation);
@@ -51,7 +51,7 @@ internal sealed class LinuxWriter(LinuxReader reader, CancellationToken cancella
                     reader.Storage.RemoveVolumeGroup(group);
                     break;
                 case { Count: > 1 }:
-                    throw new MachineException($"remove volume group {name}", "there are two of this name (disks of another machine?), and which is meant cannot be told");
+                    throw new MachineException($"remove volume group {name}", "there are several of this name, and which is meant cannot be told");
             }
         },
         reader.ForgetStorage);
@@ -64,7 +64,8 @@ internal sealed class LinuxWriter(LinuxReader reader, CancellationToken cancella
     public void RemoveLogicalVolumeTag(string group, string name, string tag) =>
         Then(() => reader.Storage.RemoveLogicalVolumeTag(group, name, tag), reader.ForgetStorage);
 
-    public void MakeFilesystem(string device, string type, string label) => Then(() => reader.Storage.MakeFilesystem(device, type, label), reader.ForgetStorage);
+    public void MakeFilesystem(string device, string type, string label) =>
+        Then(() => reader.Storage.MakeFilesystem(device, type, label), reader.ForgetStorage);
 
     private static void Then(Action write, Action forget)
     {

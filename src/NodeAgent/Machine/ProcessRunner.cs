@@ -7,8 +7,8 @@ namespace NodeAgent.Machine;
 
 /// <summary>
 /// Runs a program to its end: an argument list and no shell, programs from fixed directories, nothing on standard input, LC_ALL=C and no environment of ours,
-/// its own process group, output bounded. When <paramref name="cancellation"/> fires, the whole group goes and the call throws <see cref="OperationCanceledException"/>
-/// naming the command. Secrets have no place in arguments: everybody can read them.
+/// its own process group, output bounded. When <paramref name="cancellation"/> fires, the whole group goes and the call throws
+/// <see cref="OperationCanceledException"/> naming the command. Secrets have no place in arguments: everybody can read them.
 /// </summary>
 internal sealed class ProcessRunner(CancellationToken cancellation)
 {
@@ -35,7 +35,7 @@ internal sealed class ProcessRunner(CancellationToken cancellation)
         cancellation.ThrowIfCancellationRequested();
         if (Find(command[0]) is not { } path)
         {
-            var why = command[0].Contains('/', StringComparison.Ordinal) ? "there is no such program" : $"is not installed (looked in {string.Join(", ", SearchPath)})";
+            var why = command[0].Contains('/', StringComparison.Ordinal) ? "is not there" : $"is not installed (looked in {string.Join(", ", SearchPath)})";
             return new ProcessResult(text, -1, "", $"{command[0]} {why}") { IsMissing = true };
         }
 

@@ -13,7 +13,8 @@ namespace NodeAgent.Machine;
 internal sealed record Recording
 {
     // For people and diffs to read, never for a browser: + and < stay as they are.
-    private static readonly RecordingJson Json = new(new JsonSerializerOptions(RecordingJson.Default.Options) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+    private static readonly RecordingJson Json = new(
+        new JsonSerializerOptions(RecordingJson.Default.Options) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
 
     public DateTimeOffset? Now { get; set; }
 
@@ -224,7 +225,8 @@ internal sealed class ReplayReader(Recording recording) : IMachineReader
         : answer.Failure is not null ? throw new ProbeException(answer.Subject ?? $"sysctl {name}", answer.Failure)
         : answer.Value;
 
-    private static T Find<T>(SortedDictionary<string, Answer<T>> answers, string question, string subject) => Answered(answers.GetValueOrDefault(question), subject);
+    private static T Find<T>(SortedDictionary<string, Answer<T>> answers, string question, string subject) =>
+        Answered(answers.GetValueOrDefault(question), subject);
 
     private static T Answered<T>(Answer<T>? answer, string subject) =>
         answer is null ? throw new ProbeException(subject, NotRecorded)

@@ -2,7 +2,10 @@ using System.Diagnostics;
 
 namespace NodeAgent.Machine;
 
-/// <summary>A value that must not be seen. It has no ToString that shows it and no JSON converter that writes it; what needs the value says so by calling <see cref="Reveal"/>.</summary>
+/// <summary>
+/// A value that must not be seen. It has no ToString that shows it and no JSON converter that writes it; what needs the value says so by calling
+/// <see cref="Reveal"/>.
+/// </summary>
 [DebuggerDisplay("(secret)")]
 internal sealed class Secret(string value) : IEquatable<Secret>
 {

@@ -6,6 +6,12 @@ namespace NodeAgent.Machine;
 /// <summary>Signatures and file systems (util-linux, e2fsprogs, xfsprogs) and volume groups (lvm2): what these programs say and how they are told.</summary>
 internal sealed class Storage(ProcessRunner runner, BlockDevices blocks)
 {
+    /// <summary>
+    /// How the UUIDs of physical volumes of ours begin. A power cut between pvcreate and vgcreate leaves such a volume in no group: it holds nothing, and by
+    /// its UUID it is known for ours, so it is as good as blank. Any other volume without a group is somebody's.
+    /// </summary>
+    private const string OurUuid = "NodeAg-";
+
     private static readonly TimeSpan LinkTime = TimeSpan.FromSeconds(30);
 
     public IReadOnlyList<Signature> Signatures(string device)
@@ -16,7 +22,7 @@ internal sealed class Storage(ProcessRunner runner, BlockDevices blocks)
         return ParseSignatures(result.Output, subject);
     }
 
-    /// <summary>{"signatures":[{"device":"vdb","offset":"0x438","type":"ext4",...}]}; some versions print nothing when there is none.</summary>
+    /// <summary>{"signatures":[{"device":"vdb","offset":"0x438","type":"ext4","uuid":"..."}]}; some versions print nothing when there is none.</summary>
     public static IReadOnlyList<Signature> ParseSignatures(string json, string subject)
     {
         if (string.IsNullOrWhiteSpace(json))
@@ -27,7 +33,9 @@ internal sealed class Storage(ProcessRunner runner, BlockDevices blocks)
         try
         {
             using var document = JsonDocument.Parse(json);
-            return [.. document.RootElement.GetProperty("signatures").EnumerateArray().Select(s => new Signature(Text(s, "type"), Offset(s.GetProperty("offset"))))];
+            return [.. document.RootElement.GetProperty("signatures").EnumerateArray()
+                .Where(s => !(Text(s, "type") == "LVM2_member" && s.GetProperty("uuid").GetString()?.StartsWith(OurUuid, StringComparison.Ordinal) == true))
+                .Select(s => new Signature(Text(s, "type"), Offset(s.GetProperty("offset"))))];
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException or OverflowException)
         {
@@ -82,7 +90,9 @@ internal sealed class Storage(ProcessRunner runner, BlockDevices blocks)
                     Number(vg, "vg_free_count"),
                     (int)Number(vg, "vg_missing_pv_count"),
                     // A lost one is called "[unknown]".
-                    [.. report.GetProperty("pv").EnumerateArray().Select(pv => Text(pv, "pv_name")).Select(n => n.StartsWith('/') ? canonical(n) : n).Order(StringComparer.Ordinal)],
+                    [.. report.GetProperty("pv").EnumerateArray().Select(pv => Text(pv, "pv_name"))
+                        .Select(n => n.StartsWith('/') ? canonical(n) : n)
+                        .Order(StringComparer.Ordinal)],
                     [.. volumes]));
             }
 
@@ -122,7 +132,13 @@ internal sealed class Storage(ProcessRunner runner, BlockDevices blocks)
             }
         }
 
-        // Without --yes: should a signature have appeared meanwhile, vgcreate asks, finds no answer on its standard input, and gives up.
+        // Without --yes: should a signature have appeared meanwhile, pvcreate asks, finds no answer on its standard input, and gives up. A volume that is in a
+        // group it does not touch at all.
+        foreach (var device in devices)
+        {
+            Do(what, "pvcreate", "--uuid", NewUuid(), "--norestorefile", device);
+        }
+
         Do(what, ["vgcreate", "--addtag", tag, "--setautoactivation", "y", name, .. devices]);
     }
 
@@ -150,9 +166,11 @@ internal sealed class Storage(ProcessRunner runner, BlockDevices blocks)
         Do($"create logical volume {group}/{name}", [.. command, .. tags.SelectMany(t => (string[])["--addtag", t]), "--setautoactivation", "y", group]);
     }
 
-    public void ActivateLogicalVolume(string group, string name) => Do($"activate logical volume {group}/{name}", "lvchange", "--activate", "y", $"{group}/{name}");
+    public void ActivateLogicalVolume(string group, string name) =>
+        Do($"activate logical volume {group}/{name}", "lvchange", "--activate", "y", $"{group}/{name}");
 
-    public void RemoveLogicalVolumeTag(string group, string name, string tag) => Do($"untag logical volume {group}/{name}", "lvchange", "--deltag", tag, $"{group}/{name}");
+    public void RemoveLogicalVolumeTag(string group, string name, string tag) =>
+        Do($"untag logical volume {group}/{name}", "lvchange", "--deltag", tag, $"{group}/{name}");
 
     public void MakeFilesystem(string device, string type, string label)
     {
@@ -181,6 +199,13 @@ internal sealed class Storage(ProcessRunner runner, BlockDevices blocks)
         {
             throw new MachineException(what, $"udev has not made {link} within {LinkTime.TotalSeconds} s; see: udevadm info {device}");
         }
+    }
+
+    /// <summary>32 characters in groups of 6, 4, 4, 4, 4, 4 and 6.</summary>
+    private static string NewUuid()
+    {
+        var random = Guid.NewGuid().ToString("N");
+        return $"{OurUuid}{random[..4]}-{random[4..8]}-{random[8..12]}-{random[12..16]}-{random[16..20]}-{random[20..26]}";
     }
 
     private ProcessResult Probe(string subject, params string[] command)

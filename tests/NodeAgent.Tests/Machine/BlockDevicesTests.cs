@@ -44,7 +44,11 @@ public sealed class BlockDevicesTests : IDisposable
         }
 
         _root.Put("sys/block/nvme0n1/nvme0n1p2/holders/dm-0");
-        var mounts = Mounts.Parse("22 1 259:10 / / rw - ext4 /dev/root rw\n23 1 259:10 /x /bind rw - ext4 /dev/root rw\n24 1 0:40 / /data rw - btrfs /dev/nvme0n1 rw\n");
+        var mounts = Mounts.Parse("""
+            22 1 259:10 / / rw - ext4 /dev/root rw
+            23 1 259:10 /x /bind rw - ext4 /dev/root rw
+            24 1 0:40 / /data rw - btrfs /dev/nvme0n1 rw
+            """);
 
         var disk = Disks(mounts, ["/dev/nvme0n1p10"]).ShouldHaveSingleItem();
 

@@ -44,7 +44,7 @@ public sealed class FilesTests : IDisposable
     [Fact]
     public void A_mode_is_exact_whatever_the_umask()
     {
-        const UnixFileMode all = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.OtherRead | UnixFileMode.OtherWrite;
+        const UnixFileMode all = Files.WorldReadable | UnixFileMode.GroupWrite | UnixFileMode.OtherWrite;
 
         Files.Write($"{_directory.Path}/file", "x"u8, all);
         Files.MakeDirectory($"{_directory.Path}/directory", all | Files.OpenDirectory);

@@ -42,7 +42,8 @@ public sealed class KeyFileTests
         Report("").PublicKey.ShouldBeNull();
         Report(key.ExportSubjectPublicKeyInfoPem()).PublicKey.ShouldBeNull();
         Report(pem + "\n" + other.ExportPkcs8PrivateKeyPem()).PublicKey.ShouldBeNull();
-        Report(key.ExportEncryptedPkcs8PrivateKeyPem("x", new PbeParameters(PbeEncryptionAlgorithm.Aes256Cbc, HashAlgorithmName.SHA256, 1))).PublicKey.ShouldBeNull();
+        var encryption = new PbeParameters(PbeEncryptionAlgorithm.Aes256Cbc, HashAlgorithmName.SHA256, 1);
+        Report(key.ExportEncryptedPkcs8PrivateKeyPem("x", encryption)).PublicKey.ShouldBeNull();
         Report("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").PublicKey.ShouldBeNull();
         for (var length = 0; length < pem.Length - 1; length++)
         {

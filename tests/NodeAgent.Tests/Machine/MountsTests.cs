@@ -33,10 +33,11 @@ public sealed class MountsTests
     [InlineData("42 22 0:45 / /mnt rw xfs /dev/x ro")]
     [InlineData("42 22 0:45 / /mnt rw - xfs /dev/x")]
     [InlineData("42")]
-    public void A_line_that_is_not_understood_is_a_failed_probe(string line) => Should.Throw<ProbeException>(() => Mounts.Parse(line)).Message.ShouldContain(line);
+    public void A_line_that_is_not_understood_is_a_failed_probe(string line) =>
+        Should.Throw<ProbeException>(() => Mounts.Parse(line)).Message.ShouldContain(line);
 
     [Fact]
     public void Swaps_are_read_below_their_heading() =>
-        Mounts.ParseSwaps("Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n/dev/nvme1n1p2                          partition\t1048572\t\t0\t\t-2\n/swap\\040file file 1 0 -3\n")
+        Mounts.ParseSwaps("Filename\t\t\tType\tSize\tUsed\tPriority\n/dev/nvme1n1p2          partition\t1048572\t\t0\t\t-2\n/swap\\040file file 1 0 -3\n")
             .ShouldBe(["/dev/nvme1n1p2", "/swap file"]);
 }

@@ -101,7 +101,8 @@ public sealed class ProcessRunnerTests : IDisposable
         waiter.Start();
 
         // A grandchild that ignores SIGTERM and holds the pipes, and a child that waits for it.
-        string[] command = ["sh", "-c", $"(trap '' TERM; echo $$ > {pids}; exec sh -c 'echo $$ >> {pids}; touch {pids}-done; while :; do sleep 1; done') & echo said >&2; wait"];
+        var stubborn = $"(trap '' TERM; echo $$ > {pids}; exec sh -c 'echo $$ >> {pids}; touch {pids}-done; while :; do sleep 1; done')";
+        string[] command = ["sh", "-c", $"{stubborn} & echo said >&2; wait"];
         var e = Should.Throw<OperationCanceledException>(() => new ProcessRunner(cancellation.Token).Run(command));
 
         waiter.Join();

@@ -36,7 +36,8 @@ public sealed class RecordingTests : IDisposable
         }
 
         replay.Directory(_directory.Path).ShouldBe(names);
-        replay.Mounts().Select(m => (m.Source, m.Target, string.Join(',', m.Options))).ShouldBe(mounts.Select(m => (m.Source, m.Target, string.Join(',', m.Options))));
+        replay.Mounts().Select(m => (m.Source, m.Target, string.Join(',', m.Options)))
+            .ShouldBe(mounts.Select(m => (m.Source, m.Target, string.Join(',', m.Options))));
         replay.Sysctl("kernel.osrelease").ShouldBe(release);
         replay.Sysctl("no.such.key").ShouldBeNull();
         replay.Now.ShouldBe(now);
@@ -51,8 +52,9 @@ public sealed class RecordingTests : IDisposable
 
         Action[] questions =
         [
-            () => replay.File("/x"), () => replay.Directory("/x"), () => replay.PrivateKey("/x"), () => replay.Unit("x"), () => replay.Mounts(), () => replay.Disks(),
-            () => replay.Signatures("/x"), () => replay.VolumeGroups(), () => replay.Module("x"), () => replay.Sysctl("x"), () => _ = replay.Now,
+            () => replay.File("/x"), () => replay.Directory("/x"), () => replay.PrivateKey("/x"), () => replay.Unit("x"), () => replay.Mounts(),
+            () => replay.Disks(), () => replay.Signatures("/x"), () => replay.VolumeGroups(), () => replay.Module("x"), () => replay.Sysctl("x"),
+            () => _ = replay.Now,
         ];
         foreach (var question in questions)
         {
@@ -104,7 +106,8 @@ public sealed class RecordingTests : IDisposable
     [InlineData("[]")]
     [InlineData("null")]
     [InlineData("""{"filez":{}}""")]
-    public void What_is_no_recording_is_named(string json) => Should.Throw<ProbeException>(() => Recording.Parse(Encoding.UTF8.GetBytes(json), "machine.json")).Message.ShouldStartWith("machine.json: ");
+    public void What_is_no_recording_is_named(string json) =>
+        Should.Throw<ProbeException>(() => Recording.Parse(Encoding.UTF8.GetBytes(json), "machine.json")).Message.ShouldStartWith("machine.json: ");
 
     [Fact]
     public void An_empty_machine_is_fresh_from_its_image()

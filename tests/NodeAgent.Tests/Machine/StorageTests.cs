@@ -45,8 +45,9 @@ public sealed class StorageTests : IDisposable
     [Fact]
     public void Devices_are_given_by_their_kernel_names()
     {
-        var group = Storage.ParseVolumeGroups(Captured("fullreport.json").Replace("/dev/loop0", "/dev/disk/by-id/x", StringComparison.Ordinal), d => d == "/dev/disk/by-id/x" ? "/dev/nvme2n1" : d)
-            .ShouldHaveSingleItem();
+        var json = Captured("fullreport.json").Replace("/dev/loop0", "/dev/disk/by-id/x", StringComparison.Ordinal);
+
+        var group = Storage.ParseVolumeGroups(json, d => d == "/dev/disk/by-id/x" ? "/dev/nvme2n1" : d).ShouldHaveSingleItem();
 
         group.Devices.ShouldBe(["/dev/loop1", "/dev/nvme2n1"]);
     }
@@ -67,7 +68,7 @@ public sealed class StorageTests : IDisposable
     [InlineData("")]
     [InlineData("{}")]
     [InlineData("""{"report":[{"vg":[]}]}""")]
-    [InlineData("""{"report":[{"vg":[{"vg_name":"a","vg_tags":"","vg_extent_size":"4.00m","vg_extent_count":"1","vg_free_count":"1","vg_missing_pv_count":"0"}],"pv":[],"lv":[],"seg":[]}]}""")]
+    [InlineData("""{"report":[{"vg":[{"vg_name":"a","vg_tags":"","vg_extent_size":"4.00m"}],"pv":[],"lv":[],"seg":[]}]}""")]
     public void A_report_that_is_not_understood_is_a_failed_probe(string json) => Should.Throw<ProbeException>(() => Storage.ParseVolumeGroups(json, d => d));
 
     // wipefs of util-linux 2.38, as captured.
@@ -87,6 +88,13 @@ public sealed class StorageTests : IDisposable
         }
         """,
         "it").ShouldBe([new Signature("ext4", 0x438)]);
+
+    [Theory]
+    [InlineData("NodeAg-0123-4567-89ab-cdef-0123-456789", 0)]
+    [InlineData("0dbF1U-Q298-f5rn-nYgD-0aV4-5Duw-ujtsFw", 1)]
+    public void Only_a_physical_volume_of_ours_counts_as_blank(string uuid, int signatures) => Storage.ParseSignatures(
+        $$"""{"signatures":[{"device":"loop0","offset":"0x218","type":"LVM2_member","uuid":"{{uuid}}","label":null}]}""",
+        "it").Count.ShouldBe(signatures);
 
     [Theory]
     [InlineData("{\n   \"signatures\": [\n\n   ]\n}\n")]
@@ -139,7 +147,8 @@ public sealed class StorageTests : IDisposable
 
         Real().MakeFilesystem(image, "ext4", "precious");
 
-        Should.Throw<MachineException>(() => Real().CreateVolumeGroup("nodeagent", "tag", [image])).Message.ShouldContain($"{image} carries a signature (ext4)");
+        Should.Throw<MachineException>(() => Real().CreateVolumeGroup("nodeagent", "tag", [image]))
+            .Message.ShouldContain($"{image} carries a signature (ext4)");
     }
 
     [Theory]

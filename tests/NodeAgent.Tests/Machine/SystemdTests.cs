@@ -76,8 +76,8 @@ public sealed class SystemdTests : IDisposable
     {
         _manager.Own = "nodeagent.service";
         _manager.Units["nodeagent.service"] = new UnitProperties { Id = "nodeagent.service", ActiveState = ours };
-        _manager.Units["kubelet.service"] = new UnitProperties { Id = "kubelet.service", ActiveState = "inactive", After = ["basic.target", "nodeagent.service"] };
-        _manager.Units["containerd.service"] = new UnitProperties { Id = "containerd.service", ActiveState = "inactive", After = ["basic.target"] };
+        _manager.Units["kubelet.service"] = new UnitProperties { Id = "kubelet.service", After = ["basic.target", "nodeagent.service"] };
+        _manager.Units["containerd.service"] = new UnitProperties { Id = "containerd.service", After = ["basic.target"] };
         var units = Units();
 
         units.Restart("kubelet.service");
