@@ -85,7 +85,7 @@ internal sealed class Container : Guest
             [
                 "--mount", "sh", "-c",
                 "mount -t overlay overlay -o \"lowerdir=$1,upperdir=$0/upper,workdir=$0/work\" \"$0/merged\" && "
-                + "exec systemd-nspawn --quiet --directory=\"$0/merged\" --register=no --keep-unit --private-network --console=pipe --boot",
+                + "exec systemd-nspawn --quiet --machine=lab-$$ --directory=\"$0/merged\" --register=no --keep-unit --private-network --console=pipe --boot",
                 folder, root,
             ],
             ("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1"));

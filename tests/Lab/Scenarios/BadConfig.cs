@@ -16,7 +16,7 @@ internal static class BadConfig
         await guest.RebootAsync();
 
         await guest.WaitForAsync("systemctl is-failed nodeagent.service", TimeSpan.FromSeconds(60));
-        (await guest.CheckAsync("systemctl show --value --property ExecMainStatus,NRestarts nodeagent.service | xargs")).ShouldBe("3 0");
+        (await guest.CheckAsync("systemctl show --property ExecMainStatus,NRestarts nodeagent.service | sort | xargs")).ShouldBe("ExecMainStatus=3 NRestarts=0");
         var line = broken.Split('\n').ToList().FindIndex(l => l.Contains("maxPod:")) + 1;
         (await guest.CheckAsync("journalctl --boot --output cat --unit nodeagent.service")).ShouldContain($"user data:{line}:3: node: unknown field 'maxPod'");
         (await guest.RunAsync("systemctl is-active kubelet.service")).Output.Trim().ShouldNotBe("active");

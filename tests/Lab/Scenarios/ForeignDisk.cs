@@ -16,7 +16,7 @@ internal static class ForeignDisk
         await guest.RebootAsync();
 
         await guest.WaitForAsync("systemctl is-failed nodeagent.service", Worker.ConvergeTimeout);
-        (await guest.CheckAsync("systemctl show --value --property ExecMainStatus,NRestarts nodeagent.service | xargs")).ShouldBe("5 0");
+        (await guest.CheckAsync("systemctl show --property ExecMainStatus,NRestarts nodeagent.service | sort | xargs")).ShouldBe("ExecMainStatus=5 NRestarts=0");
         (await guest.CheckAsync("journalctl --boot --output cat NODEAGENT_OUTCOME=refused")).ShouldContain("carries ext4");
         (await guest.RunAsync("systemctl is-active kubelet.service containerd.service")).Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).ShouldAllBe(s => s != "active");
         (await guest.ChecksumAsync(disk)).ShouldBe(before);
