@@ -2,7 +2,7 @@
 # Publishes the instance metadata fake (tests/Imds) for the guest. Prints the folder in the cache.
 . "$(dirname "$0")/common.sh"
 
-out=$cache/imds-$(key build/imds.sh ../Imds/*.cs ../Imds/*.csproj)
+out=$cache/imds-$(cd "$lab" && key build/imds.sh ../Imds/*.cs ../Imds/*.csproj)
 lock imds
 if fresh "$out"; then
   work=$(mktemp -d "$cache/imds-build.XXXXXX")
