@@ -11,6 +11,7 @@ internal sealed class Container : Guest
     private readonly string folder;
     private readonly string root;
     private Child? nspawn;
+    private Child? journal;
     private string leader = "";
 
     private Container(Laboratory lab, string root)
@@ -47,8 +48,7 @@ internal sealed class Container : Guest
     {
         var limit = timeout ?? TimeSpan.FromSeconds(30);
         var seconds = limit.TotalSeconds.ToString("0.###", CultureInfo.InvariantCulture);
-        string[] enter = ["-t", leader, "-a", "env", "-i", "HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8"];
-        var result = await Child.RunAsync("nsenter", [.. enter, "timeout", "--signal=KILL", seconds, "bash", "-c", command], limit + TimeSpan.FromSeconds(10), input);
+        var result = await Child.RunAsync("nsenter", [.. Enter, "timeout", "--signal=KILL", seconds, "bash", "-c", command], limit + TimeSpan.FromSeconds(10), input);
         return result.ExitCode is 124 or 137
             ? throw new LabException($"no end after {seconds} s in the container: {command}\n{result.Output}{result.Error}".TrimEnd())
             : result with { Command = command };
@@ -58,20 +58,26 @@ internal sealed class Container : Guest
     {
         await RunAsync("systemctl poweroff --no-block");
         await nspawn!.WaitForExitAsync(TimeSpan.FromMinutes(2), "shutting the container down");
-        await nspawn.DisposeAsync();
+        await DisconnectAsync();
         await PowerOnAsync("rebooted");
     }
 
     public override async ValueTask DisposeAsync()
     {
-        if (nspawn is not null)
-        {
-            await nspawn.DisposeAsync();
-        }
-
+        await DisconnectAsync();
         foreach (var layer in Layers.Where(layer => Directory.Exists(Path.Combine(folder, layer))))
         {
             Directory.Delete(Path.Combine(folder, layer), recursive: true);
+        }
+    }
+
+    private string[] Enter => ["-t", leader, "-a", "env", "-i", "HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8"];
+
+    private async Task DisconnectAsync()
+    {
+        foreach (var child in new[] { nspawn, journal }.OfType<Child>())
+        {
+            await child.DisposeAsync();
         }
     }
 
@@ -91,11 +97,36 @@ internal sealed class Container : Guest
             ("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1"));
         leader = await Lab.WaitForAsync("the container's systemd", TimeSpan.FromSeconds(30), async () =>
         {
-            var children = $"/proc/{nspawn.Id}/task/{nspawn.Id}/children";
-            var pid = File.Exists(children) ? (await File.ReadAllTextAsync(children)).Trim() : "";
-            return nspawn.HasExited ? throw new LabException($"systemd-nspawn ended; see {folder}/console.log") : (pid.Length > 0 && !pid.Contains(' '), pid);
+            if (nspawn.HasExited)
+            {
+                throw new LabException($"systemd-nspawn ended; see {folder}/console.log");
+            }
+
+            // Of its children, the one that is process 1 of its own namespace; a helper lives beside it for a moment.
+            foreach (var pid in (await ReadProcAsync($"{nspawn.Id}/task/{nspawn.Id}/children")).Split(' ', StringSplitOptions.RemoveEmptyEntries))
+            {
+                if ((await ReadProcAsync($"{pid}/status")).Contains($"NSpid:\t{pid}\t1\n", StringComparison.Ordinal))
+                {
+                    return (true, pid);
+                }
+            }
+
+            return (false, "no process 1");
         });
         await WaitForAsync("test -S /run/dbus/system_bus_socket && test -S /run/systemd/private", TimeSpan.FromSeconds(30));
+        journal = await Child.StartAsync(JournalFile, "nsenter", [.. Enter, "journalctl", "--boot", "--follow", "--lines=all", "--output=short-precise"]);
         Lab.Say($"{what} in {clock.Elapsed.TotalSeconds:0.0} s");
+    }
+
+    private static async Task<string> ReadProcAsync(string file)
+    {
+        try
+        {
+            return await File.ReadAllTextAsync($"/proc/{file}");
+        }
+        catch (IOException)
+        {
+            return ""; // gone, or not there yet
+        }
     }
 }

@@ -325,7 +325,15 @@ internal sealed class VirtualMachine : Guest
     {
         if (inOrder)
         {
-            await RunAsync("systemctl poweroff --no-block");
+            try
+            {
+                await RunAsync("systemctl poweroff --no-block");
+            }
+            catch (Exception e) when (e is IOException or LabException)
+            {
+                // It may be off before it answers. Whether it is shows below.
+            }
+
             await qemu!.WaitForExitAsync(TimeSpan.FromMinutes(3), "shutting the guest down");
         }
 

@@ -12,6 +12,7 @@ internal static class Smoke
         var apiServer = lab.ApiServer.StartedAsync();
         await using var guest = await lab.BootAsync();
         await DisksAsync(guest);
+        await AwsAsync(lab, guest);
         await apiServer;
         lab.Say("API server ready");
         await NodeAsync(lab, guest);
@@ -37,6 +38,18 @@ internal static class Smoke
         (await guest.CheckAsync(
             "t=$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token) && "
             + "curl -sf -H \"X-aws-ec2-metadata-token: $t\" http://169.254.169.254/latest/meta-data/instance-id")).ShouldBe("i-0a5d1a26e00000001");
+    }
+
+    private static async Task AwsAsync(Laboratory lab, VirtualMachine guest)
+    {
+        var credentials = await lab.Aws.AssumeRoleAsync(
+            "worker", """{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:GetCallerIdentity","Resource":"*"}]}""");
+        string Call(string service, string action, string secret) =>
+            $"curl -s -o /dev/null -w '%{{http_code}}' --aws-sigv4 aws:amz:us-east-1:{service} --user '{credentials.AccessKeyId}:{secret}' "
+            + $"-H 'x-amz-security-token: {credentials.SessionToken}' -d 'Action={action}' {Aws.Url}/";
+        (await guest.CheckAsync(Call("sts", "GetCallerIdentity&Version=2011-06-15", credentials.SecretAccessKey))).ShouldBe("200");
+        (await guest.CheckAsync(Call("sts", "GetCallerIdentity&Version=2011-06-15", "wrong"))).ShouldBe("403", "signatures are checked");
+        (await guest.CheckAsync(Call("ec2", "DescribeInstances&Version=2016-11-15", credentials.SecretAccessKey))).ShouldBe("403", "policies are checked");
     }
 
     private static Disk Ebs => GuestOptions.TwoInstanceStoreDisksAndOneOfEbs[2];
