@@ -100,7 +100,8 @@ internal sealed class ApiServer : IAsyncDisposable
                 $"--initial-cluster=default=http://127.0.0.1:{peer}",
             ]));
 
-        var serving = authority.Issue("kube-apiserver", "kube-apiserver", null, "kubernetes", "kubernetes.default.svc", "localhost", "127.0.0.1", "10.0.2.100", "10.96.0.1");
+        var serving = authority.Issue(
+            "kube-apiserver", "kube-apiserver", null, "kubernetes", "kubernetes.default.svc", "localhost", "127.0.0.1", "10.0.2.100", "10.96.0.1");
         var administrator = authority.Issue("admin", "laboratory", "system:masters");
         var serviceAccounts = Path.Combine(folder, "service-accounts.key");
         using (var key = RSA.Create(2048))
@@ -125,7 +126,12 @@ internal sealed class ApiServer : IAsyncDisposable
             SslOptions = new SslClientAuthenticationOptions
             {
                 ClientCertificates = [X509Certificate2.CreateFromPemFile(administrator.Certificate, administrator.Key)],
-                CertificateChainPolicy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, CustomTrustStore = { authority.Certificate }, RevocationMode = X509RevocationMode.NoCheck },
+                CertificateChainPolicy = new X509ChainPolicy
+                {
+                    TrustMode = X509ChainTrustMode.CustomRootTrust,
+                    CustomTrustStore = { authority.Certificate },
+                    RevocationMode = X509RevocationMode.NoCheck,
+                },
             },
         };
         var client = new HttpClient(handler) { BaseAddress = new Uri($"https://127.0.0.1:{Port}"), Timeout = TimeSpan.FromSeconds(30) };

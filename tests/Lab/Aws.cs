@@ -2,7 +2,8 @@ namespace NodeAgent.Lab;
 
 internal sealed record AwsCredentials(string AccessKeyId, string SecretAccessKey, string SessionToken);
 
-/// <summary>moto_server, natively on loopback: EC2, S3, STS and the rest. Checks signatures and the actions of policies once <see cref="StartAsync"/> is done.</summary>
+/// <summary>moto_server, natively on loopback: EC2, S3, STS and the rest, with signatures and the actions of policies checked.</summary>
+/// <remarks>Starts with the first call.</remarks>
 internal sealed class Aws(string folder) : IAsyncDisposable
 {
     /// <summary>Where guests find every service.</summary>
@@ -20,7 +21,8 @@ internal sealed class Aws(string folder) : IAsyncDisposable
         var trust = """{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}""";
         await QueryAsync("iam", "2010-05-08", "CreateRole", ("RoleName", role), ("AssumeRolePolicyDocument", trust));
         await QueryAsync("iam", "2010-05-08", "PutRolePolicy", ("RoleName", role), ("PolicyName", "only"), ("PolicyDocument", policyJson));
-        var answer = await QueryAsync("sts", "2011-06-15", "AssumeRole", ("RoleArn", $"arn:aws:iam::123456789012:role/{role}"), ("RoleSessionName", "i-0a5d1a26e00000001"));
+        var answer = await QueryAsync(
+            "sts", "2011-06-15", "AssumeRole", ("RoleArn", $"arn:aws:iam::123456789012:role/{role}"), ("RoleSessionName", "i-0a5d1a26e00000001"));
         string Field(string name) => answer.Split($"<{name}>")[1].Split($"</{name}>")[0];
         return new AwsCredentials(Field("AccessKeyId"), Field("SecretAccessKey"), Field("SessionToken"));
     });
@@ -92,7 +94,8 @@ internal sealed class Aws(string folder) : IAsyncDisposable
     {
         using var request = new HttpRequestMessage(HttpMethod.Post, "/");
         // moto tells services apart by the scope of the signature; the signature itself is not checked in these calls.
-        request.Headers.TryAddWithoutValidation("Authorization", $"AWS4-HMAC-SHA256 Credential=harness/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=none");
+        request.Headers.TryAddWithoutValidation(
+            "Authorization", $"AWS4-HMAC-SHA256 Credential=harness/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=none");
         request.Content = new FormUrlEncodedContent(
             [new("Action", action), new("Version", version), .. parameters.Select(parameter => KeyValuePair.Create(parameter.Name, parameter.Value))]);
         using var answer = await client!.SendAsync(request);

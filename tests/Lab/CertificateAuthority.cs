@@ -16,7 +16,8 @@ internal sealed class CertificateAuthority
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest("CN=kubernetes", key, HashAlgorithmName.SHA256);
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
-        request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign | X509KeyUsageFlags.CrlSign | X509KeyUsageFlags.DigitalSignature, true));
+        request.CertificateExtensions.Add(
+            new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign | X509KeyUsageFlags.CrlSign | X509KeyUsageFlags.DigitalSignature, true));
         request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(request.PublicKey, false));
         authority = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddDays(30));
         File.WriteAllText(CertificateFile, authority.ExportCertificatePem() + "\n");
@@ -64,7 +65,8 @@ internal sealed class CertificateAuthority
             request.CertificateExtensions.Add(names.Build());
         }
 
-        using var certificate = request.Create(authority, DateTimeOffset.UtcNow.AddMinutes(-30), DateTimeOffset.UtcNow.AddDays(7), RandomNumberGenerator.GetBytes(8));
+        using var certificate = request.Create(
+            authority, DateTimeOffset.UtcNow.AddMinutes(-30), DateTimeOffset.UtcNow.AddDays(7), RandomNumberGenerator.GetBytes(8));
         var files = (Certificate: Path.Combine(Directory, name + ".crt"), Key: Path.Combine(Directory, name + ".key"));
         File.WriteAllText(files.Certificate, certificate.ExportCertificatePem() + "\n");
         WriteKey(files.Key, key);
@@ -74,7 +76,13 @@ internal sealed class CertificateAuthority
     private static void WriteKey(string file, ECDsa key)
     {
         File.Delete(file);
-        using var stream = new FileStream(file, new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite });
+        var secret = new FileStreamOptions
+        {
+            Mode = FileMode.CreateNew,
+            Access = FileAccess.Write,
+            UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+        };
+        using var stream = new FileStream(file, secret);
         using var writer = new StreamWriter(stream);
         writer.Write(key.ExportPkcs8PrivateKeyPem() + "\n");
     }

@@ -48,7 +48,8 @@ internal sealed class Container : Guest
     {
         var limit = timeout ?? TimeSpan.FromSeconds(30);
         var seconds = limit.TotalSeconds.ToString("0.###", CultureInfo.InvariantCulture);
-        var result = await Child.RunAsync("nsenter", [.. Enter, "timeout", "--signal=KILL", seconds, "bash", "-c", command], limit + TimeSpan.FromSeconds(10), input);
+        var result = await Child.RunAsync(
+            "nsenter", [.. Enter, "timeout", "--signal=KILL", seconds, "bash", "-c", command], limit + TimeSpan.FromSeconds(10), input);
         return result.ExitCode is 124 or 137
             ? throw new LabException($"no end after {seconds} s in the container: {command}\n{result.Output}{result.Error}".TrimEnd())
             : result with { Command = command };

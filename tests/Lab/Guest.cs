@@ -37,7 +37,8 @@ internal abstract class Guest : IAsyncDisposable
     /// <summary>Written beside and renamed, and on the disk when this returns: a power cut later takes nothing of it.</summary>
     public async Task WriteAsync(string guestPath, byte[] content, string mode = "644")
     {
-        var command = $"set -e; f='{guestPath}'; mkdir -p \"$(dirname \"$f\")\"; install -m {mode} /dev/stdin \"$f.pushed\"; sync \"$f.pushed\"; mv \"$f.pushed\" \"$f\"";
+        var command = $"set -e; f='{guestPath}'; mkdir -p \"$(dirname \"$f\")\"; "
+            + $"install -m {mode} /dev/stdin \"$f.pushed\"; sync \"$f.pushed\"; mv \"$f.pushed\" \"$f\"";
         (await RunAsync(command, TimeSpan.FromMinutes(5), content)).EnsureSuccess();
     }
 
@@ -78,7 +79,8 @@ internal abstract class Guest : IAsyncDisposable
         return result.ExitCode == 0 ? (true, result.Output.Trim()) : (false, $"exit code {result.ExitCode}\n{result.Output}{result.Error}".Trim());
     });
 
-    /// <summary>Waits until the journal holds a text, from <paramref name="offset"/> bytes on. Needs no command in the guest: quick enough to pull the plug by.</summary>
+    /// <summary>Waits until the journal holds a text, from <paramref name="offset"/> bytes on.</summary>
+    /// <remarks>Needs no command in the guest: quick enough to pull the plug by.</remarks>
     public async Task WaitForJournalAsync(string text, TimeSpan timeout, long offset = 0)
     {
         var clock = Stopwatch.StartNew();

@@ -4,7 +4,8 @@ using System.Text.Json.Serialization;
 namespace NodeAgent.Lab;
 
 /// <summary>What goes wrong with metadata; tests/Imds/README.md says what each field does.</summary>
-internal sealed record MetadataFault(string Kind, string? Path = null, int? Status = null, int? Milliseconds = null, int? Requests = null, double? Seconds = null);
+internal sealed record MetadataFault(
+    string Kind, string? Path = null, int? Status = null, int? Milliseconds = null, int? Requests = null, double? Seconds = null);
 
 /// <summary>The instance metadata of a guest: the state of the fake that runs in it. Changes count once saved.</summary>
 internal sealed class Imds(Guest guest)

@@ -195,7 +195,8 @@ internal sealed class VirtualMachine : Guest
             return snapshot;
         }
 
-        foreach (var old in Directory.GetDirectories(Caches.Root, "snapshot-*").Where(old => Directory.GetLastWriteTimeUtc(old) < DateTime.UtcNow.AddDays(-2)))
+        var unused = DateTime.UtcNow.AddDays(-2);
+        foreach (var old in Directory.GetDirectories(Caches.Root, "snapshot-*").Where(old => Directory.GetLastWriteTimeUtc(old) < unused))
         {
             Directory.Delete(old, recursive: true);
         }
@@ -216,7 +217,8 @@ internal sealed class VirtualMachine : Guest
             var state = await machine.WaitForBootAsync();
             if (state != "running")
             {
-                throw new LabException($"the guest is {state} after its boot:\n" + (await machine.RunAsync("systemctl --failed --no-legend; systemctl list-jobs")).Output);
+                var units = await machine.RunAsync("systemctl --failed --no-legend; systemctl list-jobs");
+                throw new LabException($"the guest is {state} after its boot:\n{units.Output}");
             }
 
             // Warm: what every scenario runs first comes from memory.

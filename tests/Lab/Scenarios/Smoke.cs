@@ -2,7 +2,10 @@ using Shouldly;
 
 namespace NodeAgent.Lab.Scenarios;
 
-/// <summary>The virtual machine itself, without the agent: disks as EC2 shows them, power cuts that lose what was not flushed, and a kubelet set up by hand that becomes Ready.</summary>
+/// <summary>
+/// The virtual machine itself, without the agent: disks as EC2 shows them, power cuts that lose what was not flushed,
+/// AWS that checks signatures, and a kubelet set up by hand that becomes Ready.
+/// </summary>
 internal static class Smoke
 {
     private const string Node = "ip-10-0-2-15.ec2.internal";
@@ -88,7 +91,8 @@ internal static class Smoke
             [Service]
             ExecStart=
             ExecStart=/usr/bin/kubelet --config=/etc/kubernetes/kubelet.yaml --kubeconfig=/etc/kubernetes/kubelet.conf --hostname-override={Node} \
-              --container-runtime=remote --container-runtime-endpoint=unix:///run/containerd/containerd.sock --pod-infra-container-image=registry.k8s.io/pause:3.9
+              --container-runtime=remote --container-runtime-endpoint=unix:///run/containerd/containerd.sock \
+              --pod-infra-container-image=registry.k8s.io/pause:3.9
             """);
         await guest.WriteAsync(
             "/etc/cni/net.d/10-bridge.conflist",
@@ -98,7 +102,9 @@ internal static class Smoke
                "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.244.1.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
               {"type": "portmap", "capabilities": {"portMappings": true}}]}
             """);
-        await guest.CheckAsync("modprobe -a br_netfilter overlay && sysctl -w net.ipv4.ip_forward=1 && systemctl daemon-reload && systemctl restart containerd && systemctl start --no-block kubelet");
+        await guest.CheckAsync(
+            "modprobe -a br_netfilter overlay && sysctl -w net.ipv4.ip_forward=1 && "
+            + "systemctl daemon-reload && systemctl restart containerd && systemctl start --no-block kubelet");
         foreach (var image in new[] { "pause", "kube-proxy" })
         {
             await guest.CheckAsync($"ctr -n k8s.io images import /var/lib/nodeagent/images/{image}.tar", TimeSpan.FromMinutes(3));
