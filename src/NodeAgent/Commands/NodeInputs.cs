@@ -19,9 +19,9 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
 
     /// <summary>Reads this machine: metadata answers while the disks are listed and the configuration is parsed.</summary>
     public static async Task<NodeInputs> FromMachine(
-        IMachineReader machine, IReadOnlyList<string> files, TimeSpan patience, Timeline timeline, CancellationToken cancellation)
+        IMachineReader machine, IReadOnlyList<string> files, TimeSpan deadline, Timeline timeline, CancellationToken cancellation)
     {
-        using var metadata = Metadata(patience);
+        using var metadata = Metadata(deadline);
         var gatherer = InstanceFactsGatherer.Start(metadata, TagsFromEc2(metadata), cancellation);
         var host = timeline.Measure("machine", () => (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks()));
         var loaded = await LoadConfig(machine, gatherer, files, timeline, cancellation).ConfigureAwait(false);
@@ -30,9 +30,9 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     }
 
     /// <summary>Facts alone, which are worth having where the configuration is not sound: then the binaries are looked for in their usual places.</summary>
-    public static async Task<NodeFacts> FactsOfMachine(IMachineReader machine, TimeSpan patience, CancellationToken cancellation)
+    public static async Task<NodeFacts> FactsOfMachine(IMachineReader machine, TimeSpan deadline, CancellationToken cancellation)
     {
-        using var metadata = Metadata(patience);
+        using var metadata = Metadata(deadline);
         var timeline = new Timeline();
         var gatherer = InstanceFactsGatherer.Start(metadata, TagsFromEc2(metadata), cancellation);
         var host = (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks());
@@ -59,8 +59,9 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         return Build(loaded, facts, timeline);
     }
 
-    public static InstanceMetadata Metadata(TimeSpan patience) =>
-        new(HostEnvironment.Get(EndpointVariable) is { } endpoint ? new Uri(endpoint) : null, patience);
+    /// <param name="deadline">The run's. Metadata is given up a little earlier, so that what is said is what metadata answered and not that time was up.</param>
+    private static InstanceMetadata Metadata(TimeSpan deadline) =>
+        new(HostEnvironment.Get(EndpointVariable) is { } endpoint ? new Uri(endpoint) : null, deadline * 0.9);
 
     /// <summary>Binaries are run where nobody remembers what they said.</summary>
     private static VersionMemory Versions(CancellationToken cancellation) => new(
@@ -74,14 +75,14 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         });
 
     /// <summary>The layers of this machine, for looking at its configuration alone. A workstation has no metadata, and is not asked for any.</summary>
-    public static async Task<IReadOnlyList<Layer>> Layers(IMachineReader machine, IReadOnlyList<string> files, TimeSpan patience, CancellationToken cancellation)
+    public static async Task<IReadOnlyList<Layer>> Layers(IMachineReader machine, IReadOnlyList<string> files, TimeSpan deadline, CancellationToken cancellation)
     {
         if (HostEnvironment.Get(EndpointVariable) is null && !IsEc2())
         {
             return Configuration.Layers.Of(machine, null, null, files);
         }
 
-        using var metadata = Metadata(patience);
+        using var metadata = Metadata(deadline);
         var gatherer = InstanceFactsGatherer.Start(metadata, TagsFromEc2(metadata), cancellation);
         var tags = await gatherer.Tags.WaitAsync(cancellation).ConfigureAwait(false);
         return Configuration.Layers.Of(machine, tags, await gatherer.UserData.WaitAsync(cancellation).ConfigureAwait(false), files);

@@ -77,7 +77,7 @@ internal static class Applier
                 change =>
                 {
                     observer.Changing(resource, change);
-                    foreach (var answering in list.Answering(resource))
+                    foreach (var answering in change.LeavesContent ? [] : list.Answering(resource))
                     {
                         answering.InputWillChange(resource, change, reader, writer);
                     }

@@ -10,7 +10,11 @@ internal sealed record InSync : Finding
 
 /// <param name="Why">One clause, lower case, without a full stop: "content differs", "not running".</param>
 /// <param name="Diff">Unified diff or other lines to show below; never a secret.</param>
-internal sealed record Change(string Why, Disruption Disruption = Disruption.None, string? Diff = null) : Finding;
+internal sealed record Change(string Why, Disruption Disruption = Disruption.None, string? Diff = null) : Finding
+{
+    /// <summary>Whatever reads the resource finds the same as before (a mode, an owner), so nobody has to be restarted for it.</summary>
+    public bool LeavesContent { get; init; }
+}
 
 /// <summary>Doing it would destroy what is not ours.</summary>
 internal sealed record Refused(string Why, string Remedy) : Finding;

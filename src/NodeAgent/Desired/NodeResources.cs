@@ -23,11 +23,13 @@ internal static class NodeResources
         Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. containerd.UnitFiles, .. kubelet.UnitFiles];
         Resource[] files = [.. network, .. containerd.Files, .. kubelet.Files, .. proxy];
         Resource[] wanted = [.. kernel, .. certificates.Resources, .. files, .. unitFiles];
-        var leftovers = new Leftovers(Territory, wanted.Select(r => r.Name).ToHashSet(StringComparer.Ordinal));
+        var names = wanted.Select(r => r.Name).ToHashSet(StringComparer.Ordinal);
+        var leftovers = new Leftovers("files", Territory, names);
+        var leftoverUnits = new Leftovers("unit files", ["/etc/systemd/system", "/etc/systemd/system/*"], names);
         var reload = new SystemdManager(
-            Concern.Runtime, "of the node", [.. storage.Mounts.Select(m => m.Unit), ContainerRuntime.Unit, Kubelet.Unit]) { Needs = unitFiles, Inputs = [.. unitFiles, leftovers] };
+            Concern.Runtime, "of the node", [.. storage.Mounts.Select(m => m.Unit), ContainerRuntime.Unit, Kubelet.Unit]) { Needs = unitFiles, Inputs = [.. unitFiles, leftoverUnits] };
         var mounts = storage.Mounts.Select(m => m.ToResource(reload)).ToList();
-        Resource[] prepared = [.. storage.Volumes, .. kernel, .. certificates.Resources, .. files, .. unitFiles, leftovers, reload, .. mounts];
+        Resource[] prepared = [.. storage.Volumes, .. kernel, .. certificates.Resources, .. files, .. unitFiles, leftovers, leftoverUnits, reload, .. mounts];
         var stamp = BootGate.Stamp(prepared);
         return new ResourceList(
         [
@@ -49,8 +51,6 @@ internal static class NodeResources
         "/etc/kubernetes",
         Kubelet.ManifestDirectory,
         ServiceProxy.Directory,
-        "/etc/systemd/system",
-        "/etc/systemd/system/*",
     ];
 }
 

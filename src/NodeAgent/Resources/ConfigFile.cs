@@ -34,8 +34,8 @@ internal sealed class ConfigFile(Concern concern, string path, string content) :
         FileKind.Directory or FileKind.Other => new Refused("something that is not a file is in its place", $"look at it, then move it away: {Name}"),
         FileKind.Link => new Change($"is a link to {state.Target}", Disruption),
         _ when !state.Matches(_content) => new Change("content differs", Disruption, Show(state.Content is { } old ? Encoding.UTF8.GetString(old) : null)),
-        _ when state.Mode != Mode => new Change($"mode is {Octal(state.Mode)}, should be {Octal(Mode)}"),
-        _ when state.Uid != 0 || state.Gid != 0 => new Change(string.Create(CultureInfo.InvariantCulture, $"owner is {state.Uid}:{state.Gid}, should be 0:0")),
+        _ when state.Mode != Mode => new Change($"mode is {Octal(state.Mode)}, should be {Octal(Mode)}") { LeavesContent = true },
+        _ when state.Uid != 0 || state.Gid != 0 => new Change(string.Create(CultureInfo.InvariantCulture, $"owner is {state.Uid}:{state.Gid}, should be 0:0")) { LeavesContent = true },
         _ => InSync.Instance,
     };
 

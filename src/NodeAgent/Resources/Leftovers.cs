@@ -10,8 +10,8 @@ internal sealed class Leftovers : Resource<IReadOnlyList<string>>
     private readonly IReadOnlySet<string> _wanted;
 
     /// <param name="directories">Territory: looked through, not below. A directory ending in /* stands for every directory in it.</param>
-    public Leftovers(IReadOnlyList<string> directories, IReadOnlySet<string> wanted)
-        : base(Concern.Leftovers, "leftovers", "files")
+    public Leftovers(string name, IReadOnlyList<string> directories, IReadOnlySet<string> wanted)
+        : base(Concern.Leftovers, "leftover", name)
     {
         _directories = directories;
         _wanted = wanted;

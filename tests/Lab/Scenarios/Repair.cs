@@ -38,8 +38,8 @@ internal static class Repair
         ["file /etc/modules-load.d/nodeagent.conf", "file /etc/sysctl.d/95-nodeagent.conf", "module br_netfilter", "sysctl fs.inotify.max_user_instances",
             "sysctl net.bridge.bridge-nf-call-ip6tables", "sysctl net.bridge.bridge-nf-call-iptables", "sysctl net.ipv4.ip_forward",
             "file /etc/kubernetes/pki/ca.crt", "certificate /etc/kubernetes/pki/kube-proxy/client.pem", "file /etc/cni/net.d/10-nodeagent.conflist",
-            "file /etc/kubernetes/manifests/kube-proxy.yaml", "leftovers files", "systemd configuration of the node", "restart kubelet.service"],
-        restarts: ["kubelet.service"]);
+            "file /etc/kubernetes/manifests/kube-proxy.yaml", "leftover files"],
+        restarts: []);
 
     private static async Task RestartOfKubeletAsync(Guest guest) => await MendAsync(
         guest,

@@ -23,7 +23,7 @@ internal static class UnitsStand
 
         // The mirror goes; the other settings stay.
         await Worker.LaunchAsync(lab, guest, Worker.ContainerOverrides);
-        (await Worker.PlanAsync(guest)).Resources.ShouldBe(["leftovers files"], ignoreOrder: true);
+        (await Worker.PlanAsync(guest)).Resources.ShouldBe(["leftover files"], ignoreOrder: true);
         await guest.CheckAsync("nodeagent apply");
         (await guest.RunAsync("test -e /etc/containerd/nodeagent/hosts/docker.io/hosts.toml")).ExitCode.ShouldNotBe(0);
         await Worker.NothingToDoAsync(guest);
