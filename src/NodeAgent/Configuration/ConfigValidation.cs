@@ -266,12 +266,12 @@ internal sealed class ConfigValidation
         {
             var path = ConfigPath.Child("storage.volumes", name);
             LvmName(path, name, "a logical volume's");
-            // The volume's name is its filesystem's label: mkfs.xfs(8) takes 12 bytes, mke2fs(8) 16.
-            var longest = volume.Filesystem == FilesystemType.Xfs ? 12 : 16;
+            // The label is "na-" and the volume's name: mkfs.xfs(8) takes 12 bytes, mke2fs(8) 16.
+            var longest = volume.Filesystem == FilesystemType.Xfs ? 9 : 13;
             Require(
                 name.Length <= longest,
                 path,
-                string.Create(CultureInfo.InvariantCulture, $"the name is also the filesystem's label, for which {volume.Filesystem.ToString().ToLowerInvariant()} takes {longest} characters; this has {name.Length}"));
+                string.Create(CultureInfo.InvariantCulture, $"the name is part of the filesystem's label, for which {volume.Filesystem.ToString().ToLowerInvariant()} takes {longest} characters of it; this has {name.Length}"));
             percent += volume.Size.Percent ?? 0;
             Mount($"{path}.mount", volume.Mount, mounts, name);
             for (var i = 0; i < volume.Options.Count; i++)
