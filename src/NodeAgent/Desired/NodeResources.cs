@@ -25,7 +25,7 @@ internal static class NodeResources
         Resource[] wanted = [.. gate, .. kernel, .. certificates.Resources, .. files, .. unitFiles];
         var leftovers = new Leftovers(Territory, wanted.Select(r => r.Name).ToHashSet(StringComparer.Ordinal));
         var reload = new SystemdManager(
-            Concern.Runtime, "units", [.. storage.Mounts.Select(m => m.Unit), ContainerRuntime.Unit, Kubelet.Unit]) { Needs = unitFiles, Inputs = [.. unitFiles, leftovers] };
+            Concern.Runtime, "units", [.. storage.Mounts.Select(m => m.Unit), ContainerRuntime.Unit, ContainerRuntime.ImagesUnit, Kubelet.Unit, Kubelet.ReadyUnit]) { Needs = unitFiles, Inputs = [.. unitFiles, leftovers] };
         var mounts = storage.Mounts.Select(m => m.ToResource(reload)).ToList();
         Resource[] prepared = [.. gate, .. storage.Volumes, .. kernel, .. certificates.Resources, .. files, .. unitFiles, leftovers, reload, .. mounts];
         var stamp = BootGate.Stamp(prepared);

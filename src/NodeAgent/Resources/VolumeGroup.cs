@@ -24,7 +24,7 @@ internal sealed class VolumeGroup : Resource<VolumeGroup.State>
     /// <summary>Make the group anew when a member is lost.</summary>
     public bool RebuildLost { get; init; }
 
-    public override bool IsGround => true;
+    public override bool Hides(Resource other) => other is LogicalVolume;
 
     protected override State Nothing => new(null, null, [.. _disks.Select(d => new DiskState(d, null, []))]);
 
