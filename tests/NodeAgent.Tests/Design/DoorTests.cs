@@ -154,7 +154,7 @@ public class DoorTests
     {
         for (var at = type; at is not null; at = at.BaseType?.Resolve())
         {
-            if (at.FullName == typeof(Convergence.Resource).FullName)
+            if (at.FullName == typeof(NodeAgent.Convergence.Resource).FullName)
             {
                 return true;
             }
