@@ -21,8 +21,10 @@ internal abstract class Resource(Concern concern, string kind, string name)
     /// <summary>Resources earlier in the list whose changes this one answers to (a restart to its files). They are told of here, before they are touched.</summary>
     public IReadOnlyList<Resource> Inputs { get; init; } = [];
 
-    /// <summary>Whether what needs this cannot be seen until it is made: a mount hides what lies below it, a volume group is where its volumes are.</summary>
-    public virtual bool IsGround => false;
+    /// <summary>
+    /// Whether <paramref name="other"/>, which needs this, cannot be seen until this is made: a mount hides what lies below it, a volume group is where its volumes are.
+    /// </summary>
+    public virtual bool Hides(Resource other) => false;
 
     /// <param name="reader">The machine, or a recording of one.</param>
     /// <param name="pending">Those of <see cref="Inputs"/> that this plan is going to change. Empty while applying.</param>

@@ -70,8 +70,9 @@ internal sealed record ContainerRuntime(IReadOnlyList<Resource> Files, IReadOnly
     public IReadOnlyList<Resource> Running(Resource stamp, IReadOnlyList<Resource> mounts)
     {
         // The CNI directory is watched, hosts.toml read at each pull: neither asks for a restart. A mount that came late does: the store below it was hidden.
-        var restart = new Restart(Concern.Runtime, Unit) { Needs = [stamp, .. mounts], Inputs = [Files[0], UnitFiles[0], .. mounts] };
-        return [restart, new Service(Concern.Runtime, Unit) { Needs = [stamp, restart, .. mounts] }];
+        var inputs = mounts.Where(m => Storage.Holds(m.Name, Root, Kubelet.PodLogs));
+        var restart = new Restart(Concern.Runtime, Unit) { Needs = [stamp], Inputs = [Files[0], UnitFiles[0], .. inputs] };
+        return [restart, new Service(Concern.Runtime, Unit) { Needs = [stamp, restart] }];
     }
 
     // Version 2 is what containerd 1.3 to 2.x read (docs/ops.md there: 2.0 migrates it when it loads it).

@@ -14,6 +14,8 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
 {
     public const string Unit = "kubelet.service";
 
+    public const string ReadyUnit = "nodeagent-ready.service";
+
     public const string Root = "/var/lib/kubelet";
 
     public const string PodLogs = "/var/log/pods";
@@ -24,6 +26,8 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
 
     /// <summary>healthzBindAddress and healthzPort below.</summary>
     public static readonly Uri HealthEndpoint = new("http://127.0.0.1:10248/healthz");
+
+    private const string RuntimeEndpoint = $"unix://{ContainerRuntime.Socket}";
 
     private const string ConfigurationPath = "/etc/kubernetes/kubelet.yaml";
 
@@ -57,7 +61,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             KillMode=process
 
             """);
-        var ready = new ConfigFile(Concern.Kubelet, "/etc/systemd/system/nodeagent-ready.service.d/50-nodeagent.conf", $"""
+        var ready = new ConfigFile(Concern.Kubelet, $"/etc/systemd/system/{ReadyUnit}.d/50-nodeagent.conf", $"""
             {Ownership.Header}
             [Service]
             ExecStart=
@@ -75,8 +79,9 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
 
     public IReadOnlyList<Resource> Running(Resource stamp, IReadOnlyList<Resource> mounts)
     {
-        var restart = new Restart(Concern.Kubelet, Unit) { Needs = [stamp, .. mounts], Inputs = [.. RestartOn, .. mounts] };
-        return [restart, new Service(Concern.Kubelet, Unit) { Needs = [stamp, restart, .. mounts] }];
+        var inputs = mounts.Where(m => Storage.Holds(m.Name, Root, PodLogs, ContainerRuntime.Root));
+        var restart = new Restart(Concern.Kubelet, Unit) { Needs = [stamp], Inputs = [.. RestartOn, .. inputs] };
+        return [restart, new Service(Concern.Kubelet, Unit) { Needs = [stamp, restart] }];
     }
 
     private static string CommandLine(NodeConfig config, NodeFacts facts, KubernetesVersion version)
@@ -88,12 +93,12 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             ["hostname-override"] = NodeNames.Of(config, facts),
             ["node-ip"] = facts.Instance.PrivateAddress,
             ["node-labels"] = string.Join(',', Labels(config, facts).Select(l => $"{l.Key}={l.Value}")),
-            ["container-runtime-endpoint"] = $"unix://{ContainerRuntime.Socket}",
         };
         if (!version.IsAtLeast(1, 27))
         {
-            // The default is docker up to 1.23; the flag is gone from 1.27 (kubernetes#114017).
+            // The default is docker up to 1.23; the flag is gone from 1.27 (kubernetes#114017), which takes the endpoint from the configuration.
             flags["container-runtime"] = "remote";
+            flags["container-runtime-endpoint"] = RuntimeEndpoint;
         }
 
         if (config.Node.Taints.Count > 0)
@@ -172,6 +177,11 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
         if (config.Kubelet.SystemReserved is { } system)
         {
             document["systemReserved"] = Quantities(system);
+        }
+
+        if (version.IsAtLeast(1, 27))
+        {
+            document["containerRuntimeEndpoint"] = RuntimeEndpoint;
         }
 
         if (version.IsAtLeast(1, 21))

@@ -27,7 +27,13 @@ internal static class NodeResources
         var leftovers = new Leftovers("files", Territory, names);
         var leftoverUnits = new Leftovers("unit files", ["/etc/systemd/system", "/etc/systemd/system/*"], names);
         var reload = new SystemdManager(
-            Concern.Runtime, "of the node", [.. storage.Mounts.Select(m => m.Unit), ContainerRuntime.Unit, Kubelet.Unit]) { Needs = unitFiles, Inputs = [.. unitFiles, leftoverUnits] };
+            Concern.Runtime,
+            "of the node",
+            [.. storage.Mounts.Select(m => m.Unit), ContainerRuntime.Unit, ContainerRuntime.ImagesUnit, Kubelet.Unit, Kubelet.ReadyUnit])
+        {
+            Needs = unitFiles,
+            Inputs = [.. unitFiles, leftoverUnits],
+        };
         var mounts = storage.Mounts.Select(m => m.ToResource(reload)).ToList();
         Resource[] prepared = [.. storage.Volumes, .. kernel, .. certificates.Resources, .. files, .. unitFiles, leftovers, leftoverUnits, reload, .. mounts];
         var stamp = BootGate.Stamp(prepared);

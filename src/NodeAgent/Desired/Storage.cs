@@ -72,12 +72,16 @@ internal sealed record Storage(IReadOnlyList<Resource> Volumes, IReadOnlyList<Re
         return new Storage(resources, files, [.. mounts.OrderBy(m => m.Target, StringComparer.Ordinal)]);
     }
 
-    /// <summary>A RequiresMountsFor= line for those of the paths that are on a mount of ours; empty when none is.</summary>
-    public string RequiresMountsFor(params IEnumerable<string> paths)
+    /// <summary>A RequiresMountsFor= line with the mounts of ours that hold any of the paths or a part of one; empty when there are none.</summary>
+    public string RequiresMountsFor(params IReadOnlyList<string> paths)
     {
-        var mounted = paths.Where(p => Mounts.Any(m => p == m.Target || p.StartsWith(m.Target + "/", StringComparison.Ordinal))).ToList();
-        return mounted.Count == 0 ? "" : $"RequiresMountsFor={string.Join(' ', mounted)}\n";
+        var holding = Mounts.Where(m => Holds(m.Target, paths)).Select(m => m.Target).ToList();
+        return holding.Count == 0 ? "" : $"RequiresMountsFor={string.Join(' ', holding)}\n";
     }
+
+    /// <summary>Whether something mounted at <paramref name="target"/> is above, at or below one of the paths.</summary>
+    public static bool Holds(string target, params IReadOnlyList<string> paths) =>
+        paths.Any(p => $"{p}/".StartsWith(target + "/", StringComparison.Ordinal) || target.StartsWith(p + "/", StringComparison.Ordinal));
 
     /// <summary>As systemd-escape --path --suffix=mount names it.</summary>
     public static string MountUnit(string path)

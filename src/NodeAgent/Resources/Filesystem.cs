@@ -10,8 +10,6 @@ namespace NodeAgent.Resources;
 internal sealed class Filesystem(string group, string volume, string type, string label)
     : Resource<Filesystem.State>(Concern.Storage, "file system", $"/dev/{group}/{volume}")
 {
-    public override bool IsGround => true;
-
     protected override State Nothing => new(true, []);
 
     protected override State Observe(IMachineReader reader)

@@ -7,7 +7,7 @@ namespace NodeAgent.Resources;
 internal sealed class KernelModule(string name) : Resource<ModuleState>(Concern.Kernel, "module", name)
 {
     // br_netfilter brings sysctls with it.
-    public override bool IsGround => true;
+    public override bool Hides(Resource other) => other is Sysctl;
 
     protected override ModuleState Nothing => ModuleState.Available;
 

@@ -9,7 +9,7 @@ namespace NodeAgent.Resources;
 internal sealed class LogicalVolume(string group, string name, VolumeSize size, int stripes)
     : Resource<LogicalVolume.State>(Concern.Storage, "logical volume", $"{group}/{name}")
 {
-    public override bool IsGround => true;
+    public override bool Hides(Resource other) => other is Filesystem;
 
     protected override State Nothing => new(null, null);
 

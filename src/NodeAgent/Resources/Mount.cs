@@ -10,7 +10,7 @@ internal sealed class Mount(string unit, string target, string group, string vol
     // Options that the kernel shows otherwise than they are given, or not at all.
     private static readonly string[] NotShown = ["defaults", "nodiscard", "auto", "noauto", "nofail"];
 
-    public override bool IsGround => true;
+    public override bool Hides(Resource other) => other.Name.StartsWith(Name + "/", StringComparison.Ordinal);
 
     protected override IReadOnlyList<MountReport> Nothing => [];
 

@@ -14,9 +14,12 @@ internal sealed class Sysctl(string name, string value) : Resource<string?>(Conc
     {
         null => new Unknown($"this kernel has no such key; take it out of kernel.sysctls ({Name}: null), or load the module that brings it"),
         "" => new Change($"to be {value}"),
-        _ when state == value => InSync.Instance,
+        _ when Words(state).SequenceEqual(Words(value)) => InSync.Instance,
         _ => new Change($"is {state}, should be {value}"),
     };
 
     protected override void Apply(IMachineWriter writer, string? state, Change change, CancellationToken cancellation) => writer.SetSysctl(Name, value);
+
+    // The kernel prints tabs between numbers, people write spaces, and copy the tabs.
+    private static string[] Words(string value) => value.Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries);
 }

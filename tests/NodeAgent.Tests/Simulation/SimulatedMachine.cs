@@ -25,7 +25,7 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
     public SimulatedMachine(IEnumerable<DiskReport> disks)
     {
         _disks = [.. disks];
-        foreach (var unit in new[] { "containerd.service", "kubelet.service" })
+        foreach (var unit in new[] { "containerd.service", "kubelet.service", "nodeagent-ready.service" })
         {
             _units[unit] = new UnitReport(unit, LoadState: "loaded", UnitFileState: "enabled");
         }
@@ -43,6 +43,12 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
     public int CrashAtWrite { get; set; } = -1;
 
     public bool CrashAfterEffect { get; set; }
+
+    /// <summary>Devices whose signatures cannot be read.</summary>
+    public HashSet<string> Unreadable { get; } = [];
+
+    /// <summary>Fails a write, given its words, with the message that is returned; null lets it pass.</summary>
+    public Func<string, string?> Breaks { get; set; } = _ => null;
 
     public IReadOnlyDictionary<string, FileReport> AllFiles => _files;
 
@@ -67,7 +73,8 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
 
     public IReadOnlyList<DiskReport> Disks() => _disks;
 
-    public IReadOnlyList<Signature> Signatures(string device) => _signatures.TryGetValue(device, out var signatures) ? signatures : [];
+    public IReadOnlyList<Signature> Signatures(string device) => Unreadable.Contains(device) ? throw new ProbeException($"signatures of {device}", "Input/output error")
+        : _signatures.TryGetValue(device, out var signatures) ? signatures : [];
 
     public IReadOnlyList<VolumeGroupReport> VolumeGroups() => _groups;
 
@@ -133,17 +140,22 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
         _disks[index] = _disks[index] with { Partitions = [] };
     });
 
-    public void CreateVolumeGroup(string name, string tag, IReadOnlyList<string> devices) => Write($"create group {name}", () =>
+    public void CreateVolumeGroup(string name, string tag, IReadOnlyList<string> devices)
     {
         devices.ShouldAllBe(d => Signatures(d).Count == 0);
-        const long Extent = 4L << 20;
-        var extents = devices.Sum(d => (_disks.Single(k => k.Path == d).Bytes / Extent) - 1);
-        _groups.Add(new VolumeGroupReport(name, [tag], Extent, extents, extents, 0, devices, []));
+        // vgcreate labels each disk before it commits the group (tools/vgcreate.c of lvm2: pvcreate_each_device, then vg_write), and the power may go in between.
         foreach (var device in devices)
         {
-            _signatures[device] = [new Signature("LVM2_member", 536)];
+            Write($"label {device}", () => _signatures[device] = [new Signature("LVM2_member", 536)]);
         }
-    });
+
+        Write($"create group {name}", () =>
+        {
+            const long Extent = 4L << 20;
+            var extents = devices.Sum(d => (_disks.Single(k => k.Path == d).Bytes / Extent) - 1);
+            _groups.Add(new VolumeGroupReport(name, [tag], Extent, extents, extents, 0, devices, []));
+        });
+    }
 
     public void RemoveVolumeGroup(string name) => Write($"remove group {name}", () =>
     {
@@ -224,7 +236,17 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
 
     public void Sign(string device, string type) => _signatures[device] = [new Signature(type, 0)];
 
+    public void Blank(string device) => _signatures.Remove(device);
+
+    public void Set(MountReport mount) => _mounts.Add(mount);
+
+    public void Set(UnitReport unit) => _units[unit.Name] = unit;
+
+    public VolumeGroupReport Group(string name) => _groups.Single(g => g.Name == name);
+
     public void Set(DiskReport disk) => _disks[_disks.FindIndex(d => d.Path == disk.Path)] = disk;
+
+    public void Add(DiskReport disk) => _disks.Add(disk);
 
     public void Set(VolumeGroupReport group)
     {
@@ -238,6 +260,11 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
 
     private void Write(string what, Action effect)
     {
+        if (Breaks(what) is { } why)
+        {
+            throw new MachineException(what, why);
+        }
+
         var now = CrashAtWrite == 0;
         CrashAtWrite--;
         if (now && !CrashAfterEffect)

@@ -56,7 +56,7 @@ internal sealed class Worker
         return NodeResources.Build(config, Facts, new Source(this, Certificates.Identity(config, Facts)));
     }
 
-    public Plan Plan() => Convergence.Plan.Make(List(), Machine);
+    public Plan Plan() => NodeAgent.Convergence.Plan.Make(List(), Machine);
 
     public RunResult Apply() => Applier.Apply(List(), Machine, Machine, NoObserver.Instance, CancellationToken.None);
 
