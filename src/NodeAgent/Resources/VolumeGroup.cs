@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using NodeAgent.Convergence;
 using NodeAgent.Machine;
 
@@ -12,15 +11,11 @@ internal sealed class VolumeGroup : Resource<VolumeGroup.State>
 {
     private readonly IReadOnlyList<string> _disks;
 
-    // vgcreate labels every disk before it commits the group with its tag: what a power cut leaves in between carries no mark of ours. So the disks are written down first.
-    private readonly string _begun;
-
     /// <param name="disks">Kernel names, as in /dev/nvme1n1, of this boot's facts.</param>
     public VolumeGroup(string name, IReadOnlyList<string> disks)
         : base(Concern.Storage, "volume group", name)
     {
         _disks = disks;
-        _begun = $"/var/lib/nodeagent/volume-group-begun/{name}";
     }
 
     /// <summary>Remove foreign signatures and partitions from disks that nothing uses.</summary>
@@ -31,21 +26,18 @@ internal sealed class VolumeGroup : Resource<VolumeGroup.State>
 
     public override bool Hides(Resource other) => other is LogicalVolume;
 
-    protected override State Nothing => new(null, null, [.. _disks.Select(d => new DiskState(d, "", null, [], false))], false);
+    protected override State Nothing => new(null, null, [.. _disks.Select(d => new DiskState(d, null, []))]);
 
     protected override State Observe(IMachineReader reader)
     {
         var groups = reader.VolumeGroups();
         var group = groups.FirstOrDefault(g => g.Name == Name);
         var present = reader.Disks();
-        var note = reader.File(_begun);
-        var begun = Encoding.UTF8.GetString(note.Content ?? []).Split('\n');
         var disks = new List<DiskState>();
         foreach (var path in _disks)
         {
             if (group?.Devices.Contains(path) == true)
             {
-                disks.Add(new DiskState(path, present.FirstOrDefault(d => d.Path == path)?.Serial ?? "", null, [], false));
                 continue;
             }
 
@@ -60,11 +52,10 @@ internal sealed class VolumeGroup : Resource<VolumeGroup.State>
             IReadOnlyList<string> foreign = use is not null
                 ? []
                 : [.. reader.Signatures(path).Select(s => s.Type).Concat(disk.Partitions.Select(p => $"partition {p}")).Distinct()];
-            var isHalfMade = foreign is ["LVM2_member"] && begun.Contains(Line(path, disk.Serial));
-            disks.Add(new DiskState(path, disk.Serial, use, isHalfMade ? [] : foreign, isHalfMade));
+            disks.Add(new DiskState(path, use, foreign));
         }
 
-        return new State(group, group is not null && !group.Tags.Contains(Ownership.VolumeTag) ? "carries no tag of ours" : null, disks, note.Kind == FileKind.Regular);
+        return new State(group, group is not null && !group.Tags.Contains(Ownership.VolumeTag) ? "carries no tag of ours" : null, disks);
     }
 
     protected override Finding Diff(State state, IReadOnlyList<Resource> pending)
@@ -78,7 +69,7 @@ internal sealed class VolumeGroup : Resource<VolumeGroup.State>
             }
 
             // Blank disks beside a whole group of ours are left alone: stripes cannot take them, and taking them for linear volumes alone would surprise.
-            return group.MissingDevices == 0 ? (state.IsBegun ? new Change("made, and the note that it was begun is still there") : InSync.Instance)
+            return group.MissingDevices == 0 ? InSync.Instance
                 : RebuildLost ? Making(state, $"has lost {Count(group.MissingDevices, "disk")} and is made anew on those left", Disruption.DestroysData)
                 : new Refused(
                     $"has lost {Count(group.MissingDevices, "disk")}",
@@ -90,25 +81,17 @@ internal sealed class VolumeGroup : Resource<VolumeGroup.State>
 
     protected override void Apply(IMachineWriter writer, State state, Change change, CancellationToken cancellation)
     {
-        if (state.Group is { MissingDevices: 0 })
-        {
-            writer.DeleteFile(_begun);
-            return;
-        }
-
         if (state.Group is not null)
         {
             writer.RemoveVolumeGroup(Name);
         }
 
-        foreach (var disk in state.Disks.Where(d => d.Foreign.Count > 0 || d.IsHalfMade))
+        foreach (var disk in state.Disks.Where(d => d.Foreign.Count > 0))
         {
             writer.WipeDevice(disk.Path);
         }
 
-        writer.WriteFile(_begun, Encoding.UTF8.GetBytes(string.Concat(state.Disks.Select(d => Line(d.Path, d.Serial) + "\n"))), ConfigFile.Readable);
         writer.CreateVolumeGroup(Name, Ownership.VolumeTag, _disks);
-        writer.DeleteFile(_begun);
     }
 
     private Finding Making(State state, string why, Disruption disruption)
@@ -132,14 +115,10 @@ internal sealed class VolumeGroup : Resource<VolumeGroup.State>
 
     private static string Count(int count, string noun) => string.Create(CultureInfo.InvariantCulture, $"{count} {noun}{(count == 1 ? "" : "s")}");
 
-    // By serial too: names move between boots, and a stop and start brings other disks. Xen's have none.
-    private static string Line(string path, string serial) => $"{path} {serial}";
+    /// <param name="Disks">Those of ours that are not members of the group.</param>
+    internal sealed record State(VolumeGroupReport? Group, string? ForeignGroup, IReadOnlyList<DiskState> Disks);
 
-    /// <param name="IsBegun">Whether a note says that its making was begun.</param>
-    internal sealed record State(VolumeGroupReport? Group, string? ForeignGroup, IReadOnlyList<DiskState> Disks, bool IsBegun);
-
-    /// <param name="Use">Why it must not be touched; null when nothing uses it, or only the group itself does.</param>
+    /// <param name="Use">Why it must not be touched; null when nothing uses it.</param>
     /// <param name="Foreign">Signatures and partitions on it.</param>
-    /// <param name="IsHalfMade">Labelled for LVM by an earlier run that never came to the group.</param>
-    internal sealed record DiskState(string Path, string Serial, string? Use, IReadOnlyList<string> Foreign, bool IsHalfMade);
+    internal sealed record DiskState(string Path, string? Use, IReadOnlyList<string> Foreign);
 }

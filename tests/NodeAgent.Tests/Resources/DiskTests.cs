@@ -122,28 +122,6 @@ public class DiskTests
     }
 
     [Fact]
-    public void A_disk_that_a_power_cut_left_labelled_for_LVM_and_in_no_group_is_made_again()
-    {
-        var whole = new Worker();
-        whole.Apply();
-        _worker.Machine.CrashAtWrite = whole.Machine.Writes.IndexOf($"label {First}") + 1;
-        Should.Throw<PowerCutException>(_worker.Apply);
-        _worker.Machine.Reboot();
-        _worker.Machine.Signatures(First).Single().Type.ShouldBe("LVM2_member");
-        _worker.Machine.VolumeGroups().ShouldBeEmpty();
-
-        Converges();
-    }
-
-    [Fact]
-    public void A_disk_that_somebody_else_labelled_for_LVM_and_in_no_group_is_refused()
-    {
-        _worker.Machine.Sign(First, "LVM2_member");
-
-        IsRefused("volume group nodeagent", $"{First} carries LVM2_member");
-    }
-
-    [Fact]
     public void A_partitioned_disk_is_refused()
     {
         Partition();

@@ -140,22 +140,17 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
         _disks[index] = _disks[index] with { Partitions = [] };
     });
 
-    public void CreateVolumeGroup(string name, string tag, IReadOnlyList<string> devices)
+    public void CreateVolumeGroup(string name, string tag, IReadOnlyList<string> devices) => Write($"create group {name}", () =>
     {
         devices.ShouldAllBe(d => Signatures(d).Count == 0);
-        // vgcreate labels each disk before it commits the group (tools/vgcreate.c of lvm2: pvcreate_each_device, then vg_write), and the power may go in between.
+        const long Extent = 4L << 20;
+        var extents = devices.Sum(d => (_disks.Single(k => k.Path == d).Bytes / Extent) - 1);
+        _groups.Add(new VolumeGroupReport(name, [tag], Extent, extents, extents, 0, devices, []));
         foreach (var device in devices)
         {
-            Write($"label {device}", () => _signatures[device] = [new Signature("LVM2_member", 536)]);
+            _signatures[device] = [new Signature("LVM2_member", 536)];
         }
-
-        Write($"create group {name}", () =>
-        {
-            const long Extent = 4L << 20;
-            var extents = devices.Sum(d => (_disks.Single(k => k.Path == d).Bytes / Extent) - 1);
-            _groups.Add(new VolumeGroupReport(name, [tag], Extent, extents, extents, 0, devices, []));
-        });
-    }
+    });
 
     public void RemoveVolumeGroup(string name) => Write($"remove group {name}", () =>
     {
