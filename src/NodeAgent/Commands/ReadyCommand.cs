@@ -24,7 +24,21 @@ internal static class ReadyCommand
         };
         gate.AcceptOnlyFromAmong("healthy", "ready");
         var node = new Option<string?>("--node") { Description = "The node's name; needed by --gate ready.", HelpName = "NAME" };
-        var server = new Option<Uri?>("--server") { Description = "The API server; needed by --gate ready.", HelpName = "URL" };
+        var server = new Option<Uri?>("--server")
+        {
+            Description = "The API server; needed by --gate ready.",
+            HelpName = "URL",
+            CustomParser = result =>
+            {
+                if (Uri.TryCreate(result.Tokens[0].Value, UriKind.Absolute, out var uri) && uri.Scheme == Uri.UriSchemeHttps)
+                {
+                    return uri;
+                }
+
+                result.AddError($"--server: '{result.Tokens[0].Value}' is not an https URL");
+                return null;
+            },
+        };
         var deadline = CommonOptions.Deadline("10m");
         var command = new Command("ready", """
             Wait until this machine is a healthy node.

@@ -237,7 +237,8 @@ internal static class ReservedResources
 {
     /// <summary>
     /// CPU as GKE and EKS reserve it: 6% of the first core, 1% of the second, 0.5% of the next two, 0.25% of the others. Memory as EKS: 255 MiB and 11 MiB a pod.
-    /// Never more than a quarter of what there is, so that small machines stay usable.
+    /// Never more than a quarter of what there is, so that small machines stay usable. No ephemeral storage: kubelet refuses to start when the reservation and its
+    /// eviction threshold exceed the volume, whose size is not known before it is made; the threshold alone protects it.
     /// </summary>
     public static IReadOnlyDictionary<string, string> Kube(HardwareFacts hardware, int maxPods)
     {
@@ -251,7 +252,6 @@ internal static class ReservedResources
         return new Dictionary<string, string>
         {
             ["cpu"] = string.Create(CultureInfo.InvariantCulture, $"{tenths / 10}m"),
-            ["ephemeral-storage"] = "1Gi",
             ["memory"] = string.Create(CultureInfo.InvariantCulture, $"{mebibytes}Mi"),
         };
     }
