@@ -18,6 +18,7 @@ internal static class FirstBoot
         await StorageAsync(guest);
         await NodeAsync(lab);
         await KubeProxyAsync(lab, guest);
+        await PodAsync(lab, guest);
         (await guest.CheckAsync("systemctl --failed --no-legend --plain")).ShouldBe("");
         (await guest.ChecksumAsync(Ebs)).ShouldBe(VirtualMachine.PristineChecksum(Ebs));
         await Worker.NothingToDoAsync(guest);
@@ -36,7 +37,6 @@ internal static class FirstBoot
         }
 
         (await guest.CheckAsync("systemctl show --value --property RequiredBy local-fs.target; systemctl show --value --property Requires local-fs.target")).ShouldNotContain("var-lib");
-        (await guest.CheckAsync("ls -d /var/lib/containerd/io.nodeagent.cni")).ShouldNotBeEmpty();
     }
 
     private static async Task NodeAsync(Laboratory lab)
@@ -49,6 +49,30 @@ internal static class FirstBoot
         node.GetProperty("spec").GetProperty("providerID").GetString().ShouldBe("aws:///us-east-1a/i-0a5d1a26e00000001");
         node.GetProperty("spec").GetProperty("taints").EnumerateArray().Select(t => t.GetProperty("key").GetString()).ShouldContain("dedicated");
         node.GetProperty("status").GetProperty("allocatable").GetProperty("pods").GetString().ShouldBe("110");
+    }
+
+    /// <summary>A pod of its own network: its address comes from the node's range, and the lease lies beside the container.</summary>
+    private static async Task PodAsync(Laboratory lab, Guest guest)
+    {
+        await lab.ApiServer.PostAsync("/api/v1/namespaces/kube-system/serviceaccounts", new { metadata = new { name = "default" } });
+        await lab.ApiServer.PostAsync("/api/v1/namespaces/kube-system/pods", new
+        {
+            metadata = new { name = "pod" },
+            spec = new
+            {
+                nodeName = Worker.Node,
+                automountServiceAccountToken = false,
+                tolerations = new[] { new { @operator = "Exists" } },
+                containers = new[] { new { name = "pause", image = "registry.k8s.io/pause:3.9", imagePullPolicy = "Never" } },
+            },
+        });
+        var address = await lab.WaitForAsync("a pod runs", Worker.ConvergeTimeout, async () =>
+        {
+            var status = (await lab.ApiServer.GetAsync("/api/v1/namespaces/kube-system/pods/pod")).GetProperty("status");
+            return status.GetProperty("phase").GetString() == "Running" ? (true, status.GetProperty("podIP").GetString()!) : (false, status.ToString());
+        });
+        address.ShouldStartWith("10.244.3.");
+        await guest.CheckAsync($"test -f /var/lib/containerd/io.nodeagent.cni/nodeagent/{address}");
     }
 
     private static async Task KubeProxyAsync(Laboratory lab, Guest guest)
