@@ -29,6 +29,7 @@ internal sealed record Scenario(string Name, Ring Ring, Tier Tier, TimeSpan Dead
         new("metadata-down", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(4), MetadataDown.RunAsync),
         new("units-stand", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(4), UnitsStand.RunAsync),
         new("smoke", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(10), Smoke.RunAsync),
+        new("tags-from-ec2", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(8), TagsFromEc2.RunAsync),
         new("first-boot", Ring.VirtualMachine, Tier.Ci, TimeSpan.FromMinutes(12), FirstBoot.RunAsync),
         new("second-boot", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(12), SecondBoot.RunAsync),
         new("stop-start", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(12), StopStart.RunAsync),

@@ -29,8 +29,8 @@ internal sealed class Mount(string unit, string target, string group, string vol
         }
 
         var missing = options.Where(o => !NotShown.Contains(o) && !o.StartsWith("x-", StringComparison.Ordinal) && !top.Options.Contains(o)).ToList();
-        return missing.Count > 0 ? new Change($"mounted without {string.Join(", ", missing)}")
-            : top.Options.Contains("ro") && !options.Contains("ro") ? new Change("mounted read-only")
+        return missing.Count > 0 ? new Change($"mounted without {string.Join(", ", missing)}") { LeavesContent = true }
+            : top.Options.Contains("ro") && !options.Contains("ro") ? new Change("mounted read-only") { LeavesContent = true }
             : InSync.Instance;
     }
 

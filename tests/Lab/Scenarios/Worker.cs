@@ -67,6 +67,8 @@ internal static class Worker
             vm.max_map_count: null
             kernel.panic: null
             kernel.panic_on_oops: null
+            kernel.keys.root_maxkeys: null
+            kernel.keys.root_maxbytes: null
             kernel.pid_max: null
             fs.inotify.max_user_instances: null
             fs.inotify.max_user_watches: null

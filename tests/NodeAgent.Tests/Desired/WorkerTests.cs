@@ -103,6 +103,21 @@ public class WorkerTests
     }
 
     [Fact]
+    public void A_mode_that_was_changed_by_hand_is_put_back_and_restarts_nothing()
+    {
+        var worker = new Worker();
+        worker.Apply();
+        var file = worker.Machine.File("/etc/kubernetes/kubelet.yaml");
+        worker.Machine.Put("/etc/kubernetes/kubelet.yaml", file with { Mode = (UnixFileMode)0x180 });
+        worker.Machine.Writes.Clear();
+
+        Pending(worker.Plan()).ShouldBe(["file /etc/kubernetes/kubelet.yaml"]);
+        Problems(worker.Apply()).ShouldBeEmpty();
+
+        worker.Machine.Writes.ShouldBe(["write /etc/kubernetes/kubelet.yaml"]);
+    }
+
+    [Fact]
     public void A_file_of_ours_that_nothing_wants_any_more_is_removed_and_others_stay()
     {
         var worker = new Worker();

@@ -1,0 +1,57 @@
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using Shouldly;
+
+namespace NodeAgent.Lab.Scenarios;
+
+/// <summary>A launch template that does not allow tags in metadata: they are asked of EC2, signed with the instance's role; without the right to, the missing action is named.</summary>
+internal static partial class TagsFromEc2
+{
+    private const string Role = "worker";
+
+    public static async Task RunAsync(Laboratory lab)
+    {
+        await using var guest = await lab.BootAsync(new GuestOptions { Disks = [] });
+        await guest.InstallAgentAsync();
+        var launched = await lab.Aws.CallAsync(
+            "ec2", "2016-11-15", "RunInstances", ("ImageId", "ami-12c6146b"), ("MinCount", "1"), ("MaxCount", "1"),
+            ("TagSpecification.1.ResourceType", "instance"), ("TagSpecification.1.Tag.1.Key", "nodeagent:cluster"), ("TagSpecification.1.Tag.1.Value", "from-ec2"));
+        var instance = InstanceId().Match(launched).Value;
+        foreach (var (path, value) in guest.Imds.Paths.ToList())
+        {
+            guest.Imds.Paths[path] = value.Replace("i-0a5d1a26e00000001", instance, StringComparison.Ordinal);
+        }
+
+        await AsRoleAsync(lab, guest, "ec2:DescribeTags");
+        using (var facts = JsonDocument.Parse(await guest.CheckAsync($"AWS_ENDPOINT_URL_EC2={Aws.Url} nodeagent facts --format json", TimeSpan.FromMinutes(2))))
+        {
+            facts.RootElement.GetProperty("instance").GetProperty("tags").GetProperty("nodeagent:cluster").GetString().ShouldBe("from-ec2");
+        }
+
+        await AsRoleAsync(lab, guest, "ec2:DescribeInstances");
+        var denied = await guest.RunAsync($"AWS_ENDPOINT_URL_EC2={Aws.Url} nodeagent facts", TimeSpan.FromMinutes(2));
+        denied.ExitCode.ShouldBe(1);
+        denied.Error.ShouldContain("ec2:DescribeTags");
+        denied.Error.ShouldContain("not allowed");
+    }
+
+    private static async Task AsRoleAsync(Laboratory lab, Guest guest, string action)
+    {
+        var policy = JsonSerializer.Serialize(new { Version = "2012-10-17", Statement = new[] { new { Effect = "Allow", Action = action, Resource = "*" } } });
+        var credentials = await lab.Aws.AssumeRoleAsync($"{Role}-{action.Split(':')[1]}", policy);
+        guest.Imds.Paths[$"iam/security-credentials/{Role}"] = JsonSerializer.Serialize(new
+        {
+            Code = "Success",
+            Type = "AWS-HMAC",
+            credentials.AccessKeyId,
+            credentials.SecretAccessKey,
+            Token = credentials.SessionToken,
+            LastUpdated = "2026-01-01T00:00:00Z",
+            Expiration = DateTime.UtcNow.AddHours(1).ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", System.Globalization.CultureInfo.InvariantCulture),
+        });
+        await guest.Imds.SetTagsAsync(null);
+    }
+
+    [GeneratedRegex("i-[0-9a-f]{17}")]
+    private static partial Regex InstanceId();
+}
