@@ -39,6 +39,8 @@ internal static class ApplyCommand
 
     private sealed class Run(IReadOnlyList<string> config, bool json, TimeSpan deadline, bool atBoot)
     {
+        private static readonly TimeSpan WhilePrepared = TimeSpan.FromMinutes(2);
+
         private readonly Timeline _timeline = new();
         private readonly Logger _log = RunLog.ToJournal(VersionCommand.Version, new JournalSink());
         private NodeInputs? _inputs;
@@ -47,8 +49,10 @@ internal static class ApplyCommand
         {
             using var log = _log;
             using var timer = CancellationTokenSource.CreateLinkedTokenSource(stop);
-            timer.CancelAfter(deadline);
             using var machine = new LinuxReader(timer.Token);
+            // On a node that runs, what is ordered after our unit could not be started again while this waits: not for long, then.
+            var limit = atBoot && machine.File(BootGate.StampPath).Kind == FileKind.Regular && deadline > WhilePrepared ? WhilePrepared : deadline;
+            timer.CancelAfter(limit);
             var writer = new LinuxWriter(machine, timer.Token);
             RunResult? result = null;
             int exitCode;
@@ -58,15 +62,15 @@ internal static class ApplyCommand
                 WriteStatus(machine, "applying", null, null, null);
                 var gate = atBoot ? Converge(BootGate.Closed(), machine, writer, timer.Token) : null;
                 ServiceNotify.Status("reading configuration and facts");
-                _inputs = await NodeInputs.FromMachine(machine, config, deadline, _timeline, timer.Token).ConfigureAwait(false);
+                _inputs = await NodeInputs.FromMachine(machine, config, limit, _timeline, timer.Token).ConfigureAwait(false);
                 result = Converge(_inputs.Resources, machine, writer, timer.Token);
-                exitCode = Math.Max(ExitCode.Of(result), gate is null ? 0 : ExitCode.Of(gate));
+                exitCode = stop.IsCancellationRequested ? ExitCode.ToldToStop : Math.Max(ExitCode.Of(result), gate is null ? 0 : ExitCode.Of(gate));
                 WriteStatus(machine, exitCode == ExitCode.Ok ? "applied" : "failed", exitCode, null, result);
             }
             catch (Exception e)
             {
-                exitCode = ExitCode.Of(e);
-                var why = Errors.Text(e, deadline, timer.IsCancellationRequested && !stop.IsCancellationRequested);
+                exitCode = stop.IsCancellationRequested ? ExitCode.ToldToStop : ExitCode.Of(e);
+                var why = Errors.Text(e, limit, timer.IsCancellationRequested && !stop.IsCancellationRequested);
                 ServiceNotify.Status($"failed: {why}");
                 _log.ForContext("ExitCode", exitCode).Error("{What:l}", why);
                 WriteStatus(machine, "failed", exitCode, why, null);

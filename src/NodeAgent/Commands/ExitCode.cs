@@ -23,6 +23,9 @@ internal static class ExitCode
 
     public const int Refused = 5;
 
+    /// <summary>SIGTERM or SIGINT, as shells count it.</summary>
+    public const int ToldToStop = 143;
+
     public static int Of(Exception exception) => exception switch
     {
         ConfigurationException or FactsException => BadConfiguration,

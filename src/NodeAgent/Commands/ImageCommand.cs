@@ -57,6 +57,8 @@ internal static class ImageCommand
                 continue;
             }
 
+            // containerd leaves unpacked layers to the kernel's write-back, and the note must not outlive them in a power cut.
+            _ = runner.Run(["sync", "--file-system", Path.GetDirectoryName(note)!]);
             Console.Out.WriteLine($"imported {path}");
             known.Add(line);
             Files.Write(note, Encoding.UTF8.GetBytes(string.Concat(known.Order(StringComparer.Ordinal).Select(k => k + "\n"))), Files.WorldReadable);

@@ -390,9 +390,9 @@ internal sealed class ConfigValidation
     private void Containerd()
     {
         Image("containerd.sandboxImage", _config.Containerd.SandboxImage);
-        if (_config.KubeProxy.Mode != ProxyMode.None)
+        if (_config.KubeProxy is { Mode: not ProxyMode.None, Image: { } image })
         {
-            Image("kubeProxy.image", _config.KubeProxy.Image);
+            Image("kubeProxy.image", image);
         }
 
         foreach (var (host, mirror) in _config.Containerd.Mirrors)

@@ -238,7 +238,8 @@ internal sealed record KubeProxyConfig
 {
     public required ProxyMode Mode { get; init; }
 
-    public required string Image { get; init; }
+    /// <summary>registry.k8s.io/kube-proxy of kubelet's version when not given.</summary>
+    public string? Image { get; init; }
 }
 
 internal enum ProxyMode

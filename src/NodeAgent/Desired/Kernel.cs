@@ -20,8 +20,9 @@ internal static class Kernel
             .. modules,
             .. values.Select(s => new Sysctl(s.Key, s.Value)
             {
-                // The bridge's keys come with its module; the others are there from the start.
-                Needs = s.Key.StartsWith("net.bridge.", StringComparison.Ordinal) ? [.. modules.Where(m => m.Name == "br_netfilter")] : [],
+                // These keys come with a module; the others are there from the start.
+                Needs = [.. modules.Where(m => m.Name == (s.Key.StartsWith("net.bridge.", StringComparison.Ordinal) ? "br_netfilter"
+                    : s.Key.StartsWith("net.netfilter.", StringComparison.Ordinal) ? "nf_conntrack" : ""))],
             }),
         ];
     }

@@ -24,8 +24,8 @@ internal static class NodeResources
         Resource[] files = [.. network, .. containerd.Files, .. kubelet.Files, .. proxy];
         Resource[] wanted = [.. kernel, .. certificates.Resources, .. files, .. unitFiles];
         var names = wanted.Select(r => r.Name).ToHashSet(StringComparer.Ordinal);
-        var leftovers = new Leftovers("files", Territory, names);
-        var leftoverUnits = new Leftovers("unit files", ["/etc/systemd/system", "/etc/systemd/system/*"], names);
+        var leftovers = new Leftovers("files", Territory, names) { NamedOurs = [PodNetwork.ConfigurationPath] };
+        var leftoverUnits = new Leftovers("unit files", ["/etc/systemd/system", "/etc/systemd/system/*"], names) { Needs = storage.Volumes };
         var reload = new SystemdManager(
             Concern.Runtime,
             "of the node",

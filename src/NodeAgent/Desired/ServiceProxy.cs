@@ -30,7 +30,7 @@ internal static class ServiceProxy
             $"{Directory}/kubeconfig",
             $"{Ownership.Header}\n{Kubeconfig.Render(config.Cluster.Name, config.Cluster.Endpoint, config.Cluster.CertificateAuthority, Role, certificate.Name)}");
         var configuration = new ConfigFile(Concern.StaticPods, $"{Directory}/config.yaml", Documents.Yaml(Configuration(config, facts, kubeconfig.Name)));
-        var pod = Pod(config, certificate.Name, Digest(kubeconfig.Content, configuration.Content));
+        var pod = Pod(config.KubeProxy.Image ?? DefaultImage(facts), certificate.Name, Digest(kubeconfig.Content, configuration.Content));
         return
         [
             kubeconfig,
@@ -65,7 +65,10 @@ internal static class ServiceProxy
         return document;
     }
 
-    private static JsonObject Pod(NodeConfig config, string certificate, string digest)
+    /// <summary>Of kubelet's release: an older kube-proxy asks for APIs that newer clusters no longer have. What a vendor adds (1.29.0-eks-5e0fdde) is not upstream's tag.</summary>
+    private static string DefaultImage(NodeFacts facts) => $"registry.k8s.io/kube-proxy:v{facts.Versions.Kubelet!.Split('-')[0]}";
+
+    private static JsonObject Pod(string image, string certificate, string digest)
     {
         var certificateDirectory = certificate[..certificate.LastIndexOf('/')];
         return new JsonObject
@@ -88,7 +91,7 @@ internal static class ServiceProxy
                 ["containers"] = new JsonArray(new JsonObject
                 {
                     ["name"] = "kube-proxy",
-                    ["image"] = config.KubeProxy.Image,
+                    ["image"] = image,
                     ["imagePullPolicy"] = "IfNotPresent",
                     ["command"] = new JsonArray("kube-proxy", $"--config={Directory}/config.yaml"),
                     ["resources"] = new JsonObject { ["requests"] = new JsonObject { ["cpu"] = "50m", ["memory"] = "64Mi" } },

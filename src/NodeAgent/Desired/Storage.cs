@@ -26,7 +26,7 @@ internal sealed record Storage(IReadOnlyList<Resource> Volumes, IReadOnlyList<Re
         if (disks.Count == 0)
         {
             return config.WhenNoDisks == NoDisksPolicy.RootDisk
-                ? OnRootDisk
+                ? new Storage([new FormerVolumes([.. config.Volumes.Values.Select(v => $"/etc/systemd/system/{MountUnit(v.Mount)}")])], [], [])
                 : throw new NotPossibleException(
                     $"storage.whenNoDisks is 'refuse' and {facts.Instance.Id} ({facts.Instance.Type}) has no ephemeral disk; "
                     + $"it has {string.Join(", ", facts.Disks.Select(d => $"{d.Path} ({d.Model})"))}. Launch a type with instance store, or widen storage.match") { IsRefusal = true };
@@ -104,18 +104,20 @@ internal sealed record Storage(IReadOnlyList<Resource> Volumes, IReadOnlyList<Re
     [
         .. facts.Disks
             .Where(d => d.Model != ElasticBlockStore && !d.Serial.StartsWith("vol", StringComparison.Ordinal))
+            // Xen shows neither model nor serial: there the mapping says which ones are EBS (ami, root, ebsN).
+            .Where(d => !IsMapped(d, facts.Instance.BlockDeviceMapping, ephemeral: false))
             .Where(d => match.Models.Contains(d.Model)
-                || (match.BlockDeviceMapping && IsMapped(d, facts.Instance.BlockDeviceMapping))
+                || (match.BlockDeviceMapping && IsMapped(d, facts.Instance.BlockDeviceMapping, ephemeral: true))
                 || match.Paths.Any(p => Matches(p, d.Path) || d.Links.Any(l => Matches(p, l))))
             .OrderBy(d => d.Serial, StringComparer.Ordinal).ThenBy(d => d.Path, StringComparer.Ordinal),
     ];
 
     // Xen names a disk that metadata calls sdb either so or xvdb, by the kernel's front-end driver.
-    private static bool IsMapped(DiskReport disk, IReadOnlyDictionary<string, string> mapping)
+    private static bool IsMapped(DiskReport disk, IReadOnlyDictionary<string, string> mapping, bool ephemeral)
     {
         foreach (var (virtualName, device) in mapping)
         {
-            if (virtualName.StartsWith("ephemeral", StringComparison.Ordinal))
+            if (virtualName.StartsWith("ephemeral", StringComparison.Ordinal) == ephemeral)
             {
                 var name = device.StartsWith("/dev/", StringComparison.Ordinal) ? device["/dev/".Length..] : device;
                 var xen = name.StartsWith("sd", StringComparison.Ordinal) ? string.Concat("xvd", name.AsSpan(2)) : name;

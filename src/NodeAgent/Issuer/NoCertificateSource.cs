@@ -8,6 +8,8 @@ internal sealed class NoCertificateSource : ICertificateSource
 {
     public static readonly NoCertificateSource Instance = new();
 
+    public string Unable => "nothing issues certificates on this node: certificates.source is 'none'";
+
     public IReadOnlyList<byte[]> Obtain(string role, byte[] request, CancellationToken cancellation) =>
-        throw new MachineException($"certificate for {role}", "nothing issues certificates on this node: certificates.source is 'none'");
+        throw new MachineException($"certificate for {role}", Unable);
 }

@@ -4,6 +4,8 @@ namespace NodeAgent.Machine;
 internal sealed class Systemd(Func<ISystemdManager> connect) : IDisposable
 {
     private ISystemdManager? _manager;
+    private const string Service = "nodeagent.service";
+
     private string? _ownUnit;
 
     public void Dispose() => _manager?.Dispose();
@@ -124,13 +126,10 @@ internal sealed class Systemd(Func<ISystemdManager> connect) : IDisposable
             _ownUnit = "";
         }
 
-        if (_ownUnit.Length == 0)
-        {
-            return false;
-        }
-
-        var own = manager.GetUnitProperties(_ownUnit);
-        return own.ActiveState is "activating" or "reloading" && manager.GetUnitProperties(manager.LoadUnit(name)).After.Contains(own.Id);
+        // Run by hand while the service waits for the run lock: what is ordered after the service waits for it, and it waits for us.
+        var holders = new[] { _ownUnit, manager.LoadUnit(Service) }.Where(u => u.Length > 0).Distinct().Select(manager.GetUnitProperties)
+            .Where(u => u.ActiveState is "activating" or "reloading").Select(u => u.Id).ToList();
+        return holders.Count > 0 && manager.GetUnitProperties(manager.LoadUnit(name)).After.Any(holders.Contains);
     }
 
     private static string Explain(ISystemdManager manager, string name, string result)

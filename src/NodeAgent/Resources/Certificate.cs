@@ -43,13 +43,14 @@ internal sealed class Certificate(RoleCertificate role, CertificateContent conte
             return new Unknown(wait);
         }
 
-        if (file.Kind == FileKind.Absent)
+        var reasons = file.Kind switch
         {
-            return new Change("not there");
-        }
-
-        var reasons = file.Kind == FileKind.Regular ? Compare(file, now) : ["is not a regular file"];
-        return reasons.Count == 0 ? InSync.Instance : new Change(string.Join("; ", reasons));
+            FileKind.Absent => ["not there"],
+            FileKind.Regular => Compare(file, now),
+            _ => ["is not a regular file"],
+        };
+        var why = string.Join("; ", reasons);
+        return reasons.Count == 0 ? InSync.Instance : source.Unable is { } unable ? new Unknown($"{why}, and {unable}") : new Change(why);
     }
 
     /// <summary>Asked of whom has no right to write it, a certificate is not written: what came is examined as what stands on the disk is.</summary>

@@ -3,6 +3,9 @@ namespace NodeAgent.Resources;
 /// <summary>Where a node's certificates come from.</summary>
 internal interface ICertificateSource
 {
+    /// <summary>Why it never issues anything, so that a plan can say so beforehand; null when it does.</summary>
+    string? Unable => null;
+
     /// <param name="role">As the role table calls it.</param>
     /// <param name="request">PKCS#10, DER. Only its key counts: the source decides on subject, usage and names.</param>
     /// <returns>DER, the node's certificate first, then the intermediate ones, without the cluster's CA.</returns>

@@ -17,6 +17,9 @@ internal sealed class Leftovers : Resource<IReadOnlyList<string>>
         _wanted = wanted;
     }
 
+    /// <summary>Paths that nobody else uses, for files whose format has no comments to mark them with.</summary>
+    public IReadOnlyList<string> NamedOurs { get; init; } = [];
+
     protected override IReadOnlyList<string> Nothing => [];
 
     protected override IReadOnlyList<string> Observe(IMachineReader reader)
@@ -27,6 +30,7 @@ internal sealed class Leftovers : Resource<IReadOnlyList<string>>
             found.AddRange(reader.Directory(directory).Select(n => $"{directory}/{n}").Where(p => !_wanted.Contains(p) && Ownership.IsOurs(reader.File(p))));
         }
 
+        found.AddRange(NamedOurs.Where(p => !_wanted.Contains(p) && reader.File(p).Kind == FileKind.Regular));
         return found;
     }
 

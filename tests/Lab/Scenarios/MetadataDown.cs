@@ -29,7 +29,7 @@ internal static class MetadataDown
         log.ShouldContain("status=4");
         (await guest.RunAsync("systemctl is-active kubelet.service")).Output.Trim().ShouldNotBe("active");
         (await guest.RunAsync("systemctl is-active containerd.service")).Output.Trim().ShouldNotBe("active");
-        (await guest.CheckAsync("cat /run/nodeagent/status.json")).ShouldContain("169.254.169.254");
+        await guest.WaitForAsync("grep --quiet 'http://169.254.169.254/latest/' /run/nodeagent/status.json", TimeSpan.FromSeconds(30));
 
         await guest.Imds.SetFaultsAsync();
         await Worker.PreparedAsync(guest);

@@ -5,7 +5,6 @@ using NodeAgent.Configuration;
 using NodeAgent.Convergence;
 using NodeAgent.Desired;
 using NodeAgent.Facts;
-using NodeAgent.Issuer;
 using NodeAgent.Machine;
 using NodeAgent.Resources;
 
@@ -123,7 +122,7 @@ public class GoldenTests
     {
         var config = Path.Join(Folder, name, "config.yaml");
         var extra = extraConfig is null ? [] : new Layer[] { new Layer.Document("extra.yaml", Encoding.UTF8.GetBytes(extraConfig)) };
-        return NodeResources.Build(NodeConfigLoader.Load([new Layer.Document(config, File.ReadAllBytes(config)), .. extra]).Config, Facts(name), NoCertificateSource.Instance);
+        return NodeResources.Build(NodeConfigLoader.Load([new Layer.Document(config, File.ReadAllBytes(config)), .. extra]).Config, Facts(name), Unasked.Instance);
     }
 
     private static NodeFacts Facts(string name)
@@ -153,5 +152,13 @@ public class GoldenTests
             Directory.CreateDirectory(Path.GetDirectoryName(Path.Join(folder, path))!);
             File.WriteAllText(Path.Join(folder, path), content);
         }
+    }
+
+    /// <summary>A plan asks nobody to sign anything.</summary>
+    private sealed class Unasked : ICertificateSource
+    {
+        public static readonly Unasked Instance = new();
+
+        public IReadOnlyList<byte[]> Obtain(string role, byte[] request, CancellationToken cancellation) => throw new InvalidOperationException("a plan asked for a certificate");
     }
 }

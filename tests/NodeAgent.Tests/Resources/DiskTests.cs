@@ -221,6 +221,20 @@ public class DiskTests
     }
 
     [Fact]
+    public void A_machine_that_lost_all_its_ephemeral_disks_is_refused_and_not_moved_to_the_root_disk()
+    {
+        _worker.Apply();
+        _worker.Machine.Reboot();
+        _worker.Facts = _worker.Facts with { Disks = [.. _worker.Facts.Disks.Where(d => d.Model == "Amazon Elastic Block Store")] };
+
+        var result = _worker.Apply();
+
+        result.Count<RefusedToChange>().ShouldBe(1);
+        _worker.Machine.File("/etc/systemd/system/var-lib-kubelet.mount").Kind.ShouldBe(FileKind.Regular);
+        _worker.Machine.File("/run/nodeagent/prepared").Kind.ShouldBe(FileKind.Absent);
+    }
+
+    [Fact]
     public void Without_ephemeral_disks_the_machine_is_refused_where_whenNoDisks_says_refuse()
     {
         WithoutDisks();
