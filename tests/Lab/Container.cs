@@ -72,7 +72,8 @@ internal sealed class Container : Guest
         }
     }
 
-    private string[] Enter => ["-t", leader, "-a", "env", "-i", "HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8"];
+    /// <summary>Arguments of nsenter, before those of what it shall run in here.</summary>
+    public string[] Enter => ["-t", leader, "-a", "env", "-i", "HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8"];
 
     private async Task DisconnectAsync()
     {

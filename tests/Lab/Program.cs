@@ -5,6 +5,7 @@ const string Usage = """
     lab e2e [NAME...] [--tier ci]   run scenarios: those named, those of a tier, or all
     lab list                        their names
     lab demo                        a worker becomes a node, step by step
+    lab bench [--machine]           speed and memory beside their targets
     lab shell [--container]         boot a guest and run commands in it
     lab build                       build everything that is cached, and the snapshot
     """;
@@ -29,6 +30,8 @@ try
             return 0;
         case ["demo"]:
             return await WithLaboratoryAsync("demo", Demo.RunAsync);
+        case ["bench", .. var options]:
+            return await WithLaboratoryAsync("bench", lab => Bench.RunAsync(lab, options.Contains("--machine")));
         case ["shell", .. var options]:
             return await WithLaboratoryAsync("shell", lab => Shell.RunAsync(lab, options.Contains("--container")));
         case ["build"]:

@@ -1,0 +1,170 @@
+using System.Globalization;
+using System.Text.Json;
+using NodeAgent.Lab.Scenarios;
+
+namespace NodeAgent.Lab;
+
+/// <summary>`lab bench`: figures beside their targets, as docs/speed.md explains. Fails on nothing that is merely slow.</summary>
+internal static class Bench
+{
+    private const int FirstBoots = 5;
+    private const string Binary = "/usr/bin/nodeagent";
+    private const string Document = "/var/lib/lab/node.yaml";
+
+    /// <param name="lab">Where it runs.</param>
+    /// <param name="machine">Measures a worker in the virtual machine as well, with its disks: minutes, and only ratios and memory count there.</param>
+    public static async Task RunAsync(Laboratory lab, bool machine)
+    {
+        var lines = new List<string> { $"load before: {Load}", "", "| what | target | median | least | most | processor | of /bin/true |", "|---|---|---|---|---|---|---|" };
+        var boots = new List<FirstBoot>();
+        for (var i = 0; i < FirstBoots; i++)
+        {
+            await using var guest = await lab.StartContainerAsync();
+            await BootAsync(lab, guest, Worker.ContainerOverrides);
+            boots.Add(await FirstBoot.ReadAsync(guest));
+            if (i == FirstBoots - 1)
+            {
+                await guest.CheckAsync("systemctl stop nodeagent-ready.service"); // waits for a containerd that is none, and asks for it all the time
+                await Worker.NothingToDoAsync(guest);
+                var figures = await MeasureAsync(lab, guest, rounds: 20);
+                lines.AddRange(figures.Select(figure => figure.Row(figures[0])));
+                lines.Add(FirstBoot.Row("first boot, start to last file", "200 ms", boots, boot => boot.LastFileMs));
+                lines.Add(FirstBoot.Row("of that, systemd reading its units again", "", boots, boot => boot.InSystemdMs));
+                lines.AddRange(["", "| what | target | measured |", "|---|---|---|"]);
+                lines.Add(string.Create(CultureInfo.InvariantCulture, $"| binary | 45 MB | {new FileInfo(Path.Combine(Caches.Repository, "artifacts", "bin", "nodeagent")).Length / 1e6:0.0} MB |"));
+                lines.Add(string.Create(CultureInfo.InvariantCulture, $"| peak memory of `plan` | 80 MiB | {figures[^1].PeakMiB:0} MiB |"));
+                lines.Add($"| programs that `plan` starts, without storage | 0 | {await ProgramsAsync(lab, guest)} |");
+            }
+        }
+
+        lines.AddRange(["", .. boots.Select((boot, i) => $"first boot {i + 1}: {boot.Sum} Slowest: {boot.Slowest}")]);
+        if (machine)
+        {
+            lines.AddRange(["", .. await MachineAsync(lab)]);
+        }
+
+        lines.AddRange(["", $"load after: {Load}"]);
+        Console.WriteLine(string.Join('\n', lines));
+    }
+
+    private static async Task BootAsync(Laboratory lab, Guest guest, string overrides)
+    {
+        await Worker.InstallAsync(lab, guest);
+        await Worker.LaunchAsync(lab, guest, overrides);
+        await guest.RebootAsync();
+        await Worker.PreparedAsync(guest);
+        await guest.WaitForAsync("systemctl is-active kubelet.service", Worker.ConvergeTimeout);
+    }
+
+    /// <summary>The first is the baseline, the last the plan.</summary>
+    private static async Task<IReadOnlyList<Figure>> MeasureAsync(Laboratory lab, Guest guest, int rounds)
+    {
+        var authority = File.ReadAllText(lab.CertificateAuthority.CertificateFile).Trim().ReplaceLineEndings("\n    ");
+        var document = (await File.ReadAllTextAsync(Path.Combine(Caches.Repository, "bench", "node.yaml"))).Replace("@CERTIFICATE@", authority, StringComparison.Ordinal);
+        var size = document.Count(c => c == '\n');
+        await guest.WriteAsync(Document, document);
+        await guest.PushAsync(Path.Combine(Caches.Repository, "bench", "measure"), "/var/lib/lab/measure");
+        (string Name, string Target, string Command)[] subjects =
+        [
+            ("`/bin/true`", "", "/bin/true"),
+            ("`version`", "40 ms", $"{Binary} version"),
+            ($"`config check`, {size} lines", "80 ms", $"{Binary} config check --config {Document}"),
+            ("`plan`, converged", "300 ms", $"{Binary} plan"),
+        ];
+        // Not the boot's own work: the services that it started, and the journal.
+        await Task.Delay(TimeSpan.FromSeconds(3));
+        var list = string.Concat(subjects.Select(subject => $"{subject.Name}\t{subject.Command}\n"));
+        await guest.WriteAsync("/var/lib/lab/subjects", list);
+        var output = await guest.CheckAsync($"perl /var/lib/lab/measure {rounds} </var/lib/lab/subjects", TimeSpan.FromMinutes(5));
+        return [.. output.Split('\n').Zip(subjects, (line, subject) => Figure.Parse(line, subject.Target))];
+    }
+
+    /// <summary>How many programs a plan starts, as strace counts them from outside.</summary>
+    private static async Task<int> ProgramsAsync(Laboratory lab, Container guest)
+    {
+        var trace = Path.Combine(lab.Folder, "execve");
+        (await Child.RunAsync(
+            "strace", ["--follow-forks", "--quiet=all", "--trace=execve,execveat", "--output", trace, "nsenter", .. guest.Enter, Binary, "plan"], TimeSpan.FromMinutes(2)))
+            .EnsureSuccess();
+        return (await File.ReadAllLinesAsync(trace)).SkipWhile(line => !line.Contains($"(\"{Binary}\"", StringComparison.Ordinal)).Skip(1)
+            .Count(line => line.EndsWith(" = 0", StringComparison.Ordinal));
+    }
+
+    private static async Task<IEnumerable<string>> MachineAsync(Laboratory lab)
+    {
+        await lab.ApiServer.StartedAsync();
+        await using var guest = await lab.BootAsync();
+        await BootAsync(lab, guest, "");
+        await Worker.HealthyAsync(guest);
+        var figures = await MeasureAsync(lab, guest, rounds: 5);
+        return
+        [
+            "| in the virtual machine, with disks | processor, of `version`'s | peak memory | starts programs |", "|---|---|---|---|",
+            .. figures.Skip(1).Select(f => string.Create(
+                CultureInfo.InvariantCulture, $"| {f.Name} | {f.ProcessorMs / figures[1].ProcessorMs:0.0} | {f.PeakMiB:0} MiB | {(f.StartsPrograms ? "yes" : "no")} |")),
+            "", $"first boot there: {(await FirstBoot.ReadAsync(guest)).Sum}",
+        ];
+    }
+
+    private static string Load => File.ReadAllText("/proc/loadavg").Split(' ')[0];
+
+    private sealed record Figure(string Name, string Target, double MedianMs, double LeastMs, double MostMs, double ProcessorMs, double PeakMiB, bool StartsPrograms)
+    {
+        public static Figure Parse(string line, string target) => line.Split('\t') is [var name, var median, var least, var most, var processor, var peak, var children]
+            ? new(name, target, Number(median), Number(least), Number(most), Number(processor), Number(peak), children == "yes")
+            : throw new LabException($"bench/measure said: {line}");
+
+        public string Row(Figure baseline) => string.Create(
+            CultureInfo.InvariantCulture,
+            $"| {Name} | {Target} | {MedianMs:0.0} ms | {LeastMs:0.0} ms | {MostMs:0.0} ms | {ProcessorMs:0.0} ms | {MedianMs / baseline.MedianMs:0} |");
+
+        private static double Number(string text) => double.Parse(text, CultureInfo.InvariantCulture);
+    }
+
+    /// <param name="LastFileMs">From the start of the process until the agent told of the last file, as systemd and the kernel stamped them.</param>
+    /// <param name="InSystemdMs">What the steps before that took that reload systemd or enable and start a unit.</param>
+    /// <param name="Slowest">Steps of 20 ms and more.</param>
+    /// <param name="Sum">The agent's own last line, with its split by phase.</param>
+    private sealed record FirstBoot(double LastFileMs, double InSystemdMs, string Slowest, string Sum)
+    {
+        public static async Task<FirstBoot> ReadAsync(Guest guest)
+        {
+            var property = await guest.CheckAsync(
+                "busctl get-property org.freedesktop.systemd1 /org/freedesktop/systemd1/unit/nodeagent_2eservice org.freedesktop.systemd1.Service ExecMainStartTimestamp");
+            var started = long.Parse(property.Split(' ')[1], CultureInfo.InvariantCulture);
+            var steps = new List<(string Resource, long Ms, long At)>();
+            var sum = "";
+            foreach (var line in (await guest.CheckAsync("journalctl --boot --unit nodeagent.service --identifier nodeagent --output json")).Split('\n'))
+            {
+                using var entry = JsonDocument.Parse(line);
+                var message = Text(entry, "MESSAGE")!;
+                sum = message.StartsWith("Applied:", StringComparison.Ordinal) ? message : sum;
+                if (Text(entry, "NODEAGENT_RESOURCE") is { } resource && sum.Length == 0)
+                {
+                    steps.Add((resource, Number(entry, "NODEAGENT_DURATION_MS"), Number(entry, "_SOURCE_REALTIME_TIMESTAMP") - started));
+                }
+            }
+
+            var last = steps.FindLastIndex(step => Is(step.Resource, "file", "certificate", "kubeconfig"));
+            return last >= 0 && sum.Length > 0
+                ? new(
+                    steps[last].At / 1000.0,
+                    steps.Take(last).Where(step => Is(step.Resource, "systemd configuration", "service")).Sum(step => step.Ms),
+                    string.Join(", ", steps.Where(step => step.Ms >= 20).Select(step => $"{step.Resource} {step.Ms} ms")),
+                    sum)
+                : throw new LabException("the journal of this first boot names no file, or no end");
+        }
+
+        public static string Row(string what, string target, IReadOnlyList<FirstBoot> boots, Func<FirstBoot, double> figure)
+        {
+            var sorted = boots.Select(figure).Order().ToArray();
+            return string.Create(CultureInfo.InvariantCulture, $"| {what} | {target} | {sorted[sorted.Length / 2]:0} ms | {sorted[0]:0} ms | {sorted[^1]:0} ms | | |");
+        }
+
+        private static bool Is(string resource, params string[] kinds) => kinds.Any(kind => resource.StartsWith(kind + " ", StringComparison.Ordinal));
+
+        private static string? Text(JsonDocument entry, string field) => entry.RootElement.TryGetProperty(field, out var value) ? value.GetString() : null;
+
+        private static long Number(JsonDocument entry, string field) => long.Parse(Text(entry, field)!, CultureInfo.InvariantCulture);
+    }
+}
