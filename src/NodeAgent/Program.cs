@@ -8,7 +8,7 @@ var root = new RootCommand("Turns an EC2 instance into a Kubernetes node, says b
 {
     ApplyCommand.Create(),
     ConfigCommand.Create(LayersOfThisMachine),
-    FactsCommand.Create(FactsOfThisMachine, (path, content) => Files.Write(Path.GetFullPath(path), content, Files.WorldReadable)),
+    FactsCommand.Create(FactsOfThisMachine, (path, content) => Files.Write(Path.GetFullPath(path), content, Files.OwnerOnly)),
     ImageCommand.Create(),
     PlanCommand.Create(),
     ReadyCommand.Create(),

@@ -29,7 +29,13 @@ internal static class CommonOptions
         {
             try
             {
-                return Duration.Parse(result.Tokens[0].Value);
+                var deadline = Duration.Parse(result.Tokens[0].Value);
+                if (deadline.Value > Duration.LongestWait)
+                {
+                    result.AddError($"--deadline: {deadline} is out of range; expected up to {Duration.LongestWait.TotalHours:0}h");
+                }
+
+                return deadline;
             }
             catch (FormatException e)
             {

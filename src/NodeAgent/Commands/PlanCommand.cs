@@ -73,14 +73,14 @@ internal static class PlanCommand
         }
         else
         {
-            var recording = record is null ? null : new RecordingReader(live);
-            reader = recording ?? reader;
-            inputs = await NodeInputs.FromMachine(reader, config, deadline, timeline, timer.Token).ConfigureAwait(false);
-            if (recording is not null)
+            inputs = await NodeInputs.FromMachine(live, config, deadline, timeline, timer.Token).ConfigureAwait(false);
+            if (record is not null)
             {
+                // Only what the plan asks: layers of configuration may hold secrets, and a replay reads its own.
+                var recording = new RecordingReader(live);
                 _ = Plan.Make(inputs.Resources, recording);
-                Files.Write(Path.GetFullPath(Path.Join(record, MachineName)), recording.Recording.ToJson(), Files.WorldReadable);
-                Files.Write(Path.GetFullPath(Path.Join(record, FactsName)), FactsJson.Write(inputs.Facts), Files.WorldReadable);
+                Files.Write(Path.GetFullPath(Path.Join(record, MachineName)), recording.Recording.ToJson(), Files.OwnerOnly);
+                Files.Write(Path.GetFullPath(Path.Join(record, FactsName)), FactsJson.Write(inputs.Facts), Files.OwnerOnly);
             }
         }
 

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json;
 using NodeAgent.Configuration;
 using NodeAgent.Desired;
 using NodeAgent.Kubernetes;
@@ -144,7 +145,9 @@ internal static class ReadyCommand
             var (status, message) = await client.NodeReady(node, cancellation).ConfigureAwait(false);
             return status == "True" ? null : $"node {node} is not Ready: {message}";
         }
-        catch (Exception e) when (e is HttpRequestException or TaskCanceledException or CryptographicException or IOException)
+        // The last three are a 200 that is not Kubernetes: a proxy's page, a load balancer that begins.
+        catch (Exception e) when (e is HttpRequestException or TaskCanceledException or CryptographicException or IOException
+            or JsonException or KeyNotFoundException or InvalidOperationException)
         {
             return $"{server} does not say whether {node} is Ready: {(e.InnerException ?? e).Message}";
         }

@@ -57,7 +57,7 @@ internal static class ConfigBinding
                 CheckFree(value, path, errors);
                 return;
             default:
-                errors.Add(new(value.Origin, path, $"expected {Expected(schema)}, found {(schema.Leaf?.IsSecret == true ? value.Kind : value.Description)}"));
+                errors.Add(new(value.Origin, path, $"expected {Expected(schema)}, found {(BearsSecret(schema) ? value.Kind : value.Description)}"));
                 return;
         }
     }
@@ -102,6 +102,20 @@ internal static class ConfigBinding
                 break;
         }
     }
+
+    /// <summary>Whether a value stands where a secret belongs; the tree need not fit otherwise. Removing one (null) holds none.</summary>
+    public static bool HoldsSecret(ConfigValue value, ConfigSchema schema) => (value, schema.Shape) switch
+    {
+        (ConfigNull, _) => false,
+        (ConfigMap map, ConfigShape.Object) => map.Entries.Any(e => schema.Field(e.Key) is { } field && HoldsSecret(e.Value, field.Schema)),
+        (ConfigMap map, ConfigShape.Map) => map.Entries.Any(e => HoldsSecret(e.Value, schema.Element!)),
+        (ConfigList list, ConfigShape.List) => list.Items.Any(i => HoldsSecret(i, schema.Element!)),
+        _ => BearsSecret(schema),
+    };
+
+    // What is in the wrong form may hold the secret all the same.
+    private static bool BearsSecret(ConfigSchema schema) =>
+        schema.Leaf?.IsSecret == true || (schema.Element is { } element && BearsSecret(element)) || schema.Fields.Any(f => BearsSecret(f.Schema));
 
     /// <param name="tree">Has passed <see cref="Check"/> and <see cref="CheckRequired"/>.</param>
     public static NodeConfig Bind(ConfigMap tree)

@@ -46,6 +46,8 @@ internal sealed class ConfigValidation
         ["container-runtime-endpoint"] = "",
         ["hostname-override"] = "node.name",
         ["image-service-endpoint"] = "",
+        ["healthz-bind-address"] = "",
+        ["healthz-port"] = "",
         ["kube-reserved"] = "kubelet.kubeReserved",
         ["kubeconfig"] = "",
         ["max-pods"] = "node.maxPods",
@@ -70,13 +72,20 @@ internal sealed class ConfigValidation
         ["cgroupDriver"] = "",
         ["clusterDNS"] = "cluster.dnsAddress",
         ["clusterDomain"] = "cluster.domain",
+        ["containerRuntimeEndpoint"] = "",
+        ["healthzBindAddress"] = "",
+        ["healthzPort"] = "",
         ["kubeReserved"] = "kubelet.kubeReserved",
         ["maxPods"] = "node.maxPods",
         ["podCIDR"] = "network.podRange",
         ["providerID"] = "",
         ["registerWithTaints"] = "node.taints",
+        ["rotateCertificates"] = "",
+        ["serverTLSBootstrap"] = "",
         ["staticPodPath"] = "",
         ["systemReserved"] = "kubelet.systemReserved",
+        ["tlsCertFile"] = "",
+        ["tlsPrivateKeyFile"] = "",
     };
 
     // kubernetes pkg/kubelet/apis/well_known_labels.go: beside whole namespaces, these are a kubelet's to set.
@@ -258,6 +267,8 @@ internal sealed class ConfigValidation
             Require(IsLabelValue(value), path, $"'{Short(value)}' is not a label's value; expected up to 63 letters, digits, '-', '_' and '.', a letter or digit at both ends");
         }
 
+        Require(
+            node.Readiness.Timeout.Value <= Duration.LongestWait, "node.readiness.timeout", $"{node.Readiness.Timeout} is out of range; expected up to 24h");
         var seen = new HashSet<(string, TaintEffect)>();
         for (var i = 0; i < node.Taints.Count; i++)
         {
@@ -593,7 +604,10 @@ internal sealed class ConfigValidation
     {
         var colon = host.LastIndexOf(':');
         var name = colon < 0 ? host : host[..colon];
-        return host == "_default" || (name.Length > 0 && IsOnly(name, ".-") && (colon < 0 || ushort.TryParse(host.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out _)));
+        // It names a directory: no dots alone. Registries are found by upper case, too.
+        return host == "_default"
+            || (IsDnsName(name.ToLowerInvariant())
+                && (colon < 0 || (ushort.TryParse(host.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out var port) && port > 0)));
     }
 
     // apimachinery validation.IsQualifiedName

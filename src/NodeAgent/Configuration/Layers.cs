@@ -152,6 +152,12 @@ internal static class TagLayer
             value = new ConfigMap(origin, origin, new(StringComparer.Ordinal) { [segments[i]] = value });
         }
 
+        if (ConfigBinding.HoldsSecret(value, ConfigSchema.Root))
+        {
+            errors.Add(new(origin, alias ?? field, "secrets do not belong into tags: anybody with ec2:DescribeTags reads them; give it in user data or the image"));
+            return null;
+        }
+
         return (ConfigMap)value;
     }
 

@@ -5,6 +5,9 @@ namespace NodeAgent.Configuration;
 /// <summary>A length of time as written: 90s, 10m, 2h, 90d. Whole numbers, one unit, more than zero.</summary>
 internal readonly record struct Duration(TimeSpan Value)
 {
+    /// <summary>The longest that anything is waited for. Timers end at 49 days, and nobody waits for a node as long.</summary>
+    public static readonly TimeSpan LongestWait = TimeSpan.FromHours(24);
+
     public static Duration Parse(string text)
     {
         if (text.Length >= 2 && long.TryParse(text.AsSpan(0, text.Length - 1), NumberStyles.None, CultureInfo.InvariantCulture, out var count) && count is > 0 and < 1_000_000)

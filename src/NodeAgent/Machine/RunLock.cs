@@ -17,17 +17,19 @@ internal sealed class RunLock : IDisposable
 
     /// <param name="command">What this run is, for others to be told who holds it: "apply".</param>
     /// <param name="waiting">Told once, in words, who is waited for.</param>
-    /// <exception cref="MachineException">Another run still held it when <paramref name="cancellation"/> fired.</exception>
+    /// <exception cref="OperationCanceledException">Another run still held it when <paramref name="cancellation"/> fired.</exception>
     public static RunLock Acquire(string path, string command, Action<string> waiting, CancellationToken cancellation)
     {
         const string what = "take the run lock";
         Files.MakeDirectory(Path.GetDirectoryName(path)!, Files.OpenDirectory);
-        var file = Libc.Open(path, Libc.ReadWrite | Libc.Create | Libc.NoFollow | Libc.CloseOnExec, (uint)Files.WorldReadable);
+        var file = Libc.Open(path, Libc.ReadWrite | Libc.Create | Libc.NoFollow | Libc.CloseOnExec, (uint)Files.OwnerOnly);
         if (file < 0)
         {
             throw new MachineException(what, $"{path}: {Libc.LastError()}");
         }
 
+        // flock(2) is content with a descriptor that can only read: whoever may read the file could hold up every run. One of an older version may be there.
+        _ = Libc.ChangeMode(file, (uint)Files.OwnerOnly);
         var told = false;
         while (Libc.Lock(file, Libc.LockExclusive | Libc.LockNonBlocking) != 0)
         {
@@ -41,7 +43,7 @@ internal sealed class RunLock : IDisposable
             if (cancellation.WaitHandle.WaitOne(50))
             {
                 _ = Libc.Close(file);
-                throw new MachineException(what, holder);
+                throw new OperationCanceledException($"{what}: {holder}", cancellation);
             }
         }
 

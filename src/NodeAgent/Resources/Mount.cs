@@ -7,8 +7,9 @@ namespace NodeAgent.Resources;
 internal sealed class Mount(string unit, string target, string group, string volume, string type, IReadOnlyList<string> options)
     : Resource<IReadOnlyList<MountReport>>(Concern.Storage, "mount", target)
 {
-    // Options that the kernel shows otherwise than they are given, or not at all.
-    private static readonly string[] NotShown = ["defaults", "nodiscard", "auto", "noauto", "nofail"];
+    // Only what the kernel shows as it was given, and the mount can contradict (show_mnt_opts in fs/proc_namespace.c). It shows others under another name
+    // (xfs: pquota as prjquota) or never (exec, async, strictatime, nofail); these are the unit file's.
+    private static readonly string[] Compared = ["nodev", "nosuid", "noexec", "noatime", "nodiratime", "ro"];
 
     public override bool Hides(Resource other) => other.Name.StartsWith(Name + "/", StringComparison.Ordinal);
 
@@ -28,7 +29,7 @@ internal sealed class Mount(string unit, string target, string group, string vol
             return new Refused($"{top.Source} ({top.FileSystem}) is mounted there", $"unmount it, or give the volume another place: {Name}");
         }
 
-        var missing = options.Where(o => !NotShown.Contains(o) && !o.StartsWith("x-", StringComparison.Ordinal) && !top.Options.Contains(o)).ToList();
+        var missing = options.Where(o => Compared.Contains(o) && !top.Options.Contains(o)).ToList();
         return missing.Count > 0 ? new Change($"mounted without {string.Join(", ", missing)}") { LeavesContent = true }
             : top.Options.Contains("ro") && !options.Contains("ro") ? new Change("mounted read-only") { LeavesContent = true }
             : InSync.Instance;

@@ -29,6 +29,10 @@ public class BadInputTests
     [InlineData("certificates: {lifetime: 90}", "node.yaml:3:26: certificates.lifetime: '90' is not a duration; expected a whole number and a unit, as in 90s, 10m, 2h or 90d")]
     [InlineData("certificates: {laboratory: yes}", "node.yaml:3:28: certificates.laboratory: expected true or false, found the text 'yes'")]
     [InlineData("containerd: {mirrors: {docker.io: {endpoints: [https://m.example.com], headers: {A: [hush]}}}}", "node.yaml:3:85: containerd.mirrors[docker.io].headers.A: expected text, found a list")]
+    [InlineData("containerd: {mirrors: {docker.io: {endpoints: [https://m.example.com], headers: hush}}}", "node.yaml:3:81: containerd.mirrors[docker.io].headers: expected a map, found text")]
+    [InlineData("containerd: {mirrors: {docker.io: {endpoints: [https://m.example.com], headers: [hush]}}}", "node.yaml:3:81: containerd.mirrors[docker.io].headers: expected a map, found a list")]
+    [InlineData("containerd: {mirrors: {docker.io: hush}}", "node.yaml:3:35: containerd.mirrors[docker.io]: expected a map, found text")]
+    [InlineData("containerd: {mirrors: hush}", "node.yaml:3:23: containerd.mirrors: expected a map, found text")]
     [InlineData("kubelet: {configuration: 3}", "node.yaml:3:26: kubelet.configuration: expected a map, found the number 3")]
     [InlineData("kubelet: {configuration: {a: .inf}}", "node.yaml:3:30: kubelet.configuration.a: .inf has no form in JSON, which this becomes")]
     [InlineData("node: {maxPods: 1, maxPods: 2}", "node.yaml:3:20: node.maxPods: duplicate key, first given in line 3")]
@@ -98,6 +102,26 @@ public class BadInputTests
     [InlineData("nodeagent:node.labels.", "1", "tag nodeagent:node.labels.: node.labels: 'node.labels.' is not a dotted path; expected one as in node.maxPods")]
     public void A_bad_tag_is_named_by_its_key(string key, string value, string expected) =>
         Errors(() => Load(new Layer.Tags(new Dictionary<string, string> { [key] = value }))).ShouldBe([expected]);
+
+    [Theory]
+    [InlineData("nodeagent:containerd.mirrors.docker.io.headers.Authorization", "hush")]
+    [InlineData("nodeagent:containerd.mirrors.docker.io.headers", "{Authorization: hush}")]
+    [InlineData("nodeagent:containerd.mirrors.docker.io.headers", "hush")]
+    [InlineData("nodeagent:containerd.mirrors", "{docker.io: {headers: {Authorization: hush}}}")]
+    [InlineData("nodeagent:containerd", "{mirrors: {docker.io: {headers: {Authorization: [hush]}}}}")]
+    public void A_secret_in_a_tag_is_refused_and_not_repeated(string key, string value)
+    {
+        var error = Errors(() => Load(new Layer.Tags(new Dictionary<string, string> { [key] = value }))).ShouldHaveSingleItem();
+
+        error.ShouldStartWith($"tag {key}: ");
+        error.ShouldContain("secrets do not belong into tags");
+        error.ShouldNotContain("hush");
+    }
+
+    [Fact]
+    public void A_tag_may_take_secrets_away() => Load(
+        Document("node.yaml", Head + "containerd: {mirrors: {docker.io: {endpoints: ['https://m'], headers: {A: hush}}}}"),
+        new Layer.Tags(new Dictionary<string, string> { ["nodeagent:containerd.mirrors.docker.io.headers"] = "null" })).Config.Containerd.Mirrors["docker.io"].Headers.ShouldBeEmpty();
 
     [Fact]
     public void Tags_that_contradict_each_other_are_refused() =>

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using NodeAgent.Commands;
 using NodeAgent.Configuration;
 using static NodeAgent.Tests.Configuration.ConfigText;
 
@@ -47,6 +48,10 @@ public class ValidationTests
     [InlineData("kernel: {sysctls: {a.b: \"1\\n2\"}}", "node.yaml:3:25: kernel.sysctls[a.b]: expected a value of one line, as sysctl prints it")]
     [InlineData("containerd: {sandboxImage: 'pause '}", "node.yaml:3:28: containerd.sandboxImage: 'pause ' is not an image; expected one as in registry.k8s.io/pause:3.9")]
     [InlineData("containerd: {mirrors: {'https://docker.io': {endpoints: ['https://m']}}}", "node.yaml:3:45: containerd.mirrors[https://docker.io]: 'https://docker.io' is not a registry; expected its host as in docker.io, or host:port, without https://")]
+    [InlineData("containerd: {mirrors: {..: {endpoints: ['https://m']}}}", "node.yaml:3:28: containerd.mirrors[..]: '..' is not a registry; expected its host as in docker.io, or host:port, without https://")]
+    [InlineData("containerd: {mirrors: {a..b: {endpoints: ['https://m']}}}", "node.yaml:3:30: containerd.mirrors[a..b]: 'a..b' is not a registry; expected its host as in docker.io, or host:port, without https://")]
+    [InlineData("containerd: {mirrors: {'a:0': {endpoints: ['https://m']}}}", "node.yaml:3:31: containerd.mirrors[a:0]: 'a:0' is not a registry; expected its host as in docker.io, or host:port, without https://")]
+    [InlineData("node: {readiness: {timeout: 2d}}", "node.yaml:3:29: node.readiness.timeout: 2d is out of range; expected up to 24h")]
     [InlineData("containerd: {mirrors: {docker.io: {endpoints: []}}}", "node.yaml:3:47: containerd.mirrors[docker.io].endpoints: is empty; expected one URL or more")]
     [InlineData("containerd: {mirrors: {docker.io: {endpoints: ['https://u:hush@m']}}}", "node.yaml:3:48: containerd.mirrors[docker.io].endpoints[0]: holds a user name or password; put them into headers, where they are kept secret")]
     [InlineData("containerd: {mirrors: {docker.io: {endpoints: ['https://m'], headers: {A: \"hush\\nB: c\"}}}}", "node.yaml:3:75: containerd.mirrors[docker.io].headers.A: expected a value of one line")]
@@ -82,6 +87,47 @@ public class ValidationTests
         LoadText(
             "node:\n  labels: {a: '', a.b/c_d: E-f.9, node.kubernetes.io/x: 1, kubelet.kubernetes.io/y: 2, x.node.kubernetes.io/z: 3, topology.kubernetes.io/zone: eu, notkubernetes.io/a: b}\n"
             + "  taints: [{key: example.com/a, effect: NoExecute}, {key: example.com/a, value: b, effect: NoSchedule}]\n").Config.Node.Labels.Count.ShouldBe(7);
+
+    [Theory]
+    [InlineData("docker.io")]
+    [InlineData("localhost:5000")]
+    [InlineData("10.0.0.1:443")]
+    [InlineData("Registry.example")]
+    [InlineData("_default")]
+    public void A_host_with_or_without_port_is_a_registry(string host) =>
+        LoadText($"containerd: {{mirrors: {{'{host}': {{endpoints: ['https://m']}}}}}}").Config.Containerd.Mirrors.Keys.ShouldContain(host);
+
+    [Theory]
+    [InlineData("healthzPort: 1")]
+    [InlineData("healthzBindAddress: 0.0.0.0")]
+    [InlineData("containerRuntimeEndpoint: unix:///x")]
+    [InlineData("tlsCertFile: /x")]
+    [InlineData("tlsPrivateKeyFile: /x")]
+    [InlineData("serverTLSBootstrap: true")]
+    [InlineData("rotateCertificates: true")]
+    public void What_readiness_and_certificates_hang_on_is_no_field_of_the_users(string field) =>
+        ErrorsOf($"kubelet: {{configuration: {{{field}}}}}").ShouldHaveSingleItem().ShouldEndWith("is set by nodeagent and cannot be changed");
+
+    [Theory]
+    [InlineData("healthz-port")]
+    [InlineData("healthz-bind-address")]
+    [InlineData("tls-cert-file")]
+    [InlineData("tls-private-key-file")]
+    [InlineData("rotate-certificates")]
+    public void Nor_a_flag(string flag) =>
+        ErrorsOf($"kubelet: {{extraArgs: {{{flag}: x}}}}").ShouldHaveSingleItem().ShouldEndWith("is set by nodeagent and cannot be changed");
+
+    [Theory]
+    [InlineData("100d", 1)]
+    [InlineData("25h", 1)]
+    [InlineData("24h", 0)]
+    public void A_deadline_is_a_day_at_most(string text, int errors)
+    {
+        var found = new System.CommandLine.RootCommand { CommonOptions.Deadline("1m") }.Parse(["--deadline", text]).Errors;
+
+        found.Count.ShouldBe(errors);
+        found.ShouldAllBe(e => e.Message.Contains("expected up to 24h", StringComparison.Ordinal));
+    }
 
     [Fact]
     public void The_laboratory_may_have_its_directory() =>

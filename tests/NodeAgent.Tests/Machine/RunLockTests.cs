@@ -1,3 +1,4 @@
+using NodeAgent.Commands;
 using NodeAgent.Machine;
 
 namespace NodeAgent.Tests.Machine;
@@ -15,7 +16,7 @@ public sealed class RunLockTests : IDisposable
         using var first = RunLock.Acquire(Lock, "apply", told.Add, CancellationToken.None);
         using var deadline = new CancellationTokenSource();
 
-        var e = Should.Throw<MachineException>(() => RunLock.Acquire(
+        var e = Should.Throw<OperationCanceledException>(() => RunLock.Acquire(
             Lock,
             "plan",
             holder =>
@@ -27,6 +28,19 @@ public sealed class RunLockTests : IDisposable
 
         told.ShouldHaveSingleItem().ShouldContain($"process {Environment.ProcessId} (nodeagent apply)");
         e.Message.ShouldContain("nodeagent apply");
+        ExitCode.Of(e).ShouldBe(ExitCode.NotReachableInTime);
+    }
+
+    [Fact]
+    public void Nobody_else_may_open_the_lock_not_even_one_that_was_open_before()
+    {
+        RunLock.Acquire(Lock, "apply", _ => { }, CancellationToken.None).Dispose();
+        Files.Report(Lock).Mode.ShouldBe(Files.OwnerOnly);
+        Files.Write(Lock, [], Files.WorldReadable);
+
+        RunLock.Acquire(Lock, "apply", _ => { }, CancellationToken.None).Dispose();
+
+        Files.Report(Lock).Mode.ShouldBe(Files.OwnerOnly);
     }
 
     [Fact]

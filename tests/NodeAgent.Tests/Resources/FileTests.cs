@@ -97,6 +97,16 @@ public class FileTests
         _machine.File(Path).Mode.ShouldBe(ConfigFile.Private);
     }
 
+    [Theory]
+    [InlineData(0b110_000_000)]
+    [InlineData(0b110_100_000)]
+    public void A_file_on_disk_that_not_everybody_may_read_is_not_shown_though_ours_may_be(int mode)
+    {
+        Put("password: old\n", mode: mode);
+
+        Change(_file).ShouldBe(new Change("content differs"));
+    }
+
     [Fact]
     public void A_recorded_file_of_which_only_the_digest_is_known_is_compared_by_it()
     {

@@ -40,8 +40,15 @@ public class MountTests
     public void An_option_that_is_missing_is_named() => Examine("/dev/a-group/my-volume", ["rw", "relatime"]).ShouldBe(new Change("mounted without noatime") { LeavesContent = true });
 
     [Fact]
-    public void Options_that_the_kernel_does_not_show_are_not_missed() =>
-        Examine("/dev/a-group/my-volume", ["rw"], "defaults", "nodiscard", "nofail", "x-systemd.device-timeout=5").ShouldBe(InSync.Instance);
+    public void Options_that_the_kernel_does_not_show_or_shows_otherwise_are_not_missed() =>
+        Examine(
+            "/dev/a-group/my-volume",
+            ["rw", "relatime", "prjquota"],
+            "defaults", "nodiscard", "nofail", "x-systemd.device-timeout=5", "pquota", "exec", "dev", "suid", "async", "strictatime", "lazytime").ShouldBe(InSync.Instance);
+
+    [Fact]
+    public void Options_that_keep_things_out_are_missed() =>
+        Examine("/dev/a-group/my-volume", ["rw", "nodev"], "nodev", "nosuid", "noexec").ShouldBe(new Change("mounted without nosuid, noexec") { LeavesContent = true });
 
     [Fact]
     public void More_options_than_ours_are_no_difference() => Examine("/dev/a-group/my-volume", ["rw", "noatime", "attr2", "inode64"]).ShouldBe(InSync.Instance);
