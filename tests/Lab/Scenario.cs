@@ -31,10 +31,10 @@ internal sealed record Scenario(string Name, Ring Ring, Tier Tier, TimeSpan Dead
         new("smoke", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(10), Smoke.RunAsync),
         new("tags-from-ec2", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(8), TagsFromEc2.RunAsync),
         new("first-boot", Ring.VirtualMachine, Tier.Ci, TimeSpan.FromMinutes(12), FirstBoot.RunAsync),
-        new("second-boot", Ring.VirtualMachine, Tier.Ci, TimeSpan.FromMinutes(12), SecondBoot.RunAsync),
+        new("second-boot", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(12), SecondBoot.RunAsync),
         new("stop-start", Ring.VirtualMachine, Tier.Ci, TimeSpan.FromMinutes(12), StopStart.RunAsync),
         new("repair", Ring.VirtualMachine, Tier.Ci, TimeSpan.FromMinutes(15), Repair.RunAsync),
-        new("foreign-disk", Ring.VirtualMachine, Tier.Ci, TimeSpan.FromMinutes(10), ForeignDisk.RunAsync),
+        new("foreign-disk", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(10), ForeignDisk.RunAsync),
         new("power-cut", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(45), PowerCut.RunAsync),
     ];
 
