@@ -29,7 +29,8 @@ internal sealed record Storage(IReadOnlyList<Resource> Volumes, IReadOnlyList<Re
                 ? new Storage([new FormerVolumes([.. config.Volumes.Values.Select(v => $"/etc/systemd/system/{MountUnit(v.Mount)}")])], [], [])
                 : throw new NotPossibleException(
                     $"storage.whenNoDisks is 'refuse' and {facts.Instance.Id} ({facts.Instance.Type}) has no ephemeral disk; "
-                    + $"it has {string.Join(", ", facts.Disks.Select(d => $"{d.Path} ({d.Model})"))}. Launch a type with instance store, or widen storage.match") { IsRefusal = true };
+                    + $"it has {string.Join(", ", facts.Disks.Select(d => $"{d.Path} ({d.Model})"))}. Launch a type with instance store, or widen storage.match")
+                { IsRefusal = true };
         }
 
         var group = new VolumeGroup(config.VolumeGroup, [.. disks.Select(d => d.Path)])
