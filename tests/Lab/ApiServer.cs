@@ -15,6 +15,8 @@ internal sealed class ApiServer : IAsyncDisposable
     /// <summary>Where guests find it.</summary>
     public const string Url = "https://10.0.2.100:6443";
 
+    private static readonly HashSet<int> Taken = [];
+
     private readonly string folder;
     private readonly CertificateAuthority authority;
     private readonly Lazy<Task<HttpClient>> started;
@@ -79,11 +81,30 @@ internal sealed class ApiServer : IAsyncDisposable
         }
     }
 
+    /// <summary>Below the range that outgoing connections take theirs from (ip_local_port_range, 32768 up), so that it is still free when it is used; never the same twice in a run.</summary>
     public static int FreePort()
     {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
+        while (true)
+        {
+            var port = Random.Shared.Next(20000, 32768);
+            try
+            {
+                using var listener = new TcpListener(IPAddress.Loopback, port);
+                listener.Start();
+            }
+            catch (SocketException)
+            {
+                continue;
+            }
+
+            lock (Taken)
+            {
+                if (Taken.Add(port))
+                {
+                    return port;
+                }
+            }
+        }
     }
 
     private async Task<HttpClient> StartAsync()

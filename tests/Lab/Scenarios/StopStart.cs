@@ -7,12 +7,7 @@ internal static class StopStart
 {
     public static async Task RunAsync(Laboratory lab)
     {
-        await lab.ApiServer.StartedAsync();
-        await using var guest = await lab.BootAsync();
-        await Worker.InstallAsync(lab, guest);
-        await Worker.LaunchAsync(lab, guest);
-        await guest.RebootAsync();
-        await Worker.ReadyAsync(lab, guest);
+        await using var guest = await Worker.ReadyNodeAsync(lab);
         var before = await guest.CheckAsync("lsblk --noheadings --output UUID /dev/nodeagent/*");
 
         await guest.StopStartAsync();

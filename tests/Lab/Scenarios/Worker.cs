@@ -31,6 +31,18 @@ internal static class Worker
             """);
     }
 
+    /// <summary>A machine that has become a Ready node by its first boot, where that is only the beginning of a scenario.</summary>
+    public static async Task<VirtualMachine> ReadyNodeAsync(Laboratory lab)
+    {
+        await lab.ApiServer.StartedAsync();
+        var guest = await lab.BootAsync();
+        await InstallAsync(lab, guest);
+        await LaunchAsync(lab, guest);
+        await guest.RebootAsync();
+        await ReadyAsync(lab, guest);
+        return guest;
+    }
+
     /// <summary>User data, as the launch template gives it; tags name role and cluster.</summary>
     public static async Task LaunchAsync(Laboratory lab, Guest guest, string more = "")
     {
