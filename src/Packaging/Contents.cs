@@ -36,9 +36,9 @@ internal sealed record Contents(IReadOnlyList<Entry> Entries, IReadOnlyList<stri
         }
 
         var enabled = new List<string>();
-        foreach (var path in Directory.GetFiles(units).Order(StringComparer.Ordinal))
+        foreach (var path in Directory.GetFiles(units, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal))
         {
-            var name = Path.GetFileName(path);
+            var name = Path.GetRelativePath(units, path);
             entries.Add(new($"/usr/lib/systemd/system/{name}", File.ReadAllBytes(path), Plain));
             if (File.ReadLines(path).Any(line => line.Trim() == "[Install]"))
             {

@@ -11,7 +11,7 @@ internal static class NodeResources
     /// <exception cref="NotPossibleException">Configuration and facts do not make a node.</exception>
     public static ResourceList Build(NodeConfig config, NodeFacts facts, ICertificateSource certificateSource)
     {
-        var gate = BootGate.Files();
+        var gate = BootGate.DropIns();
         var storage = Storage.Build(config.Storage, facts);
         var kernel = Kernel.Build(config);
         var certificates = Certificates.Build(config, facts, certificateSource);
@@ -21,7 +21,7 @@ internal static class NodeResources
         var proxy = ServiceProxy.Build(config, facts, certificates);
 
         Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. containerd.UnitFiles, .. kubelet.UnitFiles];
-        Resource[] files = [.. network, .. containerd.Files, .. kubelet.Files, .. proxy];
+        Resource[] files = [BootGate.Armed(), .. network, .. containerd.Files, .. kubelet.Files, .. proxy];
         Resource[] wanted = [.. kernel, .. certificates.Resources, .. files, .. unitFiles];
         var names = wanted.Select(r => r.Name).ToHashSet(StringComparer.Ordinal);
         var leftovers = new Leftovers("files", Territory, names) { NamedOurs = [PodNetwork.ConfigurationPath] };

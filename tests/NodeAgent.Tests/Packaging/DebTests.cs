@@ -1,5 +1,7 @@
 using System.Diagnostics;
+using NodeAgent.Desired;
 using NodeAgent.Packaging;
+using NodeAgent.Resources;
 
 namespace NodeAgent.Tests.Packaging;
 
@@ -87,6 +89,16 @@ public sealed class DebTests : IDisposable
         DpkgDeb("--raw-extract", "root");
 
         Run("sh", $"-c \"cd {_directory.FullName}/root && md5sum --check --strict --quiet DEBIAN/md5sums\"");
+    }
+
+    /// <summary>Or the first boot would have to write them and make systemd read its units again.</summary>
+    [Fact]
+    public void The_gate_comes_with_the_package_as_the_agent_would_write_it()
+    {
+        var shipped = Contents.Read(typeof(DebTests).Assembly.Location, Path.Combine(Repository.Folder, "systemd"), "").Entries
+            .Where(e => e.Path.Contains("-gate.conf", StringComparison.Ordinal)).Select(e => (e.Path, System.Text.Encoding.UTF8.GetString(e.Content!)));
+
+        shipped.ShouldBe(BootGate.DropIns().Cast<ConfigFile>().Select(f => (f.Name, f.Content)));
     }
 
     private Contents Sample()
