@@ -30,6 +30,23 @@ internal static class UnitsStand
 
         (await Worker.InvocationAsync(guest, "kubelet.service")).ShouldBe(kubelet);
         (await Worker.InvocationAsync(guest, "containerd.service")).ShouldBe(containerd);
+        // A run by hand restarts kubelet while the unit waits for that very run, and kubelet is ordered after the unit: nobody waits in a circle.
+        await guest.Imds.SetFaultsAsync(new MetadataFault("Slow", "user-data", Milliseconds: 2000));
+        await guest.CheckAsync(
+            """
+            echo '# by hand' >>/etc/kubernetes/kubelet.yaml
+            nodeagent apply & by_hand=$!
+            sleep 1
+            systemctl restart --no-block nodeagent.service
+            wait $by_hand
+            """,
+            TimeSpan.FromMinutes(1));
+        await guest.Imds.SetFaultsAsync();
+        await Worker.PreparedAsync(guest);
+        await guest.WaitForAsync("systemctl is-active kubelet.service", TimeSpan.FromSeconds(30));
+        (await Worker.InvocationAsync(guest, "kubelet.service")).ShouldNotBe(kubelet);
+        await Worker.NothingToDoAsync(guest);
+
         (await guest.RunAsync("journalctl --output cat | grep -c hunter2")).Output.Trim().ShouldBe("0");
     }
 }
