@@ -42,9 +42,9 @@ internal static class Repair
         set -e
         sed -i 's/maxPods: 110/maxPods: 5/' /etc/kubernetes/kubelet.yaml
         rm /etc/systemd/system/kubelet.service.d/50-nodeagent.conf
-        rm /etc/systemd/system/containerd.service.d/10-nodeagent-gate.conf
+        rm /usr/lib/systemd/system/containerd.service.d/10-nodeagent-gate.conf
         """,
-        ["file /etc/systemd/system/containerd.service.d/10-nodeagent-gate.conf", "file /etc/kubernetes/kubelet.yaml",
+        ["file /usr/lib/systemd/system/containerd.service.d/10-nodeagent-gate.conf", "file /etc/kubernetes/kubelet.yaml",
             "file /etc/systemd/system/kubelet.service.d/50-nodeagent.conf", "systemd configuration of the node", "restart kubelet.service"],
         restarts: ["kubelet.service"]);
 
