@@ -14,6 +14,18 @@ internal static class Compatibility
     /// <returns>Why it cannot work, and what to do; null when nothing is known against it.</returns>
     public static string? Refusal(KubeletSurroundings pair) => Docker(pair) ?? Interface(pair) ?? Cgroup(pair);
 
+    /// <returns>That the table of versions does not have this release; null when it does, or when nobody asked.</returns>
+    public static string? Unlisted(CriServer server, string? version)
+    {
+        if (server == CriServer.Dockershim || version is null || Release(server, version) is not null)
+        {
+            return null;
+        }
+
+        var known = KubeletVersions.CriServers.Where(r => r.Server == server).ToList();
+        return $"{Name(server)} {version} is not in the table of versions, which knows {known[0].Major}.{known[0].Minor} to {known[^1].Major}.x";
+    }
+
     private static string? Docker(KubeletSurroundings pair) =>
         pair.Server == CriServer.Dockershim && !pair.Kubelet.Dockershim
             ? $"kubelet {pair.Kubelet.Version} cannot drive Docker: dockershim was removed in 1.24 (kubernetes#97252); install cri-dockerd in the image, or say runtime: containerd"
@@ -21,23 +33,15 @@ internal static class Compatibility
 
     private static string? Interface(KubeletSurroundings pair)
     {
-        if (pair.Server == CriServer.Dockershim || pair.ServerVersion is not { } version)
+        if (Release(pair.Server, pair.ServerVersion) is not { } release || (release.Cri & pair.Kubelet.Cri) != 0)
         {
             return null;
         }
 
         var name = Name(pair.Server);
-        if (Release(pair.Server, version) is not { } release)
-        {
-            var known = KubeletVersions.CriServers.Where(r => r.Server == pair.Server).ToList();
-            return $"{name} {version} is not in the table of versions, which knows {known[0].Major}.{known[0].Minor} to {known[^1].Major}.x";
-        }
-
-        return (release.Cri & pair.Kubelet.Cri) != 0
-            ? null
-            : $"kubelet {pair.Kubelet.Version} and {name} {version} have no version of the container runtime interface in common: "
-                + $"kubelet speaks {Names(pair.Kubelet.Cri)} ({pair.Kubelet.Source}), {name} {Names(release.Cri)} ({release.Source}); "
-                + $"install {name} {Suitable(pair)}";
+        return $"kubelet {pair.Kubelet.Version} and {name} {pair.ServerVersion} have no version of the container runtime interface in common: "
+            + $"kubelet speaks {Names(pair.Kubelet.Cri)} ({pair.Kubelet.Source}), {name} {Names(release.Cri)} ({release.Source}); "
+            + $"install {name} {Suitable(pair)}";
     }
 
     private static string? Cgroup(KubeletSurroundings pair) =>
@@ -46,9 +50,9 @@ internal static class Compatibility
                 + "or say kubelet.configuration: {failCgroupV1: false}"
             : null;
 
-    private static CriServerRelease? Release(CriServer server, string version)
+    private static CriServerRelease? Release(CriServer server, string? version)
     {
-        var parts = version.Split('.');
+        var parts = (version ?? "").Split('.');
         if (parts.Length < 2
             || !int.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out var major)
             || !int.TryParse(parts[1], NumberStyles.None, CultureInfo.InvariantCulture, out var minor))

@@ -44,6 +44,12 @@ internal enum CriServer
 /// <summary>From which release on a runtime speaks which versions of the interface, until the next row of the same.</summary>
 internal sealed record CriServerRelease(CriServer Server, int Major, int Minor, CriVersions Cri, string Source);
 
+/// <summary>Something that kubelet does by itself from a minor on, whatever its flags and fields are.</summary>
+internal sealed record KubeletBehaviour(int Since, string Source)
+{
+    public bool In(KubeletVersion version) => version.Minor >= Since;
+}
+
 /// <summary>The table of versions. A new Kubernetes minor is a row here, and rows in <see cref="KubeletNames"/> for what it added and removed.</summary>
 internal static class KubeletVersions
 {
@@ -85,6 +91,15 @@ internal static class KubeletVersions
         new(CriServer.CriDockerd, 0, 3, CriVersions.Both, "cri-dockerd#125, #333: v1 from 0.3.0, v1alpha2 beside it"),
     ];
 
+    /// <summary>Before, the gate of shutdownGracePeriod is off and the field does nothing.</summary>
+    public static readonly KubeletBehaviour GracefulShutdown = new(21, "KEP-2000: beta and on by default from 1.21");
+
+    /// <summary>Before, kubelet deletes the sandbox image as unused unless --pod-infra-container-image names it.</summary>
+    public static readonly KubeletBehaviour SandboxImageFromCri = new(29, "kubernetes#118544, as #123144 tells it: from 1.29 the runtime alone says what is pinned");
+
+    /// <summary>Before, a renewed tlsCertFile asks for a restart.</summary>
+    public static readonly KubeletBehaviour ReloadsServingCertificate = new(31, "kubernetes#124574");
+
     public static KubeletVersion Oldest => All[0];
 
     public static KubeletVersion Newest => All[^1];
@@ -92,6 +107,7 @@ internal static class KubeletVersions
     /// <returns>Null for a version that is not in the table.</returns>
     public static KubeletVersion? Find(KubernetesVersion version) => All.FirstOrDefault(v => v.Version == version);
 
-    /// <summary>The row that a version which is not in the table is treated as when it is allowed by name.</summary>
-    public static KubeletVersion Nearest(KubernetesVersion version) => Find(version) ?? (version.CompareTo(Newest.Version) > 0 ? Newest : Oldest);
+    /// <summary>The row that a version of 1.x which is not in the table is taken for when it is allowed by name: the nearest one's, under its own number.</summary>
+    public static KubeletVersion Nearest(KubernetesVersion version) =>
+        Find(version) ?? (version.CompareTo(Newest.Version) > 0 ? Newest : Oldest) with { Minor = version.Minor, RanHere = null };
 }
