@@ -128,8 +128,24 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         };
     }
 
-    private static NodeInputs Build(LoadedConfig loaded, NodeFacts facts, Timeline timeline) => timeline.Measure(
-        "configuration", () => new NodeInputs(loaded, facts, NodeResources.Build(loaded.Config, facts, CertificateSource(loaded.Config, facts))));
+    private static NodeInputs Build(LoadedConfig loaded, NodeFacts facts, Timeline timeline) => timeline.Measure("configuration", () =>
+    {
+        try
+        {
+            var resources = NodeResources.Build(loaded.Config, facts, CertificateSource(loaded.Config, facts));
+            foreach (var warning in resources.Warnings)
+            {
+                Console.Error.WriteLine($"nodeagent: warning: {warning}");
+            }
+
+            return new NodeInputs(loaded, facts, resources);
+        }
+        catch (ConfigurationException e)
+        {
+            // What only the facts show to be wrong; where it was written, they do not know.
+            throw new ConfigurationException([.. e.Errors.Select(error => error with { Origin = error.Origin ?? loaded.OriginOf(error.Path) })]);
+        }
+    });
 
     private static ICertificateSource CertificateSource(NodeConfig config, NodeFacts facts) => config.Certificates.Source switch
     {

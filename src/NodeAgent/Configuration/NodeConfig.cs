@@ -19,6 +19,8 @@ internal sealed record NodeConfig
 
     public required KernelConfig Kernel { get; init; }
 
+    public required ContainerRuntimeKind Runtime { get; init; }
+
     public required ContainerdConfig Containerd { get; init; }
 
     public required KubeletConfig Kubelet { get; init; }
@@ -199,6 +201,12 @@ internal sealed record KernelConfig
     public required IReadOnlyDictionary<string, string> Sysctls { get; init; }
 }
 
+internal enum ContainerRuntimeKind
+{
+    Containerd,
+    Docker,
+}
+
 internal sealed record ContainerdConfig
 {
     public required string Binary { get; init; }
@@ -232,6 +240,9 @@ internal sealed record KubeletConfig
     public IReadOnlyDictionary<string, string>? KubeReserved { get; init; }
 
     public IReadOnlyDictionary<string, string>? SystemReserved { get; init; }
+
+    /// <summary>A minor of Kubernetes, as in 1.37, for which what the table of versions does not list is taken with a warning.</summary>
+    public string? AllowUnlisted { get; init; }
 }
 
 internal sealed record KubeProxyConfig

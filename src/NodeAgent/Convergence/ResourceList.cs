@@ -41,6 +41,9 @@ internal sealed class ResourceList
 
     public IReadOnlyList<Resource> Items { get; }
 
+    /// <summary>What whoever reads a plan or runs it should know of the list as a whole.</summary>
+    public IReadOnlyList<string> Warnings { get; init; } = [];
+
     /// <summary>The resources that have <paramref name="input"/> among their inputs.</summary>
     public IReadOnlyList<Resource> Answering(Resource input) => _answering.TryGetValue(input, out var answering) ? answering : [];
 }

@@ -27,9 +27,10 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
     /// <summary>healthzBindAddress and healthzPort below.</summary>
     public static readonly Uri HealthEndpoint = new("http://127.0.0.1:10248/healthz");
 
-    private const string RuntimeEndpoint = $"unix://{ContainerRuntime.Socket}";
-
     private const string ConfigurationPath = "/etc/kubernetes/kubelet.yaml";
+
+    /// <summary>What was allowed by name and is not known to work.</summary>
+    public IReadOnlyList<string> Warnings { get; private init; } = [];
 
     public static Kubelet Build(NodeConfig config, NodeFacts facts, Storage storage, Certificates certificates)
     {
@@ -39,22 +40,25 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
         }
 
         var version = KubernetesVersion.Parse(text) ?? throw new NotPossibleException($"{config.Kubelet.Binary} says its version is '{text}', which is not a Kubernetes version");
+        var kubelet = Row(config, version);
+        var (server, warnings) = Surroundings(config, facts, kubelet);
+        Refuse(config, kubelet, warnings);
         var client = certificates.ByRole["kubelet-client"];
         var serving = certificates.ByRole["kubelet-serving"];
         var kubeconfig = new ConfigFile(
             Concern.Kubelet,
             KubeconfigPath,
             $"{Ownership.Header}\n{Kubeconfig.Render(config.Cluster.Name, config.Cluster.Endpoint, config.Cluster.CertificateAuthority, "kubelet", client.Name)}");
-        var configuration = new ConfigFile(Concern.Kubelet, ConfigurationPath, Documents.Yaml(Configuration(config, facts, version, serving.Name)));
+        var configuration = new ConfigFile(Concern.Kubelet, ConfigurationPath, Documents.Yaml(Configuration(config, facts, kubelet, server, serving.Name)));
         var dropIn = new ConfigFile(Concern.Kubelet, $"/etc/systemd/system/{Unit}.d/50-nodeagent.conf", $"""
             {Ownership.Header}
             [Unit]
-            Wants={ContainerRuntime.Unit} {ContainerRuntime.ImagesUnit}
-            After={ContainerRuntime.Unit} {ContainerRuntime.ImagesUnit}
+            Wants={RuntimeUnit(server)} {ContainerRuntime.ImagesUnit}
+            After={RuntimeUnit(server)} {ContainerRuntime.ImagesUnit}
             {storage.RequiresMountsFor(Root, PodLogs, ContainerRuntime.Root)}
             [Service]
             ExecStart=
-            ExecStart={CommandLine(config, facts, version)}
+            ExecStart={CommandLine(config, facts, kubelet, server)}
             Restart=always
             RestartSec=5
             # A static pod's containers are not kubelet's children; a restart must not take them along.
@@ -73,8 +77,11 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
         return new Kubelet(
             [new DirectoryResource(Concern.Kubelet, ManifestDirectory, DirectoryResource.Searchable), kubeconfig, configuration],
             [dropIn, ready],
-            // client-go reads a renewed client certificate by itself; kubelet its serving certificate from 1.31 (kubernetes#124574).
-            [certificates.Authority, kubeconfig, configuration, dropIn, .. version.IsAtLeast(1, 31) ? Array.Empty<Resource>() : [serving]]);
+            // client-go reads a renewed client certificate by itself.
+            [certificates.Authority, kubeconfig, configuration, dropIn, .. KubeletVersions.ReloadsServingCertificate.In(kubelet) ? Array.Empty<Resource>() : [serving]])
+        {
+            Warnings = warnings,
+        };
     }
 
     public IReadOnlyList<Resource> Running(Resource stamp, IReadOnlyList<Resource> mounts)
@@ -84,7 +91,95 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
         return [restart, new Service(Concern.Kubelet, Unit) { Needs = [stamp, restart] }];
     }
 
-    private static string CommandLine(NodeConfig config, NodeFacts facts, KubernetesVersion version)
+    /// <summary>The table's row of this version, or the nearest one where the configuration allows the version by name.</summary>
+    private static KubeletVersion Row(NodeConfig config, KubernetesVersion version) =>
+        KubeletVersions.Find(version)
+        ?? (version.Major == 1 && IsAllowed(config, version)
+            ? KubeletVersions.Nearest(version)
+            : throw new ConfigurationException(new ConfigError(
+                null,
+                "kubelet.allowUnlisted",
+                $"{config.Kubelet.Binary} is kubelet {version}, which is not in the table of versions, 1.{KubeletVersions.Oldest.Minor} to 1.{KubeletVersions.Newest.Minor}; "
+                + $"install one of these{(version.Major == 1 ? $", or say kubelet.allowUnlisted: \"{version}\" to run it all the same" : "")}")));
+
+    private static bool IsAllowed(NodeConfig config, KubernetesVersion version) => config.Kubelet.AllowUnlisted == version.ToString();
+
+    private static (CriServer Server, List<string> Warnings) Surroundings(NodeConfig config, NodeFacts facts, KubeletVersion kubelet)
+    {
+        var warnings = new List<string>();
+        var server = config.Runtime != ContainerRuntimeKind.Docker ? CriServer.Containerd : kubelet.Dockershim ? CriServer.Dockershim : CriServer.CriDockerd;
+        var version = server == CriServer.Containerd ? facts.Versions.Containerd : null;
+        if (KubeletVersions.Find(kubelet.Version) is null)
+        {
+            warnings.Add($"kubelet {kubelet.Version} is not in the table of versions; it is treated as the nearest that is, since kubelet.allowUnlisted names it");
+        }
+
+        if (Compatibility.Unlisted(server, version) is { } unlisted)
+        {
+            warnings.Add(IsAllowed(config, kubelet.Version)
+                ? unlisted
+                : throw new NotPossibleException($"{unlisted}; install one of these, or say kubelet.allowUnlisted: \"{kubelet.Version}\" to run it all the same"));
+        }
+
+        var cgroupV1 = (config.Kubelet.Configuration.TryGetProperty("failCgroupV1", out var fail) && fail.ValueKind == JsonValueKind.False)
+            || (config.Kubelet.ExtraArgs.TryGetValue("fail-cgroupv1", out var flag) && flag == "false");
+        return Compatibility.Refusal(new(kubelet, server, version, facts.Kernel.CgroupVersion, cgroupV1)) is { } why ? throw new NotPossibleException(why) : (server, warnings);
+    }
+
+    /// <summary>Flags and fields of the configuration that this kubelet does not know: on a flag it would not start, a field it would pass over.</summary>
+    private static void Refuse(NodeConfig config, KubeletVersion kubelet, List<string> warnings)
+    {
+        var errors = new List<ConfigError>();
+        foreach (var flag in config.Kubelet.ExtraArgs.Keys.Order(StringComparer.Ordinal))
+        {
+            Check("kubelet.extraArgs", flag, KubeletNames.Flags);
+        }
+
+        // Null removes, whatever it is.
+        foreach (var field in config.Kubelet.Configuration.EnumerateObject().Where(f => f.Value.ValueKind != JsonValueKind.Null && f.Name is not ("kind" or "apiVersion")))
+        {
+            Check("kubelet.configuration", field.Name, KubeletNames.Fields);
+        }
+
+        if (errors.Count > 0)
+        {
+            throw new ConfigurationException(errors);
+        }
+
+        void Check(string map, string name, KubeletNames names)
+        {
+            if (names.Objection(name, kubelet) is not { } objection)
+            {
+                return;
+            }
+
+            if (IsAllowed(config, kubelet.Version))
+            {
+                warnings.Add($"{map}.{name}: {objection}; passed on, since kubelet.allowUnlisted names {kubelet.Version}");
+            }
+            else
+            {
+                errors.Add(new(null, $"{map}.{name}", $"{objection}; if that is a mistake of the table, say kubelet.allowUnlisted: \"{kubelet.Version}\""));
+            }
+        }
+    }
+
+    private static string RuntimeUnit(CriServer server) => server switch
+    {
+        CriServer.Dockershim => "docker.service",
+        CriServer.CriDockerd => "cri-dockerd.service",
+        _ => ContainerRuntime.Unit,
+    };
+
+    /// <summary>Null where kubelet talks to Docker by itself.</summary>
+    private static string? RuntimeEndpoint(CriServer server) => server switch
+    {
+        CriServer.Dockershim => null,
+        CriServer.CriDockerd => "unix:///run/cri-dockerd.sock",
+        _ => $"unix://{ContainerRuntime.Socket}",
+    };
+
+    private static string CommandLine(NodeConfig config, NodeFacts facts, KubeletVersion kubelet, CriServer server)
     {
         var flags = new SortedDictionary<string, string>(StringComparer.Ordinal)
         {
@@ -94,14 +189,31 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             ["node-ip"] = facts.Instance.PrivateAddress,
             ["node-labels"] = string.Join(',', Labels(config, facts).Select(l => $"{l.Key}={l.Value}")),
         };
-        if (!version.IsAtLeast(1, 27))
+        if (KubeletNames.Flags.Has("container-runtime", kubelet))
         {
-            // The default is docker up to 1.23; the flag is gone from 1.27 (kubernetes#114017), which takes the endpoint from the configuration.
-            flags["container-runtime"] = "remote";
-            flags["container-runtime-endpoint"] = RuntimeEndpoint;
+            // The default is docker up to 1.23.
+            flags["container-runtime"] = server == CriServer.Dockershim ? "docker" : "remote";
         }
 
-        if (config.Node.Taints.Count > 0)
+        if (RuntimeEndpoint(server) is { } endpoint && !KubeletNames.Fields.Has("containerRuntimeEndpoint", kubelet))
+        {
+            flags["container-runtime-endpoint"] = endpoint;
+        }
+
+        if (server == CriServer.Dockershim)
+        {
+            flags["network-plugin"] = "cni";
+            flags["cni-conf-dir"] = "/etc/cni/net.d";
+            flags["cni-bin-dir"] = config.Network.PluginBinaries;
+        }
+
+        if (!KubeletVersions.SandboxImageFromCri.In(kubelet))
+        {
+            // dockershim starts this one; of a runtime's own, kubelet's image collection must keep its hands off.
+            flags["pod-infra-container-image"] = config.Containerd.SandboxImage;
+        }
+
+        if (config.Node.Taints.Count > 0 && !KubeletNames.Fields.Has("registerWithTaints", kubelet))
         {
             flags["register-with-taints"] = string.Join(',', config.Node.Taints.Select(t => $"{t.Key}={t.Value}:{t.Effect}"));
         }
@@ -131,7 +243,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
         return labels;
     }
 
-    private static JsonObject Configuration(NodeConfig config, NodeFacts facts, KubernetesVersion version, string serving)
+    private static JsonObject Configuration(NodeConfig config, NodeFacts facts, KubeletVersion kubelet, CriServer server, string serving)
     {
         var maxPods = config.Node.MaxPods;
         var document = new JsonObject
@@ -179,14 +291,23 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             document["systemReserved"] = Quantities(system);
         }
 
-        if (version.IsAtLeast(1, 27))
+        if (RuntimeEndpoint(server) is { } endpoint && KubeletNames.Fields.Has("containerRuntimeEndpoint", kubelet))
         {
-            document["containerRuntimeEndpoint"] = RuntimeEndpoint;
+            document["containerRuntimeEndpoint"] = endpoint;
         }
 
-        if (version.IsAtLeast(1, 21))
+        if (config.Node.Taints.Count > 0 && KubeletNames.Fields.Has("registerWithTaints", kubelet))
         {
-            // Beta and on by default from 1.21 (KEP-2000); before that the gate is off and the fields do nothing.
+            document["registerWithTaints"] = new JsonArray([.. config.Node.Taints.Select(t => (JsonNode)new JsonObject
+            {
+                ["effect"] = t.Effect.ToString(),
+                ["key"] = t.Key,
+                ["value"] = t.Value,
+            })]);
+        }
+
+        if (KubeletVersions.GracefulShutdown.In(kubelet))
+        {
             document["shutdownGracePeriod"] = "60s";
             document["shutdownGracePeriodCriticalPods"] = "20s";
         }

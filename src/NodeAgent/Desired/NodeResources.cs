@@ -43,7 +43,10 @@ internal static class NodeResources
             stamp,
             .. containerd.Running(stamp, mounts),
             .. kubelet.Running(stamp, mounts),
-        ]);
+        ])
+        {
+            Warnings = kubelet.Warnings,
+        };
     }
 
     /// <summary>Where the agent writes files that carry its header or name.</summary>

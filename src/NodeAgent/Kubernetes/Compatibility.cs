@@ -1,0 +1,81 @@
+using System.Globalization;
+
+namespace NodeAgent.Kubernetes;
+
+/// <summary>A kubelet and what it would run on.</summary>
+/// <param name="ServerVersion">Of containerd or cri-dockerd, as in 1.7.24; null where nobody asked.</param>
+/// <param name="CgroupVersion">1 or 2.</param>
+/// <param name="CgroupV1Allowed">Whether kubelet's configuration says failCgroupV1: false.</param>
+internal sealed record KubeletSurroundings(KubeletVersion Kubelet, CriServer Server, string? ServerVersion, int CgroupVersion, bool CgroupV1Allowed);
+
+/// <summary>Pairs that cannot work, known beforehand.</summary>
+internal static class Compatibility
+{
+    /// <returns>Why it cannot work, and what to do; null when nothing is known against it.</returns>
+    public static string? Refusal(KubeletSurroundings pair) => Docker(pair) ?? Interface(pair) ?? Cgroup(pair);
+
+    /// <returns>That the table of versions does not have this release; null when it does, or when nobody asked.</returns>
+    public static string? Unlisted(CriServer server, string? version)
+    {
+        if (server == CriServer.Dockershim || version is null || Release(server, version) is not null)
+        {
+            return null;
+        }
+
+        var known = KubeletVersions.CriServers.Where(r => r.Server == server).ToList();
+        return $"{Name(server)} {version} is not in the table of versions, which knows {known[0].Major}.{known[0].Minor} to {known[^1].Major}.x";
+    }
+
+    private static string? Docker(KubeletSurroundings pair) =>
+        pair.Server == CriServer.Dockershim && !pair.Kubelet.Dockershim
+            ? $"kubelet {pair.Kubelet.Version} cannot drive Docker: dockershim was removed in 1.24 (kubernetes#97252); install cri-dockerd in the image, or say runtime: containerd"
+            : null;
+
+    private static string? Interface(KubeletSurroundings pair)
+    {
+        if (Release(pair.Server, pair.ServerVersion) is not { } release || (release.Cri & pair.Kubelet.Cri) != 0)
+        {
+            return null;
+        }
+
+        var name = Name(pair.Server);
+        return $"kubelet {pair.Kubelet.Version} and {name} {pair.ServerVersion} have no version of the container runtime interface in common: "
+            + $"kubelet speaks {Names(pair.Kubelet.Cri)} ({pair.Kubelet.Source}), {name} {Names(release.Cri)} ({release.Source}); "
+            + $"install {name} {Suitable(pair)}";
+    }
+
+    private static string? Cgroup(KubeletSurroundings pair) =>
+        pair is { CgroupVersion: 1, CgroupV1Allowed: false, Kubelet.CgroupV1: CgroupV1.RefusedByDefault }
+            ? $"this machine runs with cgroup v1, on which kubelet {pair.Kubelet.Version} does not start (from 1.35, KEP-5573); boot with systemd.unified_cgroup_hierarchy=1, "
+                + "or say kubelet.configuration: {failCgroupV1: false}"
+            : null;
+
+    private static CriServerRelease? Release(CriServer server, string? version)
+    {
+        var parts = (version ?? "").Split('.');
+        if (parts.Length < 2
+            || !int.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out var major)
+            || !int.TryParse(parts[1], NumberStyles.None, CultureInfo.InvariantCulture, out var minor))
+        {
+            return null;
+        }
+
+        // A further minor of a major that is known keeps its interface; a further major may not.
+        return KubeletVersions.CriServers.LastOrDefault(
+            r => r.Server == server && r.Major <= major && (r.Major, r.Minor).CompareTo((major, minor)) <= 0) is { } release && release.Major == major
+            ? release
+            : null;
+    }
+
+    private static string Suitable(KubeletSurroundings pair)
+    {
+        var releases = KubeletVersions.CriServers.Where(r => r.Server == pair.Server).ToList();
+        var first = releases.FindIndex(r => (r.Cri & pair.Kubelet.Cri) != 0);
+        var after = releases.FindIndex(first, r => (r.Cri & pair.Kubelet.Cri) == 0);
+        return after < 0 ? $"{releases[first].Major}.{releases[first].Minor} or later" : $"before {releases[after].Major}.{releases[after].Minor}";
+    }
+
+    private static string Name(CriServer server) => server == CriServer.CriDockerd ? "cri-dockerd" : "containerd";
+
+    private static string Names(CriVersions versions) => versions switch { CriVersions.V1 => "v1", CriVersions.V1Alpha2 => "v1alpha2", _ => "v1 and v1alpha2" };
+}
