@@ -14,20 +14,27 @@ namespace NodeAgent.Commands;
 internal sealed class MachineSources : IDisposable
 {
     // With something to stand in, waiting longer keeps a node away that could be back.
-    private static readonly TimeSpan PatienceWithKept = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan LongestWithKept = TimeSpan.FromSeconds(20);
 
     private readonly InstanceMetadata _metadata;
     private readonly TimeSpan _patience;
-    private readonly bool _forgets;
+    private readonly AwsEndpoints _endpoints;
+    private readonly Lazy<KeptInputs?> _kept;
+    private readonly Action _forget;
     private readonly long _since = TimeProvider.System.GetTimestamp();
     private readonly List<string> _standIns = [];
-    private readonly Lazy<KeptInputs?> _kept = new(LoadKept);
     private IReadOnlyDictionary<string, string>? _tagsOfEc2;
     private IReadOnlyList<KeptLayer> _layers = [];
 
-    private MachineSources(InstanceMetadata metadata, TimeSpan patience, bool forgets, CancellationToken cancellation)
+    /// <summary>Asks metadata at once.</summary>
+    /// <param name="metadata">Disposed with this.</param>
+    /// <param name="patience">After which AWS is given up, so that what is said is what it answered and not that time was up.</param>
+    /// <param name="kept">Content of <see cref="KeptInputs.File"/>; null when there is none.</param>
+    /// <param name="forget">Removes it: an image was baked from another instance.</param>
+    public MachineSources(
+        InstanceMetadata metadata, TimeSpan patience, AwsEndpoints endpoints, Func<string?> kept, Action forget, CancellationToken cancellation)
     {
-        (_metadata, _patience, _forgets) = (metadata, patience, forgets);
+        (_metadata, _patience, _endpoints, _kept, _forget) = (metadata, patience, endpoints, new(() => KeptInputs.Read(kept())), forget);
         Instance = InstanceFactsGatherer.Start(metadata, TagsFromEc2, cancellation);
     }
 
@@ -35,11 +42,6 @@ internal sealed class MachineSources : IDisposable
 
     /// <summary>A sentence for each source that was away and is stood in for. Whole once the layers are read.</summary>
     public IReadOnlyList<string> StandIns => _standIns;
-
-    /// <param name="metadata">Disposed with this.</param>
-    /// <param name="patience">After which AWS is given up, so that what is said is what it answered and not that time was up.</param>
-    /// <param name="forgets">Whether what another instance kept is removed: an image was baked from it.</param>
-    public static MachineSources Start(InstanceMetadata metadata, TimeSpan patience, bool forgets, CancellationToken cancellation) => new(metadata, patience, forgets, cancellation);
 
     /// <summary>All layers above the defaults, in their order.</summary>
     public async Task<IReadOnlyList<Layer>> Layers(IMachineReader machine, IReadOnlyList<string> files, Timeline timeline, CancellationToken cancellation)
@@ -64,6 +66,9 @@ internal sealed class MachineSources : IDisposable
 
     public void Dispose() => _metadata.Dispose();
 
+    // EC2 first, then S3, and time for the run itself.
+    private TimeSpan PatienceWithKept => _patience / 4 < LongestWithKept ? _patience / 4 : LongestWithKept;
+
     private async Task<IReadOnlyDictionary<string, string>> TagsFromEc2(string region, string instance, CancellationToken cancellation)
     {
         var kept = Kept(instance);
@@ -73,16 +78,15 @@ internal sealed class MachineSources : IDisposable
             patience.CancelAfter(PatienceWithKept);
         }
 
-        var endpoint = HostEnvironment.Get("AWS_ENDPOINT_URL_EC2") is { } url ? new Uri(url) : null;
         using var role = new RoleCredentials(_metadata);
-        using var ec2 = new AmazonEC2Client(role, new AmazonEC2Config(region, endpoint));
+        using var ec2 = new AmazonEC2Client(role, new AmazonEC2Config(region, _endpoints.Ec2));
         try
         {
             return _tagsOfEc2 = await Ec2.InstanceTags(ec2, instance, TimeProvider.System, patience.Token).ConfigureAwait(false);
         }
         catch (Exception e) when (kept?.Tags is not null && (IsOutage(e) || (e is OperationCanceledException && !cancellation.IsCancellationRequested)))
         {
-            var why = e is AwsException ? e.Message : FormattableString.Invariant($"ec2:DescribeTags at {ec2.Endpoint}: no answer within {PatienceWithKept.TotalSeconds} s.");
+            var why = e is AwsException ? e.Message : FormattableString.Invariant($"ec2:DescribeTags at {ec2.Endpoint}: no answer within {PatienceWithKept.TotalSeconds:0.#} s.");
             _standIns.Add($"EC2 is away, so the instance's tags are those of the last good run, of {kept.At}. {why}");
             return _tagsOfEc2 = kept.Tags;
         }
@@ -94,10 +98,9 @@ internal sealed class MachineSources : IDisposable
         // All or none: layers of two days do not make a configuration that anybody has tried.
         var canStandIn = kept is not null && address.Layers.All(l => kept.Layer(l.Name) is { } k && l.Refusal(k.Content) is null);
         var left = _patience - TimeProvider.System.GetElapsedTime(_since);
-        var patience = TimeSpan.FromSeconds(Math.Max(1, (canStandIn && left > PatienceWithKept ? PatienceWithKept : left).TotalSeconds));
-        var endpoint = address.Endpoint ?? (HostEnvironment.Get("AWS_ENDPOINT_URL_S3") is { } url ? new Uri(url) : null);
+        var patience = TimeSpan.FromSeconds(Math.Max(1, (canStandIn ? PatienceWithKept : left).TotalSeconds));
         using var s3 = new S3(
-            address.Bucket, address.BucketRegion, endpoint, async () => (await RoleCredentials.Ask(_metadata).ConfigureAwait(false)).Credentials, patience, TimeProvider.System);
+            address.Bucket, address.BucketRegion, address.Endpoint ?? _endpoints.S3, async () => (await RoleCredentials.Ask(_metadata).ConfigureAwait(false)).Credentials, patience, TimeProvider.System);
         try
         {
             _layers = await Fetch(s3, address, kept, cancellation).ConfigureAwait(false);
@@ -156,27 +159,13 @@ internal sealed class MachineSources : IDisposable
             return _kept.Value;
         }
 
-        if (_forgets)
-        {
-            Files.Delete(KeptInputs.File);
-        }
-
+        _forget();
         return null;
     }
 
     private static bool IsOutage(Exception e) =>
         e is AwsException { Kind: AwsFailureKind.NotReachable or AwsFailureKind.Throttled or AwsFailureKind.Unavailable };
-
-    private static KeptInputs? LoadKept()
-    {
-        try
-        {
-            return KeptInputs.Read(Files.Text(KeptInputs.File));
-        }
-        catch (ProbeException)
-        {
-            // Not root: such a run does without.
-            return null;
-        }
-    }
 }
+
+/// <summary>Null: AWS's own.</summary>
+internal sealed record AwsEndpoints(Uri? Ec2, Uri? S3);

@@ -83,8 +83,28 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     }
 
     /// <param name="deadline">The run's. Metadata and S3 are given up a little earlier, so that what is said is what they answered and not that time was up.</param>
-    private static MachineSources Sources(TimeSpan deadline, bool forgets, CancellationToken cancellation) => MachineSources.Start(
-        new InstanceMetadata(HostEnvironment.Get(EndpointVariable) is { } endpoint ? new Uri(endpoint) : null, deadline * 0.9), deadline * 0.9, forgets, cancellation);
+    private static MachineSources Sources(TimeSpan deadline, bool forgets, CancellationToken cancellation) => new(
+        new InstanceMetadata(Endpoint(EndpointVariable), deadline * 0.9),
+        deadline * 0.9,
+        new(Endpoint("AWS_ENDPOINT_URL_EC2"), Endpoint("AWS_ENDPOINT_URL_S3")),
+        ReadKept,
+        forgets ? static () => Files.Delete(KeptInputs.File) : static () => { },
+        cancellation);
+
+    private static Uri? Endpoint(string variable) => HostEnvironment.Get(variable) is { } url ? new Uri(url) : null;
+
+    private static string? ReadKept()
+    {
+        try
+        {
+            return Files.Text(KeptInputs.File);
+        }
+        catch (ProbeException)
+        {
+            // Not root: such a run does without.
+            return null;
+        }
+    }
 
     /// <summary>Binaries are run where nobody remembers what they said.</summary>
     private static VersionMemory Versions(CancellationToken cancellation) => new(

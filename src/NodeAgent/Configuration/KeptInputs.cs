@@ -48,7 +48,9 @@ internal sealed record KeptInputs(string InstanceId, string At, IReadOnlyDiction
 /// <param name="Content">Null where there was no such object.</param>
 internal sealed record KeptLayer(string Name, string? ETag, byte[]? Content);
 
+// By metadata: what the other mode generates writes a null byte[] as "".
 [JsonSourceGenerationOptions(
+    GenerationMode = JsonSourceGenerationMode.Metadata,
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
     WriteIndented = true,
     NewLine = "\n",
