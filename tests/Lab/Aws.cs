@@ -31,6 +31,10 @@ internal sealed class Aws(string folder) : IAsyncDisposable
     public Task<string> CallAsync(string service, string version, string action, params (string Name, string Value)[] parameters) =>
         AsAdministratorAsync(() => QueryAsync(service, version, action, parameters));
 
+    public Task CreateBucketAsync(string bucket) => AsAdministratorAsync(() => PutAsync(bucket, ""));
+
+    public Task PutObjectAsync(string bucket, string key, string content) => AsAdministratorAsync(() => PutAsync($"{bucket}/{key}", content));
+
     public async ValueTask DisposeAsync()
     {
         client?.Dispose();
@@ -89,6 +93,15 @@ internal sealed class Aws(string folder) : IAsyncDisposable
     }
 
     private async Task CheckFromAsync(int calls) => (await client!.PostAsync("/moto-api/reset-auth", new StringContent($"{calls}"))).EnsureSuccessStatusCode();
+
+    private async Task<bool> PutAsync(string path, string content)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Put, "/" + path) { Content = new StringContent(content) };
+        request.Headers.TryAddWithoutValidation(
+            "Authorization", "AWS4-HMAC-SHA256 Credential=harness/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=none");
+        using var answer = await client!.SendAsync(request);
+        return answer.IsSuccessStatusCode ? true : throw new LabException($"moto: PUT {path}: {(int)answer.StatusCode} {await answer.Content.ReadAsStringAsync()}");
+    }
 
     private async Task<string> QueryAsync(string service, string version, string action, params (string Name, string Value)[] parameters)
     {

@@ -72,6 +72,22 @@ internal sealed class Container : Guest
         }
     }
 
+    /// <summary>Somebody who answers at http://10.0.2.101 until disposed of, or until the container reboots.</summary>
+    public async Task<Listener> ListenAsync(Func<Stream, Task> serve)
+    {
+        await CheckAsync("ip address replace 10.0.2.101/32 dev lo && ip link set lo up");
+        return Listener.Start(leader, "10.0.2.101", 80, serve);
+    }
+
+    /// <summary>AWS at http://10.0.2.101, as virtual machines have it.</summary>
+    public Task<Listener> ConnectAwsAsync() => ListenAsync(async stream =>
+    {
+        using var client = new System.Net.Sockets.TcpClient();
+        await client.ConnectAsync(System.Net.IPAddress.Loopback, Lab.Aws.Port);
+        var aws = client.GetStream();
+        await Task.WhenAny(stream.CopyToAsync(aws), aws.CopyToAsync(stream));
+    });
+
     /// <summary>Arguments of nsenter, before those of what it shall run in here.</summary>
     public string[] Enter => ["-t", leader, "-a", "env", "-i", "HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8"];
 

@@ -20,7 +20,15 @@ internal sealed class RoleCredentials : RefreshingAWSCredentials
 
     protected override async Task<CredentialsRefreshState> GenerateNewCredentialsAsync()
     {
-        var roles = await _metadata.List(Directory, CancellationToken.None).ConfigureAwait(false);
+        var (credentials, end) = await Ask(_metadata).ConfigureAwait(false);
+        return new CredentialsRefreshState(credentials, end.UtcDateTime);
+    }
+
+    /// <summary>As metadata has them now, for at least five minutes to come: without the SDK's machinery, for what is done in one go.</summary>
+    /// <exception cref="AwsException"/>
+    public static async Task<(ImmutableCredentials Credentials, DateTimeOffset End)> Ask(InstanceMetadata metadata)
+    {
+        var roles = await metadata.List(Directory, CancellationToken.None).ConfigureAwait(false);
         if (roles.Count == 0)
         {
             throw new AwsException(new(
@@ -31,7 +39,7 @@ internal sealed class RoleCredentials : RefreshingAWSCredentials
         }
 
         var path = $"{Directory}/{Uri.EscapeDataString(roles[0])}";
-        var json = await _metadata.Text(path, CancellationToken.None).ConfigureAwait(false);
+        var json = await metadata.Text(path, CancellationToken.None).ConfigureAwait(false);
         SecurityCredentials? answer;
         try
         {
@@ -40,13 +48,13 @@ internal sealed class RoleCredentials : RefreshingAWSCredentials
         catch (JsonException e)
         {
             // Only where, never what: the answer holds secrets.
-            throw _metadata.Malformed("meta-data/" + path, $"not credentials as JSON, at line {e.LineNumber + 1}");
+            throw metadata.Malformed("meta-data/" + path, $"not credentials as JSON, at line {e.LineNumber + 1}");
         }
 
         if (answer is { Code: "Success", AccessKeyId: { Length: > 0 } id, SecretAccessKey: { Length: > 0 } secret, Token: { Length: > 0 } token }
             && answer.Expiration is { } end)
         {
-            return new CredentialsRefreshState(new ImmutableCredentials(id, secret, token), end.UtcDateTime);
+            return (new ImmutableCredentials(id, secret, token), end);
         }
 
         throw new AwsException(new(

@@ -62,10 +62,19 @@ internal static class ApplyCommand
                 WriteStatus(machine, "applying", null, null, null);
                 var gate = atBoot ? Converge(BootGate.Closed(), machine, writer, timer.Token) : null;
                 ServiceNotify.Status("reading configuration and facts");
-                _inputs = await NodeInputs.FromMachine(machine, config, limit, _timeline, timer.Token).ConfigureAwait(false);
+                _inputs = await NodeInputs.FromMachine(machine, config, limit, _timeline, timer.Token, forgets: true).ConfigureAwait(false);
+                foreach (var standIn in _inputs.StandIns)
+                {
+                    _log.Warning("{What:l}", standIn);
+                }
+
                 result = Converge(_inputs.Resources, machine, writer, timer.Token);
                 exitCode = stop.IsCancellationRequested ? ExitCode.ToldToStop : Math.Max(ExitCode.Of(result), gate is null ? 0 : ExitCode.Of(gate));
                 WriteStatus(machine, exitCode == ExitCode.Ok ? "applied" : "failed", exitCode, null, result);
+                if (exitCode == ExitCode.Ok && config.Count == 0)
+                {
+                    Keep();
+                }
             }
             catch (Exception e)
             {
@@ -92,6 +101,18 @@ internal static class ApplyCommand
             writer,
             new ApplyProgress(json || Journal.IsStandardError ? TextWriter.Null : Console.Out, Terminal.IsThere, Terminal.HasColor, ServiceNotify.Status, new RunLog(_log), _timeline),
             cancellation);
+
+        private void Keep()
+        {
+            try
+            {
+                _inputs!.Keep();
+            }
+            catch (MachineException e)
+            {
+                _log.Warning("{What:l}", e.Message);
+            }
+        }
 
         private void Say(int exitCode, RunResult result)
         {
@@ -147,6 +168,7 @@ internal static class ApplyCommand
                     InstanceId = _inputs?.Facts.Instance.Id,
                     Node = _inputs?.NodeName,
                     Error = error,
+                    StandIns = _inputs is { StandIns: { Count: > 0 } standIns } ? standIns : null,
                     Changed = result?.Count<Changed>(),
                     InSync = result?.Count<Held>(),
                     Problems = result is null ? null : StatusProblem.Of(result),

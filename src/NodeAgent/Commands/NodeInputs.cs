@@ -17,37 +17,60 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
 
     public string NodeName => NodeNames.Of(Config.Config, Facts);
 
+    /// <summary>A sentence for each source that was away, and that what was kept of the last good run stands in for.</summary>
+    public IReadOnlyList<string> StandIns { get; private init; } = [];
+
+    private KeptInputs? ToKeep { get; init; }
+
     /// <summary>Reads this machine: metadata answers while the disks are listed and the configuration is parsed.</summary>
+    /// <param name="forgets">Whether what another instance kept is removed; a plan changes nothing.</param>
     public static async Task<NodeInputs> FromMachine(
-        IMachineReader machine, IReadOnlyList<string> files, TimeSpan deadline, Timeline timeline, CancellationToken cancellation)
+        IMachineReader machine, IReadOnlyList<string> files, TimeSpan deadline, Timeline timeline, CancellationToken cancellation, bool forgets = false)
     {
-        using var metadata = Metadata(deadline);
-        var gatherer = InstanceFactsGatherer.Start(metadata, TagsFromEc2(metadata), cancellation);
+        using var sources = Sources(deadline, forgets, cancellation);
         var host = timeline.Measure("machine", () => (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks()));
-        var loaded = await LoadConfig(machine, gatherer, files, timeline, cancellation).ConfigureAwait(false);
-        var facts = await GatherFacts(gatherer, host, loaded.Config.Kubelet.Binary, loaded.Config.Containerd.Binary, timeline, cancellation).ConfigureAwait(false);
-        return Build(loaded, facts, timeline);
+        var loaded = await LoadConfig(machine, sources, files, timeline, cancellation).ConfigureAwait(false);
+        var facts = await GatherFacts(sources.Instance, host, loaded.Config.Kubelet.Binary, loaded.Config.Containerd.Binary, timeline, cancellation).ConfigureAwait(false);
+        return Build(loaded, facts, timeline) with { StandIns = sources.StandIns, ToKeep = sources.ToKeep(facts.Instance.Id, machine.Now) };
+    }
+
+    /// <summary>After a good run: keeps what it was made from, for a boot while S3 or EC2 is away. Not what stood in itself.</summary>
+    /// <exception cref="MachineException"/>
+    public void Keep()
+    {
+        if (StandIns.Count > 0)
+        {
+            return;
+        }
+
+        if (ToKeep is { } kept)
+        {
+            Files.Write(KeptInputs.File, kept.Write(), Files.OwnerOnly);
+        }
+        else
+        {
+            Files.Delete(KeptInputs.File);
+        }
     }
 
     /// <summary>Facts alone, which are worth having where the configuration is not sound: then the binaries are looked for in their usual places.</summary>
     public static async Task<NodeFacts> FactsOfMachine(IMachineReader machine, TimeSpan deadline, CancellationToken cancellation)
     {
-        using var metadata = Metadata(deadline);
+        using var sources = Sources(deadline, false, cancellation);
         var timeline = new Timeline();
-        var gatherer = InstanceFactsGatherer.Start(metadata, TagsFromEc2(metadata), cancellation);
         var host = (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks());
         var (kubelet, containerd) = ("/usr/bin/kubelet", "/usr/bin/containerd");
         try
         {
-            var config = (await LoadConfig(machine, gatherer, [], timeline, cancellation).ConfigureAwait(false)).Config;
+            var config = (await LoadConfig(machine, sources, [], timeline, cancellation).ConfigureAwait(false)).Config;
             (kubelet, containerd) = (config.Kubelet.Binary, config.Containerd.Binary);
         }
-        catch (ConfigurationException)
+        catch (Exception e) when (e is ConfigurationException or AwsException or NotPossibleException)
         {
-            // 'config check' says what is wrong with it.
+            // 'config check' says what is wrong with it. What is wrong with tags is said below.
         }
 
-        return await GatherFacts(gatherer, host, kubelet, containerd, timeline, cancellation).ConfigureAwait(false);
+        return await GatherFacts(sources.Instance, host, kubelet, containerd, timeline, cancellation).ConfigureAwait(false);
     }
 
     /// <summary>Another machine's, from what <c>facts --save</c> wrote there: image files of this machine do not count, tags are those of the facts.</summary>
@@ -59,9 +82,29 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         return Build(loaded, facts, timeline);
     }
 
-    /// <param name="deadline">The run's. Metadata is given up a little earlier, so that what is said is what metadata answered and not that time was up.</param>
-    private static InstanceMetadata Metadata(TimeSpan deadline) =>
-        new(HostEnvironment.Get(EndpointVariable) is { } endpoint ? new Uri(endpoint) : null, deadline * 0.9);
+    /// <param name="deadline">The run's. Metadata and S3 are given up a little earlier, so that what is said is what they answered and not that time was up.</param>
+    private static MachineSources Sources(TimeSpan deadline, bool forgets, CancellationToken cancellation) => new(
+        new InstanceMetadata(Endpoint(EndpointVariable), deadline * 0.9),
+        deadline * 0.9,
+        new(Endpoint("AWS_ENDPOINT_URL_EC2"), Endpoint("AWS_ENDPOINT_URL_S3")),
+        ReadKept,
+        forgets ? static () => Files.Delete(KeptInputs.File) : static () => { },
+        cancellation);
+
+    private static Uri? Endpoint(string variable) => HostEnvironment.Get(variable) is { } url ? new Uri(url) : null;
+
+    private static string? ReadKept()
+    {
+        try
+        {
+            return Files.Text(KeptInputs.File);
+        }
+        catch (ProbeException)
+        {
+            // Not root: such a run does without.
+            return null;
+        }
+    }
 
     /// <summary>Binaries are run where nobody remembers what they said.</summary>
     private static VersionMemory Versions(CancellationToken cancellation) => new(
@@ -79,13 +122,14 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     {
         if (HostEnvironment.Get(EndpointVariable) is null && !IsEc2())
         {
-            return Configuration.Layers.Of(machine, null, null, files);
+            var layers = Configuration.Layers.Of(machine, null, null, files);
+            return SharedLayers.AddressOf(layers, "") is { } address
+                ? [.. layers, new Layer.Note($"s3://{address.Bucket} was not read: shared layers are an instance's, and this is none")]
+                : layers;
         }
 
-        using var metadata = Metadata(deadline);
-        var gatherer = InstanceFactsGatherer.Start(metadata, TagsFromEc2(metadata), cancellation);
-        var tags = await gatherer.Tags.WaitAsync(cancellation).ConfigureAwait(false);
-        return Configuration.Layers.Of(machine, tags, await gatherer.UserData.WaitAsync(cancellation).ConfigureAwait(false), files);
+        using var sources = Sources(deadline, false, cancellation);
+        return await sources.Layers(machine, files, new Timeline(), cancellation).ConfigureAwait(false);
     }
 
     // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instances.html: Nitro's DMI, Xen's hypervisor UUID.
@@ -93,20 +137,11 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
 
     private static bool Starts(string path, string prefix) => Files.Text(path)?.StartsWith(prefix, StringComparison.Ordinal) == true;
 
-    private static TagsFromEc2 TagsFromEc2(InstanceMetadata metadata) => async (region, instance, cancellation) =>
-    {
-        var endpoint = HostEnvironment.Get("AWS_ENDPOINT_URL_EC2") is { } url ? new Uri(url) : null;
-        using var role = new RoleCredentials(metadata);
-        using var ec2 = new AmazonEC2Client(role, new AmazonEC2Config(region, endpoint));
-        return await Ec2.InstanceTags(ec2, instance, TimeProvider.System, cancellation).ConfigureAwait(false);
-    };
-
     private static async Task<LoadedConfig> LoadConfig(
-        IMachineReader machine, InstanceFactsGatherer gatherer, IReadOnlyList<string> files, Timeline timeline, CancellationToken cancellation)
+        IMachineReader machine, MachineSources sources, IReadOnlyList<string> files, Timeline timeline, CancellationToken cancellation)
     {
-        var tags = await timeline.MeasureAsync("metadata", () => gatherer.Tags.WaitAsync(cancellation)).ConfigureAwait(false);
-        var userData = await timeline.MeasureAsync("metadata", () => gatherer.UserData.WaitAsync(cancellation)).ConfigureAwait(false);
-        return timeline.Measure("configuration", () => NodeConfigLoader.Load(Configuration.Layers.Of(machine, tags, userData, files)));
+        var layers = await sources.Layers(machine, files, timeline, cancellation).ConfigureAwait(false);
+        return timeline.Measure("configuration", () => NodeConfigLoader.Load(layers));
     }
 
     private static async Task<NodeFacts> GatherFacts(

@@ -87,11 +87,16 @@ internal static class PlanCommand
         var plan = timeline.Measure("plan", () => Plan.Make(inputs.Resources, reader));
         if (json)
         {
-            Console.Out.WriteLine(PlanJson.Write(plan, inputs.NodeName));
+            Console.Out.WriteLine(PlanJson.Write(plan, inputs.NodeName, inputs.StandIns));
         }
         else
         {
             Console.Out.WriteLine($"{inputs.NodeName} ({inputs.Facts.Instance.Id}, {inputs.Facts.Instance.Type}, {inputs.Facts.Instance.AvailabilityZone})\n");
+            foreach (var standIn in inputs.StandIns)
+            {
+                Console.Out.WriteLine($"{standIn}\n");
+            }
+
             new PlanText(Console.Out, Terminal.HasColor).Write(plan);
         }
 

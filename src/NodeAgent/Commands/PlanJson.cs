@@ -10,13 +10,24 @@ internal static class PlanJson
 {
     private static readonly JsonWriterOptions Options = new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
-    public static string Write(Plan plan, string? node)
+    public static string Write(Plan plan, string? node, IReadOnlyList<string>? standIns = null)
     {
         using var buffer = new MemoryStream();
         using (var json = new Utf8JsonWriter(buffer, Options))
         {
             json.WriteStartObject();
             json.WriteString("node", node);
+            if (standIns is { Count: > 0 })
+            {
+                json.WriteStartArray("standIns");
+                foreach (var standIn in standIns)
+                {
+                    json.WriteStringValue(standIn);
+                }
+
+                json.WriteEndArray();
+            }
+
             json.WriteNumber("changes", plan.Changes);
             json.WriteNumber("refused", plan.Refusals);
             json.WriteNumber("unknown", plan.Unknowns);

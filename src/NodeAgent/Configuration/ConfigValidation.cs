@@ -105,6 +105,7 @@ internal sealed class ConfigValidation
     {
         var rules = new ConfigValidation(loaded, errors);
         rules.Head();
+        SharedLayers.Check(loaded.Tree, errors);
         rules.Cluster();
         rules.Node();
         rules.Storage();

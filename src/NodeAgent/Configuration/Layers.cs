@@ -6,15 +6,76 @@ namespace NodeAgent.Configuration;
 /// <summary>One source of configuration. Later layers win.</summary>
 internal abstract record Layer(string Label)
 {
+    private ParsedLayer? _parsed;
+
+    /// <summary>What it says. Parsed once, though some are looked into before all of them are there: see <see cref="SharedLayers"/>.</summary>
+    public ParsedLayer Parsed => _parsed ??= Parse();
+
+    private ParsedLayer Parse()
+    {
+        var parsed = new ParsedLayer([], []);
+        parsed.Tree = Read(parsed.Errors, parsed.Notes);
+        if (parsed.Tree is { } tree)
+        {
+            ConfigBinding.Check(tree, ConfigSchema.Root, "", parsed.Errors);
+        }
+
+        return parsed;
+    }
+
+    private protected abstract ConfigMap? Read(List<ConfigError> errors, List<string> notes);
+
     /// <summary>A file, YAML or JSON, of the image or of the command line.</summary>
     /// <param name="Name">Its path, as it shall stand in messages.</param>
-    internal sealed record Document(string Name, byte[] Content) : Layer(Name);
+    internal sealed record Document(string Name, byte[] Content) : Layer(Name)
+    {
+        private protected override ConfigMap? Read(List<ConfigError> errors, List<string> notes) => NodeConfigLoader.ReadDocument(Name, Content, errors);
+    }
+
+    /// <summary>A document in S3, which clusters share.</summary>
+    /// <param name="Name">As in s3://bucket/common.yaml.</param>
+    /// <param name="Content">Null where there is none.</param>
+    internal sealed record Shared(string Name, byte[]? Content) : Layer(Name)
+    {
+        private protected override ConfigMap? Read(List<ConfigError> errors, List<string> notes)
+        {
+            if (Content is not null)
+            {
+                return NodeConfigLoader.ReadDocument(Name, Content, errors);
+            }
+
+            notes.Add($"{Name}: there is none");
+            return null;
+        }
+    }
+
+    /// <summary>Says nothing of the node, but something of how its layers were come by.</summary>
+    internal sealed record Note(string Text) : Layer("note")
+    {
+        private protected override ConfigMap? Read(List<ConfigError> errors, List<string> notes)
+        {
+            notes.Add(Text);
+            return null;
+        }
+    }
 
     /// <summary>The instance's tags, all of them; those that do not begin with "nodeagent:" are not ours.</summary>
-    internal sealed record Tags(IReadOnlyDictionary<string, string> Values) : Layer("tags");
+    internal sealed record Tags(IReadOnlyDictionary<string, string> Values) : Layer("tags")
+    {
+        private protected override ConfigMap? Read(List<ConfigError> errors, List<string> notes) => TagLayer.Read(Values, errors);
+    }
 
     /// <summary>User data as metadata has it: plain, gzip, base64, MIME.</summary>
-    internal sealed record UserData(byte[] Content) : Layer(Configuration.UserData.Name);
+    internal sealed record UserData(byte[] Content) : Layer(Configuration.UserData.Name)
+    {
+        private protected override ConfigMap? Read(List<ConfigError> errors, List<string> notes) => Configuration.UserData.Read(Content, errors, notes);
+    }
+}
+
+internal sealed record ParsedLayer(List<ConfigError> Errors, List<string> Notes)
+{
+    /// <summary>Null when it says nothing, or when its errors say why.</summary>
+    public ConfigMap? Tree { get; set; }
 }
 
 internal static class Layers

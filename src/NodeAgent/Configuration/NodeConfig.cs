@@ -11,6 +11,9 @@ internal sealed record NodeConfig
 
     public required string Kind { get; init; }
 
+    /// <summary>Null: there are no shared layers.</summary>
+    public LayersConfig? Layers { get; init; }
+
     public required ClusterConfig Cluster { get; init; }
 
     public required NodeSettings Node { get; init; }
@@ -34,9 +37,35 @@ internal sealed record NodeConfig
     public required CertificatesConfig Certificates { get; init; }
 }
 
+/// <summary>Where in S3 the layers are that clusters share; <see cref="SharedLayers"/> says what may stand where.</summary>
+internal sealed record LayersConfig
+{
+    public required string Bucket { get; init; }
+
+    /// <summary>The instance's region when not given.</summary>
+    public string? BucketRegion { get; init; }
+
+    /// <summary>The folder within the bucket, as in nodes/v1.</summary>
+    public string? Prefix { get; init; }
+
+    /// <summary>Of something that speaks S3 elsewhere.</summary>
+    public Uri? Endpoint { get; init; }
+
+    /// <summary>SHA-256 in hex, by kind of layer: common, customer, environment, region, cluster, role.</summary>
+    public IReadOnlyDictionary<string, string> Pins { get; init; } = new Dictionary<string, string>();
+}
+
 internal sealed record ClusterConfig
 {
     public required string Name { get; init; }
+
+    /// <summary>With environment and region what the cluster is one of, and where its shared layers lie.</summary>
+    public string? Customer { get; init; }
+
+    public string? Environment { get; init; }
+
+    /// <summary>The instance's region when not given.</summary>
+    public string? Region { get; init; }
 
     /// <summary>URL of the API server, as nodes reach it: https://host[:port].</summary>
     public required Uri Endpoint { get; init; }

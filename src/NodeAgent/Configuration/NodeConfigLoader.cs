@@ -9,6 +9,10 @@ internal static class NodeConfigLoader
 
     public const string Kind = "NodeConfig";
 
+    private static readonly Lazy<ConfigMap> LazyDefaults = new(ReadDefaults);
+
+    public static ConfigMap DefaultsTree => LazyDefaults.Value;
+
     /// <param name="layers">Above the built-in defaults, the one that wins last; see <see cref="Layers.Of"/>.</param>
     /// <exception cref="ConfigurationException">Holds everything that is wrong: first whatever is wrong within a layer, then what is missing from all, then what does not fit together.</exception>
     public static LoadedConfig Load(IReadOnlyList<Layer> layers)
@@ -16,20 +20,13 @@ internal static class NodeConfigLoader
         var errors = new List<ConfigError>();
         var notes = new List<string>();
         var names = new List<string> { DefaultsName };
-        ConfigValue merged = ReadDocument(DefaultsName, Defaults(), errors) ?? throw new ConfigurationException(errors);
-        ConfigBinding.Check(merged, ConfigSchema.Root, "", errors);
+        ConfigValue merged = DefaultsTree;
         foreach (var layer in layers)
         {
-            var tree = layer switch
+            errors.AddRange(layer.Parsed.Errors);
+            notes.AddRange(layer.Parsed.Notes);
+            if (layer.Parsed.Tree is { } tree)
             {
-                Layer.Document document => ReadDocument(document.Name, document.Content, errors),
-                Layer.Tags tags => TagLayer.Read(tags.Values, errors),
-                Layer.UserData data => UserData.Read(data.Content, errors, notes),
-                _ => throw new InvalidOperationException($"Unknown layer {layer.GetType()}"),
-            };
-            if (tree is not null)
-            {
-                ConfigBinding.Check(tree, ConfigSchema.Root, "", errors);
                 merged = ConfigMerge.Merge(merged, tree);
                 names.Add(layer.Label);
             }
@@ -81,13 +78,15 @@ internal static class NodeConfigLoader
         }
     }
 
-    private static byte[] Defaults()
+    private static ConfigMap ReadDefaults()
     {
         using var stream = typeof(NodeConfigLoader).Assembly.GetManifestResourceStream("defaults.yaml")
             ?? throw new InvalidOperationException("The built-in defaults are missing from this binary");
         var content = new byte[stream.Length];
         stream.ReadExactly(content);
-        return content;
+        var defaults = new Layer.Document(DefaultsName, content).Parsed;
+        ThrowIfAny(defaults.Errors);
+        return defaults.Tree!;
     }
 
     private static void ThrowIfAny(List<ConfigError> errors)

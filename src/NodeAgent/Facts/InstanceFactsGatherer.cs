@@ -20,13 +20,15 @@ internal sealed class InstanceFactsGatherer
     {
         _metadata = metadata;
         UserData = metadata.UserData(cancellation);
-        var identity = Identity(cancellation);
-        Tags = AllTags(identity, tagsFromEc2, cancellation);
-        Instance = All(identity, cancellation);
+        Identity = ReadIdentity(cancellation);
+        Tags = AllTags(Identity, tagsFromEc2, cancellation);
+        Instance = All(Identity, cancellation);
     }
 
     /// <summary>As it was given; null where none was.</summary>
     public Task<byte[]?> UserData { get; }
+
+    public Task<InstanceIdentity> Identity { get; }
 
     public Task<IReadOnlyDictionary<string, string>> Tags { get; }
 
@@ -62,7 +64,7 @@ internal sealed class InstanceFactsGatherer
         };
     }
 
-    private async Task<InstanceIdentity> Identity(CancellationToken cancellation)
+    private async Task<InstanceIdentity> ReadIdentity(CancellationToken cancellation)
     {
         const string path = "dynamic/instance-identity/document";
         var json = await _metadata.IdentityDocument(cancellation).ConfigureAwait(false);

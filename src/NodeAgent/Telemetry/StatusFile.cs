@@ -31,6 +31,9 @@ internal sealed record StatusFile
     /// <summary>Why the run failed before it came to resources.</summary>
     public string? Error { get; init; }
 
+    /// <summary>A sentence for each source that was away, and that what was kept of the last good run stands in for.</summary>
+    public IReadOnlyList<string>? StandIns { get; init; }
+
     public int? Changed { get; init; }
 
     public int? InSync { get; init; }

@@ -13,14 +13,7 @@ internal static partial class TagsFromEc2
     {
         await using var guest = await lab.BootAsync(new GuestOptions { Disks = [] });
         await guest.InstallAgentAsync();
-        var launched = await lab.Aws.CallAsync(
-            "ec2", "2016-11-15", "RunInstances", ("ImageId", "ami-12c6146b"), ("MinCount", "1"), ("MaxCount", "1"),
-            ("TagSpecification.1.ResourceType", "instance"), ("TagSpecification.1.Tag.1.Key", "nodeagent:cluster"), ("TagSpecification.1.Tag.1.Value", "from-ec2"));
-        var instance = InstanceId().Match(launched).Value;
-        foreach (var (path, value) in guest.Imds.Paths.ToList())
-        {
-            guest.Imds.Paths[path] = value.Replace("i-0a5d1a26e00000001", instance, StringComparison.Ordinal);
-        }
+        await LaunchedAsync(lab, guest, "from-ec2");
 
         await AsRoleAsync(lab, guest, "ec2:DescribeTags");
         using (var facts = JsonDocument.Parse(await guest.CheckAsync($"AWS_ENDPOINT_URL_EC2={Aws.Url} nodeagent facts --format json", TimeSpan.FromMinutes(2))))
@@ -35,10 +28,36 @@ internal static partial class TagsFromEc2
         denied.Error.ShouldContain("not allowed");
     }
 
+    /// <summary>The guest becomes an instance that EC2 knows, with the cluster in its tags. Returns its ID. Metadata shows it once saved.</summary>
+    public static async Task<string> LaunchedAsync(Laboratory lab, Guest guest, string cluster)
+    {
+        var launched = await lab.Aws.CallAsync(
+            "ec2", "2016-11-15", "RunInstances", ("ImageId", "ami-12c6146b"), ("MinCount", "1"), ("MaxCount", "1"),
+            ("TagSpecification.1.ResourceType", "instance"), ("TagSpecification.1.Tag.1.Key", "nodeagent:cluster"), ("TagSpecification.1.Tag.1.Value", cluster));
+        var instance = InstanceId().Match(launched).Value;
+        BecomeInstance(guest, instance);
+        return instance;
+    }
+
+    public static void BecomeInstance(Guest guest, string instance)
+    {
+        foreach (var (path, value) in guest.Imds.Paths.ToList())
+        {
+            guest.Imds.Paths[path] = InstanceId().Replace(value, instance);
+        }
+    }
+
     private static async Task AsRoleAsync(Laboratory lab, Guest guest, string action)
     {
-        var policy = JsonSerializer.Serialize(new { Version = "2012-10-17", Statement = new[] { new { Effect = "Allow", Action = action, Resource = "*" } } });
-        var credentials = await lab.Aws.AssumeRoleAsync($"{Role}-{action.Split(':')[1]}", policy);
+        await RoleAsync(lab, guest, action);
+        await guest.Imds.SetTagsAsync(null);
+    }
+
+    /// <summary>The instance gets a role that may do these actions and no other. Counts once metadata is saved.</summary>
+    public static async Task RoleAsync(Laboratory lab, Guest guest, params string[] actions)
+    {
+        var policy = JsonSerializer.Serialize(new { Version = "2012-10-17", Statement = new[] { new { Effect = "Allow", Action = actions, Resource = "*" } } });
+        var credentials = await lab.Aws.AssumeRoleAsync($"{lab.Scenario}-{string.Join('-', actions.Select(a => a.Split(':')[1]))}", policy);
         guest.Imds.Paths[$"iam/security-credentials/{Role}"] = JsonSerializer.Serialize(new
         {
             Code = "Success",
@@ -49,7 +68,6 @@ internal static partial class TagsFromEc2
             LastUpdated = "2026-01-01T00:00:00Z",
             Expiration = DateTime.UtcNow.AddHours(1).ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", System.Globalization.CultureInfo.InvariantCulture),
         });
-        await guest.Imds.SetTagsAsync(null);
     }
 
     [GeneratedRegex("i-[0-9a-f]{17}")]

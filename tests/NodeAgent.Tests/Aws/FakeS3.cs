@@ -1,0 +1,83 @@
+using System.Collections.Concurrent;
+using System.Security.Cryptography;
+using System.Text;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace NodeAgent.Tests.Aws;
+
+/// <summary>Answers a GET of an object as S3 documents it: ETag and If-None-Match, NoSuchKey; and what it is told to answer instead.</summary>
+internal sealed class FakeS3 : IAsyncDisposable
+{
+    private WebApplication? _application;
+
+    /// <summary>By bucket/key.</summary>
+    public ConcurrentDictionary<string, string> Objects { get; } = new();
+
+    /// <summary>By bucket/key: what comes first, an answer a time.</summary>
+    public ConcurrentDictionary<string, ConcurrentQueue<(int Status, string Body)>> Instead { get; } = new();
+
+    /// <summary>"bucket/key 200", in the order in which they were answered.</summary>
+    public ConcurrentQueue<string> Requests { get; } = new();
+
+    public ConcurrentQueue<IHeaderDictionary> Headers { get; } = new();
+
+    public Uri Endpoint { get; private set; } = new("http://127.0.0.1");
+
+    public static string Error(string code, string message = "why") =>
+        $"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message><RequestId>4442587FB7D0A2F9</RequestId></Error>";
+
+    public async Task Start()
+    {
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
+        _application = builder.Build();
+        _application.Run(Answer);
+        await _application.StartAsync();
+        Endpoint = new Uri(_application.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
+    }
+
+    public void Answer(string path, int status, string body) => Instead.GetOrAdd(path, _ => new()).Enqueue((status, body));
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_application is { } application)
+        {
+            _application = null;
+            await application.DisposeAsync();
+        }
+    }
+
+    private async Task Answer(HttpContext context)
+    {
+        var path = context.Request.Path.Value!.TrimStart('/');
+        Headers.Enqueue(new HeaderDictionary(context.Request.Headers.ToDictionary()));
+        var response = context.Response;
+        var body = "";
+        if (Instead.TryGetValue(path, out var queue) && queue.TryDequeue(out var instead))
+        {
+            (response.StatusCode, body) = instead;
+        }
+        else if (!Objects.TryGetValue(path, out var content))
+        {
+            (response.StatusCode, body) = (404, Error("NoSuchKey", "The specified key does not exist."));
+        }
+        else
+        {
+            var etag = $"\"{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(content)))[..32]}\"";
+            response.Headers.ETag = etag;
+            var isKnown = context.Request.Headers.IfNoneMatch == etag;
+            (response.StatusCode, body) = (isKnown ? 304 : 200, isKnown ? "" : content);
+        }
+
+        Requests.Enqueue($"{path} {response.StatusCode}");
+        if (body.Length > 0)
+        {
+            await response.WriteAsync(body);
+        }
+    }
+}
