@@ -81,10 +81,12 @@ internal static class NodeConfigLoader
         }
     }
 
-    private static byte[] Defaults()
+    public static byte[] Defaults() => BuiltIn("defaults.yaml");
+
+    /// <summary>A file that was built into this binary.</summary>
+    public static byte[] BuiltIn(string name)
     {
-        using var stream = typeof(NodeConfigLoader).Assembly.GetManifestResourceStream("defaults.yaml")
-            ?? throw new InvalidOperationException("The built-in defaults are missing from this binary");
+        using var stream = typeof(NodeConfigLoader).Assembly.GetManifestResourceStream(name) ?? throw new InvalidOperationException($"{name} is missing from this binary");
         var content = new byte[stream.Length];
         stream.ReadExactly(content);
         return content;
