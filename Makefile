@@ -7,7 +7,7 @@ export DOTNET_CLI_TELEMETRY_OPTOUT := 1
 export DOTNET_NOLOGO := 1
 
 .DEFAULT_GOAL := build
-.PHONY: build test package format e2e demo bench
+.PHONY: build test package format e2e demo bench render
 
 build: ## artifacts/bin/nodeagent: one self-contained file for linux-x64
 	dotnet publish src/NodeAgent --configuration Release --output artifacts/publish
@@ -24,7 +24,7 @@ format: ## formats, then checks what formatting cannot mend
 	@build/need shellcheck:shellcheck
 	dotnet format NodeAgent.sln
 	dotnet format NodeAgent.sln --no-restore --verify-no-changes
-	shellcheck --external-sources --source-path=SCRIPTDIR build/need build/test .ci/run bench/run tests/Lab/build/*.sh
+	shellcheck --external-sources --source-path=SCRIPTDIR build/need build/test .ci/run bench/run examples/render tests/Lab/build/*.sh
 
 e2e: package ## the scenarios; SCENARIO=name for one, TIER=ci for those of CI
 	@dotnet run --project tests/Lab -- e2e $(if $(TIER),--tier $(TIER)) $(SCENARIO)
@@ -34,3 +34,7 @@ demo: package ## a machine becomes a node before your eyes
 
 bench: build ## figures of speed and memory, with their method
 	@bench/run
+
+render: build ## examples/rendered: every node of examples/nodes as files, for a pull request to show what changes on each
+	rm -rf examples/rendered
+	examples/render artifacts/bin/nodeagent examples/rendered

@@ -12,6 +12,7 @@ var root = new RootCommand("Turns an EC2 instance into a Kubernetes node, says b
     ImageCommand.Create(),
     PlanCommand.Create(),
     ReadyCommand.Create(),
+    RenderCommand.Create(),
     VersionCommand.Create(),
 };
 var parse = root.Parse(args);

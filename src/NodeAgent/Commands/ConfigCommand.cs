@@ -3,7 +3,7 @@ using NodeAgent.Configuration;
 
 namespace NodeAgent.Commands;
 
-/// <summary>config check and config show: the configuration alone, without facts, and nothing changed.</summary>
+/// <summary>config check, show and schema: the configuration alone, without facts, and nothing changed.</summary>
 internal static class ConfigCommand
 {
     /// <param name="layersOf">
@@ -37,6 +37,24 @@ internal static class ConfigCommand
             """,
             static (loaded, json) => json ? ConfigPrinter.ToJson(loaded) : ConfigPrinter.ToYaml(loaded).TrimEnd('\n'),
             "  # "));
+        command.Subcommands.Add(Schema());
+        return command;
+    }
+
+    private static Command Schema()
+    {
+        var command = new Command("schema", """
+            Print the JSON Schema (2020-12) of a layer, from which editors complete and check while one types.
+
+            Example:
+              nodeagent config schema > nodeconfig.schema.json
+              # yaml-language-server: $schema=nodeconfig.schema.json      (the first line of a layer beside it)
+            """);
+        command.SetAction(async (result, _) =>
+        {
+            await result.InvocationConfiguration.Output.WriteAsync(ConfigJsonSchema.Write());
+            return ExitCode.Ok;
+        });
         return command;
     }
 

@@ -8,9 +8,10 @@ namespace NodeAgent.Commands;
 /// <summary>A plan for programs. Fields are only ever added.</summary>
 internal static class PlanJson
 {
-    private static readonly JsonWriterOptions Options = new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonWriterOptions Options = new() { Indented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
-    public static string Write(Plan plan, string? node, IReadOnlyList<string>? standIns = null)
+    /// <param name="diffs">False where the files themselves stand beside it.</param>
+    public static string Write(Plan plan, string? node, IReadOnlyList<string>? standIns = null, bool diffs = true)
     {
         using var buffer = new MemoryStream();
         using (var json = new Utf8JsonWriter(buffer, Options))
@@ -35,7 +36,7 @@ internal static class PlanJson
             json.WriteStartArray("steps");
             foreach (var step in plan.Steps.Where(s => s.Finding is not InSync))
             {
-                Write(json, step);
+                Write(json, step, diffs);
             }
 
             json.WriteEndArray();
@@ -45,7 +46,7 @@ internal static class PlanJson
         return Encoding.UTF8.GetString(buffer.ToArray());
     }
 
-    private static void Write(Utf8JsonWriter json, PlannedStep step)
+    private static void Write(Utf8JsonWriter json, PlannedStep step, bool diffs)
     {
         json.WriteStartObject();
         json.WriteString("resource", step.Resource.Id);
@@ -56,11 +57,11 @@ internal static class PlanJson
         switch (step.Finding)
         {
             case Change change:
-                Write(json, change);
+                Write(json, change, diffs);
                 break;
             case After after:
                 json.WriteString("after", after.Ground.Id);
-                Write(json, after.Expected);
+                Write(json, after.Expected, diffs);
                 break;
             case Refused refused:
                 json.WriteString("why", refused.Why);
@@ -79,11 +80,11 @@ internal static class PlanJson
         json.WriteEndObject();
     }
 
-    private static void Write(Utf8JsonWriter json, Change change)
+    private static void Write(Utf8JsonWriter json, Change change, bool diffs)
     {
         json.WriteString("why", change.Why);
         json.WriteString("disruption", CamelCase(change.Disruption.ToString()));
-        if (change.Diff is { } diff)
+        if (diffs && change.Diff is { } diff)
         {
             json.WriteString("diff", diff);
         }

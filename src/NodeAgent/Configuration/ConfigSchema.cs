@@ -143,15 +143,22 @@ internal sealed class ConfigLeaf
     /// <summary>Throws <see cref="FormatException"/> on text that is not one of these.</summary>
     public Action<string>? Parse { get; private init; }
 
+    /// <summary>For editors: a regular expression (ECMA-262) that holds for whatever <see cref="Parse"/> takes. It knows the form alone, so it may hold for more.</summary>
+    public string? Pattern { get; private init; }
+
     public static ConfigLeaf? Of(Type type) =>
         type == typeof(string) ? new("text") { IsText = true }
         : type == typeof(Secret) ? new("text") { IsText = true, IsSecret = true }
         : type == typeof(int) ? new("a whole number") { IsInteger = true }
         : type == typeof(bool) ? new("true or false") { IsBoolean = true }
-        : type == typeof(Cidr) ? new("a CIDR range as in 10.0.0.0/16") { Parse = text => Cidr.Parse(text) }
-        : type == typeof(Duration) ? new("a duration as in 90s, 10m, 2h or 90d") { Parse = text => Duration.Parse(text) }
-        : type == typeof(VolumeSize) ? new("a volume size as in 60% or 200GiB") { Parse = text => VolumeSize.Parse(text) }
-        : type == typeof(Uri) ? new("a URL as in https://example.com") { Parse = CheckUri }
+        : type == typeof(Cidr) ? new("a CIDR range as in 10.0.0.0/16") { Parse = text => Cidr.Parse(text), Pattern = "^[0-9A-Fa-f:.]+/[0-9]+$" }
+        : type == typeof(Duration) ? new("a duration as in 90s, 10m, 2h or 90d") { Parse = text => Duration.Parse(text), Pattern = "^0*[1-9][0-9]{0,5}[smhd]$" }
+        : type == typeof(VolumeSize) ? new("a volume size as in 60% or 200GiB")
+        {
+            Parse = text => VolumeSize.Parse(text),
+            Pattern = "^(0*([1-9][0-9]?|100)%|0*[1-9][0-9]{0,5}(TiB|GiB|MiB|TB|GB|MB))$",
+        }
+        : type == typeof(Uri) ? new("a URL as in https://example.com") { Parse = CheckUri, Pattern = "^[ ]*[Hh][Tt][Tt][Pp][Ss]?:.+$" }
         : type.IsEnum ? new("one of") { Choices = Names(type) }
         : null;
 

@@ -78,13 +78,20 @@ internal static class NodeConfigLoader
         }
     }
 
-    private static ConfigMap ReadDefaults()
+    public static byte[] Defaults() => BuiltIn("defaults.yaml");
+
+    /// <summary>A file that was built into this binary.</summary>
+    public static byte[] BuiltIn(string name)
     {
-        using var stream = typeof(NodeConfigLoader).Assembly.GetManifestResourceStream("defaults.yaml")
-            ?? throw new InvalidOperationException("The built-in defaults are missing from this binary");
+        using var stream = typeof(NodeConfigLoader).Assembly.GetManifestResourceStream(name) ?? throw new InvalidOperationException($"{name} is missing from this binary");
         var content = new byte[stream.Length];
         stream.ReadExactly(content);
-        var defaults = new Layer.Document(DefaultsName, content).Parsed;
+        return content;
+    }
+
+    private static ConfigMap ReadDefaults()
+    {
+        var defaults = new Layer.Document(DefaultsName, Defaults()).Parsed;
         ThrowIfAny(defaults.Errors);
         return defaults.Tree!;
     }

@@ -26,6 +26,10 @@ internal sealed class Certificate(RoleCertificate role, CertificateContent conte
 
     internal sealed record State(KeyReport File, DateTimeOffset Now);
 
+    public string Role => role.Role;
+
+    public CertificateContent Content => content;
+
     protected override State Observe(IMachineReader reader) => new(reader.PrivateKey(Name), reader.Now);
 
     protected override State Nothing { get; } = new(KeyReport.Absent, DateTimeOffset.MinValue);

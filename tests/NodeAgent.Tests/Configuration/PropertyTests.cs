@@ -1,4 +1,6 @@
 using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
 using FsCheck;
 using FsCheck.Fluent;
 using NodeAgent.Configuration;
@@ -34,6 +36,18 @@ public class PropertyTests
             Text(ConfigMerge.Merge(t, Empty())).ShouldBe(Text(t));
             Text(ConfigMerge.Merge(Empty(), t)).ShouldBe(Text(t));
         }).Check(Config.QuickThrowOnFailure);
+
+    /// <summary>Where nothing was removed (that is a comment in what is shown, and the default is there again) and nothing is secret (that is masked).</summary>
+    [Fact]
+    public void What_is_shown_loads_as_the_same_configuration() =>
+        Prop.ForAll(Settings.Layers().ToArbitrary(), texts =>
+        {
+            var first = Load([.. texts.Select((t, i) => Document($"layer {i}", Head + t))]);
+
+            var second = NodeConfigLoader.Load([Document("shown", ConfigPrinter.ToYaml(first))]);
+
+            Shown(second).ShouldBe(Shown(first));
+        }).Check(Config.QuickThrowOnFailure.WithMaxTest(500));
 
     [Fact]
     public void Any_bytes_are_a_configuration_or_a_configuration_error() =>
@@ -72,6 +86,12 @@ public class PropertyTests
                 ConfigPrinter.ToJson(e).ShouldNotBeEmpty();
             }
         }
+    }
+
+    private static string Shown(LoadedConfig loaded)
+    {
+        using var json = JsonDocument.Parse(ConfigPrinter.ToJson(loaded));
+        return json.RootElement.GetProperty("config").ToString();
     }
 
     private static ConfigMap Empty() => new(Nowhere, Nowhere, new(StringComparer.Ordinal));
@@ -116,5 +136,31 @@ public class PropertyTests
                 Gen.Elements("3", "4").Select(t => (ConfigValue)new ConfigList(Nowhere, Nowhere, [new ConfigScalar(Nowhere, Nowhere, t, ScalarType.Integer)])));
             return depth == 0 ? leaves : Gen.Frequency((2, leaves), (3, Map(depth).Select(m => (ConfigValue)m)));
         }
+    }
+
+    /// <summary>A few layers of sound settings, with texts that are hard to quote.</summary>
+    private static class Settings
+    {
+        private static readonly string[] Scalars = ["1", "-7", "0x1F", "1.5", "1e3", "true", "null", "{}", "[]", "[1, [a, {b: c}], null]", "{a: null, b: {c: d}}"];
+
+        private static readonly string[] Sound =
+        [
+            "node: {maxPods: 58}", "node: {labels: {example.com/a: '1', b: x}}", "node: {labels: {b: 7}}", "node: {taints: [{key: a, effect: NoExecute}, {key: b, value: c, effect: NoSchedule}]}",
+            "node: {taints: []}", "node: {readiness: {timeout: 90s}}", "storage: {volumes: {scratch: {mount: /mnt/a, size: 5%, filesystem: ext4}}}",
+            "storage: {match: {paths: ['/dev/disk/by-id/nvme-x_*', /dev/sdb]}}", "kernel: {modules: [a, b_c]}", "kernel: {sysctls: {net.ipv4.tcp_rmem: 4096 1 2, vm.swappiness: 0}}",
+            "containerd: {mirrors: {docker.io: {endpoints: ['https://m.example:5000/a']}}}", "kubelet: {extraArgs: {v: 4, a-b: 'c=d #e'}}", "kubelet: {kubeReserved: {cpu: 100m}}", "kubelet: {systemReserved: {}}",
+        ];
+
+        public static Gen<string[]> Layers() => Gen.Choose(1, 4).SelectMany(n => Gen.Frequency((1, Gen.Elements(Sound)), (1, Free())).ArrayOf(n));
+
+        private static Gen<string> Free() =>
+            from key in Text()
+            from value in Gen.OneOf(Text().Select(Quoted), Gen.Elements(Scalars), Text().ArrayOf(3).Select(t => $"[{string.Join(", ", t.Select(Quoted))}]"))
+            select $"kubelet: {{configuration: {{x: {{{Quoted(key)}: {value}}}}}}}";
+
+        private static Gen<string> Text() =>
+            Gen.Choose(0, 6).SelectMany(n => Gen.Elements(" :#-[]{}'\"\\\n\tAb0.,&*!|>?@`~%=\u00e9\u00a0\u2028<(".ToCharArray()).ArrayOf(n)).Select(c => new string(c));
+
+        private static string Quoted(string text) => $"\"{JsonEncodedText.Encode(text, JavaScriptEncoder.Default)}\"";
     }
 }
