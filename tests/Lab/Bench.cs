@@ -32,6 +32,7 @@ internal static class Bench
                 lines.Add(FirstBoot.Row("first boot, start to last file", "200 ms", boots, boot => boot.LastFileMs));
                 lines.Add(FirstBoot.Row("of that, systemd reading its units again", "", boots, boot => boot.InSystemdMs));
                 lines.Add(FirstBoot.Row("the rest", "", boots, boot => boot.LastFileMs - boot.InSystemdMs));
+                lines.AddRange(["", .. await SharedLayersAsync(guest, rounds: 20)]);
                 lines.AddRange(["", "| what | target | measured |", "|---|---|---|"]);
                 var binary = new FileInfo(Path.Combine(Caches.Repository, "artifacts", "bin", "nodeagent"));
                 lines.Add(string.Create(CultureInfo.InvariantCulture, $"| binary | 45 MB | {binary.Length / 1e6:0.0} MB |"));
@@ -82,6 +83,52 @@ internal static class Bench
         await guest.WriteAsync("/var/lib/lab/subjects", list);
         var output = await guest.CheckAsync($"perl /var/lib/lab/measure {rounds} </var/lib/lab/subjects", TimeSpan.FromMinutes(5));
         return [.. output.Split('\n').Zip(subjects, (line, subject) => Figure.Parse(line, subject.Target))];
+    }
+
+    /// <summary>What six layers of S3 cost whoever reads the configuration, with a server that takes its time for each call.</summary>
+    private static async Task<IEnumerable<string>> SharedLayersAsync(Container guest, int rounds)
+    {
+        const int delay = 20;
+        const string layers = "/var/lib/lab/layers.yaml";
+        var calls = 0;
+        await using var s3 = await guest.ListenAsync(async stream =>
+        {
+            using var reader = new StreamReader(stream, leaveOpen: true);
+            while (await reader.ReadLineAsync() is { } line)
+            {
+                if (line.Length > 0)
+                {
+                    continue;
+                }
+
+                var call = Interlocked.Increment(ref calls);
+                await Task.Delay(delay);
+                var body = $"apiVersion: nodeagent/v1\nkind: NodeConfig\nnode:\n  labels:\n{string.Concat(Enumerable.Range(0, 20).Select(i => $"    example.com/l{i}: v{call}\n"))}";
+                await stream.WriteAsync(System.Text.Encoding.ASCII.GetBytes($"HTTP/1.1 200 OK\r\nETag: \"{call}\"\r\nContent-Length: {body.Length}\r\n\r\n{body}"));
+            }
+        });
+        guest.Imds.Paths["iam/security-credentials/worker"] =
+            """{"Code":"Success","AccessKeyId":"ASIABENCH","SecretAccessKey":"none","Token":"none","Expiration":"2099-01-01T00:00:00Z"}""";
+        await guest.Imds.SaveAsync();
+        await guest.WriteAsync(layers, $$"""
+            apiVersion: nodeagent/v1
+            kind: NodeConfig
+            cluster: {customer: acme, environment: prod}
+            layers: {bucket: example-nodes, endpoint: '{{Aws.Url}}'}
+            """);
+        var without = $"without\t{Binary} config check --config {Document}\n";
+        var with = $"with\t{Binary} config check --config {Document} --config {layers}\n";
+        await guest.WriteAsync("/var/lib/lab/subjects", without + with);
+        var output = await guest.CheckAsync($"perl /var/lib/lab/measure {rounds} </var/lib/lab/subjects", TimeSpan.FromMinutes(5));
+        var figures = output.Split('\n').Select(line => Figure.Parse(line, "")).ToArray();
+        return
+        [
+            $"| six shared layers, {delay} ms a call | target | median | least | processor |", "|---|---|---|---|---|",
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"| `config check` grows by | {2 * delay} ms | {figures[1].MedianMs - figures[0].MedianMs:0} ms | {figures[1].LeastMs - figures[0].LeastMs:0} ms | {figures[1].ProcessorMs - figures[0].ProcessorMs:0} ms |"),
+            string.Create(CultureInfo.InvariantCulture, $"| calls, each | 6 | {(double)calls / (rounds + 1):0.#} | | |"),
+        ];
     }
 
     /// <summary>How many programs a plan starts, as strace counts them from outside.</summary>

@@ -17,7 +17,7 @@ internal static class ConfigCommand
             layersOf,
             "check",
             """
-            Check the configuration of this node: built-in defaults, /etc/nodeagent/config.d/*.yaml, instance tags, user data, --config files.
+            Check the configuration of this node: built-in defaults, /etc/nodeagent/config.d/*.yaml, shared layers in S3, instance tags, user data, --config files.
             Exits 0 when it is sound, 3 with every error by layer, line and column when it is not.
 
             Example:
