@@ -302,7 +302,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             {
                 ["effect"] = t.Effect.ToString(),
                 ["key"] = t.Key,
-                ["value"] = t.Value,
+                ["value"] = t.Value ?? "",
             })]);
         }
 
