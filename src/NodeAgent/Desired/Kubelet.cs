@@ -99,7 +99,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             : throw new ConfigurationException(new ConfigError(
                 null,
                 "kubelet.allowUnlisted",
-                $"{config.Kubelet.Binary} is kubelet {version}, which is not in the table of versions, 1.{KubeletVersions.Oldest.Minor} to 1.{KubeletVersions.Newest.Minor}; "
+                $"{config.Kubelet.Binary} is kubelet {version}, which is not in the table of versions, {KubeletVersions.Oldest.Version} to {KubeletVersions.Newest.Version}; "
                 + $"install one of these{(version.Major == 1 ? $", or say kubelet.allowUnlisted: \"{version}\" to run it all the same" : "")}")));
 
     private static bool IsAllowed(NodeConfig config, KubernetesVersion version) => config.Kubelet.AllowUnlisted == version.ToString();
@@ -123,7 +123,9 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
 
         var cgroupV1 = (config.Kubelet.Configuration.TryGetProperty("failCgroupV1", out var fail) && fail.ValueKind == JsonValueKind.False)
             || (config.Kubelet.ExtraArgs.TryGetValue("fail-cgroupv1", out var flag) && flag == "false");
-        return Compatibility.Refusal(new(kubelet, server, version, facts.Kernel.CgroupVersion, cgroupV1)) is { } why ? throw new NotPossibleException(why) : (server, warnings);
+        return Compatibility.Refusal(new(kubelet, server, version, facts.Kernel.CgroupVersion, cgroupV1)) is { } why
+            ? throw new NotPossibleException(why)
+            : (server, warnings);
     }
 
     /// <summary>Flags and fields of the configuration that this kubelet does not know: on a flag it would not start, a field it would pass over.</summary>
@@ -136,8 +138,13 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
         }
 
         // Null removes, whatever it is.
-        foreach (var field in config.Kubelet.Configuration.EnumerateObject().Where(f => f.Value.ValueKind != JsonValueKind.Null && f.Name is not ("kind" or "apiVersion")))
+        foreach (var field in config.Kubelet.Configuration.EnumerateObject())
         {
+            if (field.Value.ValueKind == JsonValueKind.Null || field.Name is "kind" or "apiVersion")
+            {
+                continue;
+            }
+
             Check("kubelet.configuration", field.Name, KubeletNames.Fields);
         }
 
@@ -302,7 +309,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             {
                 ["effect"] = t.Effect.ToString(),
                 ["key"] = t.Key,
-                ["value"] = t.Value,
+                ["value"] = t.Value ?? "",
             })]);
         }
 

@@ -28,7 +28,8 @@ internal static class Compatibility
 
     private static string? Docker(KubeletSurroundings pair) =>
         pair.Server == CriServer.Dockershim && !pair.Kubelet.Dockershim
-            ? $"kubelet {pair.Kubelet.Version} cannot drive Docker: dockershim was removed in 1.24 (kubernetes#97252); install cri-dockerd in the image, or say runtime: containerd"
+            ? $"kubelet {pair.Kubelet.Version} cannot drive Docker: dockershim was removed in 1.24 (kubernetes#97252); "
+                + "install cri-dockerd in the image, or say runtime: containerd"
             : null;
 
     private static string? Interface(KubeletSurroundings pair)
@@ -46,8 +47,8 @@ internal static class Compatibility
 
     private static string? Cgroup(KubeletSurroundings pair) =>
         pair is { CgroupVersion: 1, CgroupV1Allowed: false, Kubelet.CgroupV1: CgroupV1.RefusedByDefault }
-            ? $"this machine runs with cgroup v1, on which kubelet {pair.Kubelet.Version} does not start (from 1.35, KEP-5573); boot with systemd.unified_cgroup_hierarchy=1, "
-                + "or say kubelet.configuration: {failCgroupV1: false}"
+            ? $"this machine runs with cgroup v1, on which kubelet {pair.Kubelet.Version} does not start (from 1.35, KEP-5573); "
+                + "boot with systemd.unified_cgroup_hierarchy=1, or say kubelet.configuration: {failCgroupV1: false}"
             : null;
 
     private static CriServerRelease? Release(CriServer server, string? version)

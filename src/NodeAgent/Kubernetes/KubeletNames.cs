@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace NodeAgent.Kubernetes;
 
 /// <summary>A flag of kubelet, or a field at the top of its KubeletConfiguration, and the minors that take it.</summary>
@@ -12,8 +10,8 @@ internal sealed record KubeletName(string Name, int Since, int? Gone, string Sou
 }
 
 /// <summary>
-/// Which kubelet takes which flags and fields: the lists of 1.20, and one row for each that came or went since. docs/versions.md tells how they were recorded. Where the
-/// exact minor of a removal was not found, the row has the first recorded list without the name and says so: before it, the name is let pass.
+/// Which kubelet takes which flags and fields: the lists of 1.20, and one row for each that came or went since. docs/versions.md tells how they were
+/// recorded. Where the exact minor of a removal was not found, the row has the first recorded list without the name and says so: before it, the name is let pass.
 /// </summary>
 internal sealed class KubeletNames
 {
@@ -100,7 +98,7 @@ internal sealed class KubeletNames
         new("log-dir", 20, 26, Klog),
         new("log-file", 20, 26, Klog),
         new("log-file-max-size", 20, 26, Klog),
-        // The reference lists them for text alone, since what draws it registers no JSON; from when on is not recorded, so they are let pass from the first that may.
+        // The reference lists them for text alone, since what draws it registers no JSON. From when on is not recorded: let pass from the first that may.
         new("log-json-info-buffer-size", 23, null, "KEP-2845; let pass from 1.23"),
         new("log-json-split-stream", 23, null, "KEP-2845; let pass from 1.23"),
         new("log-text-info-buffer-size", 31, null, "reference of 1.34 (kubernetes/website kubelet.md); let pass from 1.31"),
@@ -194,7 +192,8 @@ internal sealed class KubeletNames
     {
         if (!_byName.TryGetValue(name, out var row))
         {
-            return $"no kubelet in the table of versions ({KubeletVersions.Oldest.Version} to {KubeletVersions.Newest.Version}) has the {_kind} {_prefix}{name}";
+            var (oldest, newest) = (KubeletVersions.Oldest.Version, KubeletVersions.Newest.Version);
+            return $"no kubelet in the table of versions ({oldest} to {newest}) has the {_kind} {_prefix}{name}";
         }
 
         if (row.In(version.Minor))
@@ -202,8 +201,9 @@ internal sealed class KubeletNames
             return null;
         }
 
+        var (kubelet, what) = ($"kubelet {version.Version}", $"the {_kind} {_prefix}{name}");
         return version.Minor < row.Since
-            ? string.Create(CultureInfo.InvariantCulture, $"kubelet {version.Version} does not know the {_kind} {_prefix}{name}, which came with 1.{row.Since} ({row.Source})")
-            : string.Create(CultureInfo.InvariantCulture, $"kubelet {version.Version} has the {_kind} {_prefix}{name} no more; it is gone since 1.{row.Gone} ({row.Source})");
+            ? $"{kubelet} does not know {what}, which came with {new KubernetesVersion(1, row.Since)} ({row.Source})"
+            : $"{kubelet} has {what} no more; it is gone since {new KubernetesVersion(1, row.Gone ?? 0)} ({row.Source})";
     }
 }

@@ -95,7 +95,8 @@ internal static class KubeletVersions
     public static readonly KubeletBehaviour GracefulShutdown = new(21, "KEP-2000: beta and on by default from 1.21");
 
     /// <summary>Before, kubelet deletes the sandbox image as unused unless --pod-infra-container-image names it.</summary>
-    public static readonly KubeletBehaviour SandboxImageFromCri = new(29, "kubernetes#118544, as #123144 tells it: from 1.29 the runtime alone says what is pinned");
+    public static readonly KubeletBehaviour SandboxImageFromCri =
+        new(29, "kubernetes#118544, as #123144 tells it: from 1.29 the runtime alone says what is pinned");
 
     /// <summary>Before, a renewed tlsCertFile asks for a restart.</summary>
     public static readonly KubeletBehaviour ReloadsServingCertificate = new(31, "kubernetes#124574");
@@ -107,7 +108,7 @@ internal static class KubeletVersions
     /// <returns>Null for a version that is not in the table.</returns>
     public static KubeletVersion? Find(KubernetesVersion version) => All.FirstOrDefault(v => v.Version == version);
 
-    /// <summary>The row that a version of 1.x which is not in the table is taken for when it is allowed by name: the nearest one's, under its own number.</summary>
+    /// <summary>What a version of 1.x that is not in the table is taken for when it is allowed by name: the nearest row, under its own number.</summary>
     public static KubeletVersion Nearest(KubernetesVersion version) =>
         Find(version) ?? (version.CompareTo(Newest.Version) > 0 ? Newest : Oldest) with { Minor = version.Minor, RanHere = null };
 }

@@ -60,6 +60,20 @@ public class KubeletNamesTests
     [InlineData("evictionhard", 35, "has the field evictionhard")]
     public void A_field_is_objected_to_with_what_came_when(string field, int minor, string? said) => Said(KubeletNames.Fields.Objection(field, Version(minor)), said);
 
+    [Fact]
+    public void The_documentation_shows_the_rows_of_the_table()
+    {
+        var shown = System.IO.File.ReadAllLines(Path.Join(Repository.Folder, "docs", "versions.md")).Where(l => l.StartsWith("| 1.", StringComparison.Ordinal));
+
+        shown.ShouldBe(KubeletVersions.All.Select(v => string.Join(
+            " | ",
+            $"| {v.Version}",
+            v.Cri switch { CriVersions.V1Alpha2 => "v1alpha2", CriVersions.V1 => "v1", _ => "v1, else v1alpha2" },
+            v.Dockershim ? "yes" : "no",
+            v.CgroupV1 switch { CgroupV1.Supported => "supported", CgroupV1.Maintenance => "in maintenance", _ => "refused by default" },
+            $"{v.RanHere ?? "no"} |")));
+    }
+
     internal static string[] Recorded(string file) =>
         System.IO.File.ReadAllLines(Path.Join(Repository.Folder, "tests", "NodeAgent.Tests", "Kubernetes", "recorded", file)).Order(StringComparer.Ordinal).ToArray();
 
