@@ -179,7 +179,7 @@ internal sealed class ConfigLeaf
         typeof(CidrConverter), typeof(DurationConverter), typeof(VolumeSizeConverter), typeof(SecretConverter),
         typeof(Choice<NodeRole>), typeof(Choice<NodeNaming>), typeof(Choice<ReadinessGate>), typeof(Choice<NoDisksPolicy>), typeof(Choice<WipePolicy>),
         typeof(Choice<LostMemberPolicy>), typeof(Choice<VolumeLayout>), typeof(Choice<FilesystemType>), typeof(Choice<ProxyMode>),
-        typeof(Choice<NetworkPlugin>), typeof(Choice<CertificateSourceKind>), typeof(Choice<TaintEffect>),
+        typeof(Choice<ContainerRuntimeKind>), typeof(Choice<NetworkPlugin>), typeof(Choice<CertificateSourceKind>), typeof(Choice<TaintEffect>),
     ])]
 [JsonSerializable(typeof(NodeConfig))]
 internal sealed partial class ConfigJson : JsonSerializerContext;

@@ -10,7 +10,7 @@ using NodeAgent.Resources;
 namespace NodeAgent.Desired;
 
 /// <summary>kubelet: its KubeletConfiguration, its kubeconfig, and a drop-in with the few flags that the configuration file cannot say.</summary>
-internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Resource> UnitFiles, IReadOnlyList<Resource> RestartOn)
+internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Resource> UnitFiles, IReadOnlyList<Resource> RestartOn, ContainerRuntime Runtime)
 {
     public const string Unit = "kubelet.service";
 
@@ -27,11 +27,9 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
     /// <summary>healthzBindAddress and healthzPort below.</summary>
     public static readonly Uri HealthEndpoint = new("http://127.0.0.1:10248/healthz");
 
-    private const string RuntimeEndpoint = $"unix://{ContainerRuntime.Socket}";
-
     private const string ConfigurationPath = "/etc/kubernetes/kubelet.yaml";
 
-    public static Kubelet Build(NodeConfig config, NodeFacts facts, Storage storage, Certificates certificates)
+    public static Kubelet Build(NodeConfig config, NodeFacts facts, Storage storage, Certificates certificates, ContainerRuntime runtime)
     {
         if (facts.Versions.Kubelet is not { } text)
         {
@@ -45,16 +43,17 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             Concern.Kubelet,
             KubeconfigPath,
             $"{Ownership.Header}\n{Kubeconfig.Render(config.Cluster.Name, config.Cluster.Endpoint, config.Cluster.CertificateAuthority, "kubelet", client.Name)}");
-        var configuration = new ConfigFile(Concern.Kubelet, ConfigurationPath, Documents.Yaml(Configuration(config, facts, version, serving.Name)));
+        var configuration = new ConfigFile(Concern.Kubelet, ConfigurationPath, Documents.Yaml(Configuration(config, facts, version, runtime, serving.Name)));
+        var services = string.Join(' ', runtime.Services.Select(r => r.Unit));
         var dropIn = new ConfigFile(Concern.Kubelet, $"/etc/systemd/system/{Unit}.d/50-nodeagent.conf", $"""
             {Ownership.Header}
             [Unit]
-            Wants={ContainerRuntime.Unit} {ContainerRuntime.ImagesUnit}
-            After={ContainerRuntime.Unit} {ContainerRuntime.ImagesUnit}
-            {storage.RequiresMountsFor(Root, PodLogs, ContainerRuntime.Root)}
-            [Service]
+            Wants={services} {ContainerRuntime.ImagesUnit}
+            After={services} {ContainerRuntime.ImagesUnit}
+            {storage.RequiresMountsFor(Root, PodLogs, runtime.Root)}
+            [Service]{DockershimEnvironment(config, facts, version)}
             ExecStart=
-            ExecStart={CommandLine(config, facts, version)}
+            ExecStart={CommandLine(config, facts, version, runtime)}
             Restart=always
             RestartSec=5
             # A static pod's containers are not kubelet's children; a restart must not take them along.
@@ -65,7 +64,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             {Ownership.Header}
             [Service]
             ExecStart=
-            ExecStart=/usr/bin/nodeagent ready --deadline {config.Node.Readiness.Timeout}{(config.Node.Readiness.Gate == ReadinessGate.Ready
+            ExecStart=/usr/bin/nodeagent ready --deadline {config.Node.Readiness.Timeout}{(runtime.Socket == Containerd.Socket ? "" : $" --runtime-socket {runtime.Socket}")}{(config.Node.Readiness.Gate == ReadinessGate.Ready
                 ? $" --gate ready --node {Quote(NodeNames.Of(config, facts))} --server {Quote(config.Cluster.Endpoint.ToString())}"
                 : "")}
 
@@ -74,17 +73,24 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             [new DirectoryResource(Concern.Kubelet, ManifestDirectory, DirectoryResource.Searchable), kubeconfig, configuration],
             [dropIn, ready],
             // client-go reads a renewed client certificate by itself; kubelet its serving certificate from 1.31 (kubernetes#124574).
-            [certificates.Authority, kubeconfig, configuration, dropIn, .. version.IsAtLeast(1, 31) ? Array.Empty<Resource>() : [serving]]);
+            [certificates.Authority, kubeconfig, configuration, dropIn, .. version.IsAtLeast(1, 31) ? Array.Empty<Resource>() : [serving]],
+            runtime);
     }
 
     public IReadOnlyList<Resource> Running(Resource stamp, IReadOnlyList<Resource> mounts)
     {
-        var inputs = mounts.Where(m => Storage.Holds(m.Name, Root, PodLogs, ContainerRuntime.Root));
+        var inputs = mounts.Where(m => Storage.Holds(m.Name, Root, PodLogs, Runtime.Root));
         var restart = new Restart(Concern.Kubelet, Unit) { Needs = [stamp], Inputs = [.. RestartOn, .. inputs] };
         return [restart, new Service(Concern.Kubelet, Unit) { Needs = [stamp, restart] }];
     }
 
-    private static string CommandLine(NodeConfig config, NodeFacts facts, KubernetesVersion version)
+    /// <summary>kubelet's own client of Docker is gone from 1.24 (kubernetes#97252).</summary>
+    private static bool IsDockershim(NodeConfig config, KubernetesVersion version) => config.Runtime == ContainerRuntimeKind.Docker && !version.IsAtLeast(1, 24);
+
+    private static string DockershimEnvironment(NodeConfig config, NodeFacts facts, KubernetesVersion version) =>
+        IsDockershim(config, version) && Docker.DockershimApiVersion(config, facts) is { } api ? $"\nEnvironment=DOCKER_API_VERSION={api}" : "";
+
+    private static string CommandLine(NodeConfig config, NodeFacts facts, KubernetesVersion version, ContainerRuntime runtime)
     {
         var flags = new SortedDictionary<string, string>(StringComparer.Ordinal)
         {
@@ -94,11 +100,24 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             ["node-ip"] = facts.Instance.PrivateAddress,
             ["node-labels"] = string.Join(',', Labels(config, facts).Select(l => $"{l.Key}={l.Value}")),
         };
-        if (!version.IsAtLeast(1, 27))
+        if (IsDockershim(config, version))
+        {
+            flags["container-runtime"] = "docker";
+            flags["network-plugin"] = "cni";
+            flags["cni-bin-dir"] = config.Network.PluginBinaries;
+            flags["cni-conf-dir"] = "/etc/cni/net.d";
+            flags["pod-infra-container-image"] = config.Containerd.SandboxImage;
+            if (Docker.DockershimApiVersion(config, facts) is not null)
+            {
+                // Only without an endpoint does it look at its environment (pkg/kubelet/dockershim/libdocker/client.go in 1.20).
+                flags["docker-endpoint"] = "";
+            }
+        }
+        else if (!version.IsAtLeast(1, 27))
         {
             // The default is docker up to 1.23; the flag is gone from 1.27 (kubernetes#114017), which takes the endpoint from the configuration.
             flags["container-runtime"] = "remote";
-            flags["container-runtime-endpoint"] = RuntimeEndpoint;
+            flags["container-runtime-endpoint"] = $"unix://{runtime.Socket}";
         }
 
         if (config.Node.Taints.Count > 0)
@@ -131,7 +150,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
         return labels;
     }
 
-    private static JsonObject Configuration(NodeConfig config, NodeFacts facts, KubernetesVersion version, string serving)
+    private static JsonObject Configuration(NodeConfig config, NodeFacts facts, KubernetesVersion version, ContainerRuntime runtime, string serving)
     {
         var maxPods = config.Node.MaxPods;
         var document = new JsonObject
@@ -181,7 +200,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
 
         if (version.IsAtLeast(1, 27))
         {
-            document["containerRuntimeEndpoint"] = RuntimeEndpoint;
+            document["containerRuntimeEndpoint"] = $"unix://{runtime.Socket}";
         }
 
         if (version.IsAtLeast(1, 21))
@@ -196,7 +215,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
     }
 
     /// <summary>Maps merge, lists replace, null removes.</summary>
-    private static void Merge(JsonObject into, JsonElement from)
+    internal static void Merge(JsonObject into, JsonElement from)
     {
         foreach (var property in from.EnumerateObject())
         {
