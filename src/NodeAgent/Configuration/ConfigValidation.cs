@@ -329,14 +329,14 @@ internal sealed class ConfigValidation
                 path,
                 $"the name is part of the filesystem's label, which for {volume.Filesystem.ToString().ToLowerInvariant()} leaves {longest} characters; this has {name.Length}");
             percent += volume.Size.Percent ?? 0;
-            if (volume.Mount is not null || name != VolumeConfig.RuntimeVolume)
+            if (volume.Mount is null && name != VolumeConfig.RuntimeVolume)
             {
-                Require(volume.Mount is not null, $"{path}.mount", "is missing; expected the path it is mounted at (only the volume 'runtime' has a place of its own)");
-                Mount($"{path}.mount", volume.Mount ?? "", mounts, name);
+                Bad($"{path}.mount", "is missing; expected the path it is mounted at (only the volume 'runtime' has a place of its own)");
             }
             else
             {
-                Mount(_config.Runtime == ContainerRuntimeKind.Docker ? "docker.dataRoot" : path, _config.RuntimeRoot(), mounts, name);
+                var from = volume.Mount is not null ? $"{path}.mount" : _config.Runtime == ContainerRuntimeKind.Docker ? "docker.dataRoot" : path;
+                Mount(from, volume.Mount ?? _config.RuntimeRoot(), mounts, name);
             }
 
             for (var i = 0; i < volume.Options.Count; i++)
