@@ -36,6 +36,7 @@ internal sealed record Scenario(string Name, Ring Ring, Tier Tier, TimeSpan Dead
         new("second-boot", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(12), SecondBoot.RunAsync),
         new("stop-start", Ring.VirtualMachine, Tier.Ci, TimeSpan.FromMinutes(12), StopStart.RunAsync),
         new("repair", Ring.VirtualMachine, Tier.Ci, TimeSpan.FromMinutes(15), Repair.RunAsync),
+        new("docker", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(15), Scenarios.Docker.RunAsync),
         new("foreign-disk", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(10), ForeignDisk.RunAsync),
         new("power-cut", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(45), PowerCut.RunAsync),
     ];

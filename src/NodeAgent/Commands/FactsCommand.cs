@@ -81,6 +81,10 @@ internal static class FactsCommand
         Line("systemd-resolved", facts.Kernel.SystemdResolved ? "runs" : "does not run");
         Line("kubelet", facts.Versions.Kubelet ?? "not installed");
         Line("containerd", facts.Versions.Containerd ?? "not installed");
+        if (facts.Versions.Docker is { } docker)
+        {
+            Line("Docker", docker);
+        }
 
         Heading("Disks");
         foreach (var disk in facts.Disks)

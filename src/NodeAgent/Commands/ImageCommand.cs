@@ -13,27 +13,35 @@ internal static class ImageCommand
     private static Command Import()
     {
         var archives = new Option<string>("--archives") { Description = "Directory of docker or OCI archives (*.tar).", HelpName = "DIR", Required = true };
-        var store = new Option<string>("--store") { Description = "containerd's root directory: a note in it says what it has been given.", HelpName = "DIR", Required = true };
+        var store = new Option<string>("--store") { Description = "The runtime's root directory: a note in it says what it has been given.", HelpName = "DIR", Required = true };
+        var runtime = new Option<string>("--runtime")
+        {
+            Description = "Who takes the images: containerd, into the namespace that kubelet's are in, or docker.",
+            HelpName = "containerd|docker",
+            DefaultValueFactory = _ => "containerd",
+        };
+        runtime.AcceptOnlyFromAmong("containerd", "docker");
         var deadline = CommonOptions.Deadline("10m");
         var command = new Command("import", """
-            Import image archives into containerd, each once for each image store: a fresh mount is a new store.
+            Import image archives into the container runtime, each once for each image store: a fresh mount is a new store.
 
             Example:
               nodeagent image import --archives /var/lib/nodeagent/images --store /var/lib/containerd
             """)
         {
-            archives, store, deadline,
+            archives, store, runtime, deadline,
         };
         command.SetAction((parse, stop) =>
         {
             using var timer = CancellationTokenSource.CreateLinkedTokenSource(stop);
             timer.CancelAfter(parse.GetValue(deadline).Value);
-            return Task.FromResult(Run(parse.GetValue(archives)!, $"{parse.GetValue(store)}/io.nodeagent.images", new ProcessRunner(timer.Token)));
+            return Task.FromResult(Run(
+                parse.GetValue(archives)!, $"{parse.GetValue(store)}/io.nodeagent.images", parse.GetValue(runtime) == "docker", new ProcessRunner(timer.Token)));
         });
         return command;
     }
 
-    private static int Run(string directory, string note, ProcessRunner runner)
+    private static int Run(string directory, string note, bool docker, ProcessRunner runner)
     {
         // In the store itself, so that it is lost with the images it speaks of. One line an archive: what the file was when it was imported.
         var known = (Files.Text(note) ?? "").Split('\n', StringSplitOptions.RemoveEmptyEntries).ToHashSet(StringComparer.Ordinal);
@@ -49,7 +57,7 @@ internal static class ImageCommand
                 continue;
             }
 
-            var result = runner.Run(["ctr", "--namespace", "k8s.io", "images", "import", path]);
+            var result = runner.Run(docker ? ["docker", "load", "--input", path] : ["ctr", "--namespace", "k8s.io", "images", "import", path]);
             if (result.Failure is { } why)
             {
                 Console.Error.WriteLine($"nodeagent: {path} was not imported: `{result.Command}` {why}");
@@ -57,7 +65,7 @@ internal static class ImageCommand
                 continue;
             }
 
-            // containerd leaves unpacked layers to the kernel's write-back, and the note must not outlive them in a power cut.
+            // The runtime leaves unpacked layers to the kernel's write-back, and the note must not outlive them in a power cut.
             _ = runner.Run(["sync", "--file-system", Path.GetDirectoryName(note)!]);
             Console.Out.WriteLine($"imported {path}");
             known.Add(line);

@@ -30,7 +30,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         using var sources = Sources(deadline, forgets, cancellation);
         var host = timeline.Measure("machine", () => (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks()));
         var loaded = await LoadConfig(machine, sources, files, timeline, cancellation).ConfigureAwait(false);
-        var facts = await GatherFacts(sources.Instance, host, loaded.Config.Kubelet.Binary, loaded.Config.Containerd.Binary, timeline, cancellation).ConfigureAwait(false);
+        var facts = await GatherFacts(sources.Instance, host, Binaries(loaded.Config), timeline, cancellation).ConfigureAwait(false);
         return Build(loaded, facts, timeline) with { StandIns = sources.StandIns, ToKeep = sources.ToKeep(facts.Instance.Id, machine.Now) };
     }
 
@@ -59,18 +59,17 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         using var sources = Sources(deadline, false, cancellation);
         var timeline = new Timeline();
         var host = (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks());
-        var (kubelet, containerd) = ("/usr/bin/kubelet", "/usr/bin/containerd");
+        (string Kubelet, string Containerd, string? Docker) binaries = ("/usr/bin/kubelet", "/usr/bin/containerd", "/usr/bin/dockerd");
         try
         {
-            var config = (await LoadConfig(machine, sources, [], timeline, cancellation).ConfigureAwait(false)).Config;
-            (kubelet, containerd) = (config.Kubelet.Binary, config.Containerd.Binary);
+            binaries = Binaries((await LoadConfig(machine, sources, [], timeline, cancellation).ConfigureAwait(false)).Config);
         }
         catch (Exception e) when (e is ConfigurationException or AwsException or NotPossibleException)
         {
             // 'config check' says what is wrong with it. What is wrong with tags is said below.
         }
 
-        return await GatherFacts(sources.Instance, host, kubelet, containerd, timeline, cancellation).ConfigureAwait(false);
+        return await GatherFacts(sources.Instance, host, binaries, timeline, cancellation).ConfigureAwait(false);
     }
 
     /// <summary>Another machine's, from what <c>facts --save</c> wrote there: image files of this machine do not count, tags are those of the facts.</summary>
@@ -144,15 +143,17 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         return timeline.Measure("configuration", () => NodeConfigLoader.Load(layers));
     }
 
+    private static (string Kubelet, string Containerd, string? Docker) Binaries(NodeConfig config) =>
+        (config.Kubelet.Binary, config.Containerd.Binary, config.Runtime == ContainerRuntimeKind.Docker ? config.Docker.Binary : null);
+
     private static async Task<NodeFacts> GatherFacts(
         InstanceFactsGatherer gatherer,
         (HardwareFacts Hardware, KernelFacts Kernel, IReadOnlyList<DiskReport> Disks) host,
-        string kubelet,
-        string containerd,
+        (string Kubelet, string Containerd, string? Docker) binaries,
         Timeline timeline,
         CancellationToken cancellation)
     {
-        var versions = Versions(cancellation).Versions(kubelet, containerd);
+        var versions = Versions(cancellation).Versions(binaries.Kubelet, binaries.Containerd, binaries.Docker);
         return new NodeFacts
         {
             Instance = await timeline.MeasureAsync("metadata", () => gatherer.Instance.WaitAsync(cancellation)).ConfigureAwait(false),

@@ -40,6 +40,12 @@ internal static class ReadyCommand
                 return null;
             },
         };
+        var runtime = new Option<string>("--runtime-socket")
+        {
+            Description = "Where the container runtime listens.",
+            HelpName = "PATH",
+            DefaultValueFactory = _ => Containerd.Socket,
+        };
         var deadline = CommonOptions.Deadline("10m");
         var command = new Command("ready", """
             Wait until this machine is a healthy node.
@@ -50,7 +56,7 @@ internal static class ReadyCommand
               nodeagent ready --deadline 5m
             """)
         {
-            gate, node, server, deadline,
+            gate, node, server, runtime, deadline,
         };
         command.Validators.Add(result =>
         {
@@ -60,18 +66,19 @@ internal static class ReadyCommand
             }
         });
         command.SetAction((parse, cancellation) =>
-            Wait(parse.GetValue(gate) == "ready" ? (parse.GetValue(node)!, parse.GetValue(server)!) : null, parse.GetValue(deadline), cancellation));
+            Wait(
+            parse.GetValue(gate) == "ready" ? (parse.GetValue(node)!, parse.GetValue(server)!) : null, parse.GetValue(runtime)!, parse.GetValue(deadline), cancellation));
         return command;
     }
 
-    private static async Task<int> Wait((string Node, Uri Server)? api, Duration deadline, CancellationToken stop)
+    private static async Task<int> Wait((string Node, Uri Server)? api, string runtime, Duration deadline, CancellationToken stop)
     {
         using var timer = CancellationTokenSource.CreateLinkedTokenSource(stop);
         timer.CancelAfter(deadline.Value);
         var said = "";
         while (true)
         {
-            var missing = await Missing(api, timer.Token).ConfigureAwait(false);
+            var missing = await Missing(api, runtime, timer.Token).ConfigureAwait(false);
             if (missing is null)
             {
                 ServiceNotify.Status("healthy");
@@ -100,26 +107,26 @@ internal static class ReadyCommand
     }
 
     /// <summary>What the node still lacks; null when it is healthy.</summary>
-    private static async Task<string?> Missing((string Node, Uri Server)? api, CancellationToken cancellation)
+    private static async Task<string?> Missing((string Node, Uri Server)? api, string runtime, CancellationToken cancellation)
     {
         if (Files.Report(BootGate.StampPath).Kind != FileKind.Regular)
         {
             return $"the machine is not prepared ({BootGate.StampPath} is not there); see journalctl -u nodeagent";
         }
 
-        if (Files.Report(ContainerRuntime.Socket).Kind == FileKind.Absent)
+        if (Files.Report(runtime).Kind == FileKind.Absent)
         {
-            return $"containerd does not listen at {ContainerRuntime.Socket}";
+            return $"the container runtime does not listen at {runtime}";
         }
 
         try
         {
             using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-            await socket.ConnectAsync(new UnixDomainSocketEndPoint(ContainerRuntime.Socket), cancellation).ConfigureAwait(false);
+            await socket.ConnectAsync(new UnixDomainSocketEndPoint(runtime), cancellation).ConfigureAwait(false);
         }
         catch (SocketException e)
         {
-            return $"containerd does not answer at {ContainerRuntime.Socket}: {e.Message}";
+            return $"the container runtime does not answer at {runtime}: {e.Message}";
         }
 
         try

@@ -42,6 +42,7 @@ internal sealed class ConfigValidation
         ["cni-conf-dir"] = "",
         ["config"] = "kubelet.configuration",
         ["config-dir"] = "kubelet.configuration",
+        ["docker-endpoint"] = "",
         ["container-runtime"] = "",
         ["container-runtime-endpoint"] = "",
         ["hostname-override"] = "node.name",
@@ -111,6 +112,8 @@ internal sealed class ConfigValidation
         rules.Storage();
         rules.Kernel();
         rules.Containerd();
+        rules.Docker();
+        rules.Registries();
         rules.Kubelet();
         rules.Addresses();
         rules.Paths();
@@ -145,12 +148,11 @@ internal sealed class ConfigValidation
         }
 
         Require(IsDnsName(cluster.Domain), "cluster.domain", $"'{Short(cluster.Domain)}' is not a DNS domain; expected lower case labels of letters, digits and '-', as in cluster.local");
-        Authority(cluster.CertificateAuthority);
+        Authority("cluster.certificateAuthority", cluster.CertificateAuthority);
     }
 
-    private void Authority(string pem)
+    private void Authority(string path, string pem)
     {
-        const string Path = "cluster.certificateAuthority";
         const string Begin = "-----BEGIN ";
         const string PrivateKey = "holds a private key, which no node may have; give the certificate alone, and take this key for known to others";
         var rest = pem.AsSpan();
@@ -163,7 +165,7 @@ internal sealed class ConfigValidation
             var label = dashes < 0 ? "" : rest[..dashes].ToString();
             if (label.EndsWith("PRIVATE KEY", StringComparison.Ordinal))
             {
-                Bad(Path, PrivateKey);
+                Bad(path, PrivateKey);
                 return;
             }
 
@@ -171,13 +173,13 @@ internal sealed class ConfigValidation
             var end = rest.IndexOf($"-----END {label}-----", StringComparison.Ordinal);
             if (dashes < 0 || end < 0)
             {
-                Bad(Path, "holds a PEM block without its end; it may have been cut off");
+                Bad(path, "holds a PEM block without its end; it may have been cut off");
                 return;
             }
 
             if (label != "CERTIFICATE" || !IsCertificate(rest[..end]))
             {
-                Bad(Path, label == "CERTIFICATE" ? "holds a PEM block that is no X.509 certificate" : $"holds a PEM block '{Short(label)}'; expected CERTIFICATE");
+                Bad(path, label == "CERTIFICATE" ? "holds a PEM block that is no X.509 certificate" : $"holds a PEM block '{Short(label)}'; expected CERTIFICATE");
                 return;
             }
 
@@ -187,7 +189,7 @@ internal sealed class ConfigValidation
         if (certificates == 0)
         {
             Bad(
-                Path,
+                path,
                 pem.StartsWith("LS0tLS1CRUdJTi", StringComparison.Ordinal) ? "is base64 of PEM; give the PEM itself"
                 : "is not PEM; expected one certificate or more, from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----");
         }
@@ -328,7 +330,16 @@ internal sealed class ConfigValidation
                 path,
                 $"the name is part of the filesystem's label, which for {volume.Filesystem.ToString().ToLowerInvariant()} leaves {longest} characters; this has {name.Length}");
             percent += volume.Size.Percent ?? 0;
-            Mount($"{path}.mount", volume.Mount, mounts, name);
+            if (volume.Mount is null && name != VolumeConfig.RuntimeVolume)
+            {
+                Bad($"{path}.mount", "is missing; expected the path it is mounted at (only the volume 'runtime' has a place of its own)");
+            }
+            else
+            {
+                var from = volume.Mount is not null ? $"{path}.mount" : _config.Runtime == ContainerRuntimeKind.Docker ? "docker.dataRoot" : path;
+                Mount(from, volume.Mount ?? _config.RuntimeRoot(), mounts, name);
+            }
+
             for (var i = 0; i < volume.Options.Count; i++)
             {
                 Require(
@@ -426,6 +437,84 @@ internal sealed class ConfigValidation
                 Require(name.Length > 0 && IsOnly(name, "-_"), at, $"'{Short(name)}' is not an HTTP header's name");
                 Require(value.Reveal().Length > 0 && IsLine(value.Reveal()), at, "expected a value of one line");
             }
+        }
+    }
+
+    /// <summary>Keys of daemon.json that are the agent's, and where to say instead what they say.</summary>
+    private static readonly Dictionary<string, string> OwnedDockerKeys = new(StringComparer.Ordinal)
+    {
+        ["containerd"] = "",
+        ["data-root"] = "docker.dataRoot",
+        ["exec-opts"] = "",
+        ["graph"] = "docker.dataRoot",
+        ["hosts"] = "",
+        ["live-restore"] = "docker.liveRestore",
+        ["log-driver"] = "",
+        ["log-opts"] = "docker.logs",
+        ["registry-mirrors"] = "docker.mirrors",
+        ["storage-driver"] = "docker.storageDriver",
+    };
+
+    private void Docker()
+    {
+        var docker = _config.Docker;
+        AbsolutePath("docker.binary", docker.Binary);
+        AbsolutePath("docker.criDockerd", docker.CriDockerd);
+        AbsolutePath("docker.dataRoot", docker.DataRoot);
+        Require(
+            docker.StorageDriver.Length > 0 && IsOnly(docker.StorageDriver, "-"),
+            "docker.storageDriver",
+            $"'{Short(docker.StorageDriver)}' is not a storage driver's name; expected one as in overlay2");
+        // moby daemon/logger/loggerutils: a size as go-units reads it. Without a unit it is bytes, which nobody means.
+        var size = docker.Logs.MaxSize;
+        Require(
+            size.Length is >= 2 and <= 6 && size[^1] is 'k' or 'm' or 'g' && size[0] is >= '1' and <= '9' && size.AsSpan(0, size.Length - 1).IndexOfAnyExceptInRange('0', '9') < 0,
+            "docker.logs.maxSize",
+            $"'{Short(size)}' is not a size as Docker writes it; expected a whole number and k, m or g, as in 10m");
+        Require(docker.Logs.MaxFiles is >= 2 and <= 1000, "docker.logs.maxFiles", $"{docker.Logs.MaxFiles} is out of range; expected 2 to 1000, so that what was just written stays");
+        for (var i = 0; i < docker.Mirrors.Count; i++)
+        {
+            var mirror = docker.Mirrors[i];
+            Require(
+                mirror.UserInfo.Length == 0 && mirror.Query.Length == 0 && mirror.Fragment.Length == 0 && mirror.AbsolutePath == "/",
+                ConfigPath.Item("docker.mirrors", i),
+                "is more than Docker takes for a mirror; expected https://host[:port], without user, path, query or fragment");
+        }
+
+        foreach (var field in docker.Configuration.EnumerateObject())
+        {
+            if (OwnedDockerKeys.TryGetValue(field.Name, out var instead))
+            {
+                Bad(
+                    ConfigPath.Child("docker.configuration", field.Name),
+                    instead.Length > 0 ? $"is set by nodeagent; say it in {instead}" : "is set by nodeagent and cannot be changed");
+            }
+        }
+    }
+
+    private void Registries()
+    {
+        foreach (var (host, registry) in _config.Registries)
+        {
+            var path = ConfigPath.Child("registries", host);
+            Require(IsRegistryHost(host) && host != "_default", path, $"'{Short(host)}' is not a registry; expected its host as in docker.io, or host:port, without https://");
+            Require(
+                (registry.Username is null) == (registry.Password is null),
+                path,
+                "has a user name or a password and not the other; expected both, or neither");
+            if (registry is { Username: { } username, Password: { } password })
+            {
+                // RFC 7617: the first colon ends the name.
+                Require(username.Length > 0 && IsLine(username) && !username.Contains(':', StringComparison.Ordinal), $"{path}.username", "expected a name of one line, without ':'");
+                Require(password.Reveal().Length > 0 && IsLine(password.Reveal()), $"{path}.password", "expected a value of one line");
+            }
+
+            if (registry.CertificateAuthority is { } authority)
+            {
+                Authority($"{path}.certificateAuthority", authority);
+            }
+
+            Require(registry is not { Username: null, CertificateAuthority: null }, path, "says nothing; expected username and password, certificateAuthority, or all of them");
         }
     }
 

@@ -26,6 +26,11 @@ internal sealed record NodeConfig
 
     public required ContainerdConfig Containerd { get; init; }
 
+    public required DockerConfig Docker { get; init; }
+
+    /// <summary>What a registry asks for, by its host as in docker.io; for pods' images, whichever runtime pulls them.</summary>
+    public required IReadOnlyDictionary<string, RegistryConfig> Registries { get; init; }
+
     public required KubeletConfig Kubelet { get; init; }
 
     public required KubeProxyConfig KubeProxy { get; init; }
@@ -35,6 +40,9 @@ internal sealed record NodeConfig
     public required ImagesConfig Images { get; init; }
 
     public required CertificatesConfig Certificates { get; init; }
+
+    /// <summary>Where the runtime keeps images and containers.</summary>
+    public string RuntimeRoot() => Runtime == ContainerRuntimeKind.Docker ? Docker.DataRoot : ContainerdConfig.Root;
 }
 
 /// <summary>Where in S3 the layers are that clusters share; <see cref="SharedLayers"/> says what may stand where.</summary>
@@ -206,7 +214,11 @@ internal enum VolumeLayout
 
 internal sealed record VolumeConfig
 {
-    public required string Mount { get; init; }
+    /// <summary>The volume that follows the runtime.</summary>
+    public const string RuntimeVolume = "runtime";
+
+    /// <summary>Null for <see cref="RuntimeVolume"/> alone: where the runtime keeps images and containers.</summary>
+    public string? Mount { get; init; }
 
     /// <summary>Bytes, or percent of the whole volume group.</summary>
     public required VolumeSize Size { get; init; }
@@ -238,6 +250,8 @@ internal enum ContainerRuntimeKind
 
 internal sealed record ContainerdConfig
 {
+    public const string Root = "/var/lib/containerd";
+
     public required string Binary { get; init; }
 
     public required string SandboxImage { get; init; }
@@ -253,6 +267,48 @@ internal sealed record RegistryMirror
 
     /// <summary>HTTP headers sent to the mirrors, as in Authorization.</summary>
     public IReadOnlyDictionary<string, Secret> Headers { get; init; } = new Dictionary<string, Secret>();
+}
+
+internal sealed record DockerConfig
+{
+    /// <summary>Path of dockerd.</summary>
+    public required string Binary { get; init; }
+
+    /// <summary>Path of cri-dockerd, which kubelet needs from 1.24 on.</summary>
+    public required string CriDockerd { get; init; }
+
+    public required string DataRoot { get; init; }
+
+    public required string StorageDriver { get; init; }
+
+    public required DockerLogs Logs { get; init; }
+
+    /// <summary>Containers go on while dockerd restarts.</summary>
+    public required bool LiveRestore { get; init; }
+
+    /// <summary>Of docker.io alone: Docker mirrors no other registry.</summary>
+    public required IReadOnlyList<Uri> Mirrors { get; init; }
+
+    /// <summary>Merged over the daemon.json that is computed: maps merge, lists replace, null removes.</summary>
+    public required JsonElement Configuration { get; init; }
+}
+
+internal sealed record DockerLogs
+{
+    /// <summary>Of one file, as Docker writes sizes: 10m.</summary>
+    public required string MaxSize { get; init; }
+
+    public required int MaxFiles { get; init; }
+}
+
+internal sealed record RegistryConfig
+{
+    public string? Username { get; init; }
+
+    public Secret? Password { get; init; }
+
+    /// <summary>PEM, one certificate or more, trusted beside the system's for this registry alone.</summary>
+    public string? CertificateAuthority { get; init; }
 }
 
 internal sealed record KubeletConfig

@@ -8,14 +8,19 @@ internal static class Ownership
     /// <summary>First line of every file of ours whose format has comments.</summary>
     public const string Header = "# Written by NodeAgent. Changes made by hand are undone; change the node's configuration instead.";
 
+    /// <summary>First key of JSON of ours, with the header as its value, where who reads it passes over keys that it does not know.</summary>
+    public const string JsonKey = "//";
+
     /// <summary>LVM tag of volume groups and logical volumes of ours.</summary>
     public const string VolumeTag = "nodeagent";
 
     /// <summary>LVM tag of a logical volume of ours from its creation until its file system stands.</summary>
     public const string UnformattedTag = "nodeagent.unformatted";
 
-    public static bool IsOurs(FileReport file) => file.Kind == FileKind.Regular && file.Content is { } content && content.AsSpan().StartsWith(HeaderBytes);
+    public static bool IsOurs(FileReport file) => file.Kind == FileKind.Regular && file.Content is { } content && (content.AsSpan().StartsWith(HeaderBytes) || content.AsSpan().StartsWith(JsonBytes));
 
     // Up to the first full stop: what follows may be reworded without losing files of an older version.
     private static ReadOnlySpan<byte> HeaderBytes => "# Written by NodeAgent."u8;
+
+    private static ReadOnlySpan<byte> JsonBytes => "{\n  \"//\": \"# Written by NodeAgent."u8;
 }

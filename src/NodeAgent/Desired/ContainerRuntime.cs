@@ -1,4 +1,3 @@
-using System.Text;
 using NodeAgent.Configuration;
 using NodeAgent.Convergence;
 using NodeAgent.Facts;
@@ -6,137 +5,67 @@ using NodeAgent.Resources;
 
 namespace NodeAgent.Desired;
 
-/// <summary>containerd: a configuration file of our own, named by a drop-in, so that the distribution's stays as it is.</summary>
-internal sealed record ContainerRuntime(IReadOnlyList<Resource> Files, IReadOnlyList<Resource> UnitFiles)
+/// <summary>What runs containers: what the rest of the node has to know of it, whichever it is.</summary>
+internal sealed record ContainerRuntime
 {
-    public const string Unit = "containerd.service";
-
     public const string ImagesUnit = "nodeagent-images.service";
 
-    public const string Socket = "/run/containerd/containerd.sock";
+    /// <summary>Where images and containers are kept.</summary>
+    public required string Root { get; init; }
 
-    public const string Root = "/var/lib/containerd";
+    /// <summary>The socket that answers as soon as containers can run.</summary>
+    public required string Socket { get; init; }
 
-    public const string Directory = "/etc/containerd/nodeagent";
+    /// <summary>Its services in the order in which they start.</summary>
+    public required IReadOnlyList<RuntimeService> Services { get; init; }
 
-    public const string HostsDirectory = $"{Directory}/hosts";
+    public required IReadOnlyList<Resource> Files { get; init; }
 
-    public static ContainerRuntime Build(NodeConfig config, NodeFacts facts, Storage storage)
-    {
-        if (facts.Versions.Containerd is null)
-        {
-            throw new NotPossibleException($"there is no containerd at {config.Containerd.Binary}; install it in the image, or name it in containerd.binary");
-        }
+    public required IReadOnlyList<Resource> UnitFiles { get; init; }
 
-        var configuration = $"{Directory}/config.toml";
-        return new ContainerRuntime(
-            [
-                new ConfigFile(Concern.Runtime, configuration, Configuration(config)),
-                .. config.Containerd.Mirrors.OrderBy(m => m.Key, StringComparer.Ordinal).Select(m => new ConfigFile(
-                    Concern.Runtime, $"{HostsDirectory}/{m.Key}/hosts.toml", Hosts(m.Key, m.Value))
-                {
-                    Mode = m.Value.Headers.Count > 0 ? ConfigFile.Private : ConfigFile.Readable,
-                    IsSecret = m.Value.Headers.Count > 0,
-                }),
-            ],
-            [
-                new ConfigFile(Concern.Runtime, $"/etc/systemd/system/{Unit}.d/50-nodeagent.conf", $"""
-                    {Ownership.Header}
-                    [Unit]
-                    {storage.RequiresMountsFor(Root)}
-                    [Service]
-                    ExecStart=
-                    ExecStart={config.Containerd.Binary} --config {configuration}
+    /// <summary>Paths of ours in formats that hold no comment to know them by.</summary>
+    public static IReadOnlyList<string> NamedOurs => [Docker.ConfigurationPath];
 
-                    """),
-                // A fresh mount hides the images that were baked below it, and pods that need them may have no registry to go to.
-                new ConfigFile(Concern.Runtime, $"/etc/systemd/system/{ImagesUnit}", $"""
-                    {Ownership.Header}
-                    [Unit]
-                    Description=Import the machine's image archives into containerd
-                    ConditionDirectoryNotEmpty={config.Images.Archives}
-                    Requires={Unit}
-                    After={Unit}
+    /// <summary>Where files of ours lie, whichever the runtime is now.</summary>
+    public static IReadOnlyList<string> Territory => [Containerd.Directory, $"{Containerd.HostsDirectory}/*", $"{Docker.CertificatesDirectory}/*"];
 
-                    [Service]
-                    Type=oneshot
-                    ExecStart=/usr/bin/nodeagent image import --archives {config.Images.Archives} --store {Root}
-                    TimeoutStartSec=15min
-
-                    """),
-            ]);
-    }
+    public static ContainerRuntime Build(NodeConfig config, NodeFacts facts, Storage storage) =>
+        config.Runtime == ContainerRuntimeKind.Docker ? Docker.Build(config, facts, storage) : Containerd.Build(config, facts, storage);
 
     public IReadOnlyList<Resource> Running(Resource stamp, IReadOnlyList<Resource> mounts)
     {
-        // The CNI directory is watched, hosts.toml read at each pull: neither asks for a restart. A mount that came late does: the store below it was hidden.
-        var inputs = mounts.Where(m => Storage.Holds(m.Name, Root, Kubelet.PodLogs));
-        var restart = new Restart(Concern.Runtime, Unit) { Needs = [stamp], Inputs = [Files[0], UnitFiles[0], .. inputs] };
-        return [restart, new Service(Concern.Runtime, Unit) { Needs = [stamp, restart] }];
-    }
-
-    // Version 2 is what containerd 1.3 to 2.x read (docs/ops.md there: 2.0 migrates it when it loads it).
-    private static string Configuration(NodeConfig config) => $"""
-        {Ownership.Header}
-        version = 2
-        root = {Toml(Root)}
-        state = "/run/containerd"
-
-        [grpc]
-          address = {Toml(Socket)}
-
-        [plugins."io.containerd.grpc.v1.cri"]
-          sandbox_image = {Toml(config.Containerd.SandboxImage)}
-
-          [plugins."io.containerd.grpc.v1.cri".cni]
-            bin_dir = {Toml(config.Network.PluginBinaries)}
-            conf_dir = "/etc/cni/net.d"
-
-          [plugins."io.containerd.grpc.v1.cri".containerd]
-            default_runtime_name = "runc"
-
-            [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-              runtime_type = "io.containerd.runc.v2"
-
-              # kubelet is told the same: two managers of one cgroup tree fight as soon as memory is short.
-              [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-                SystemdCgroup = true
-
-          [plugins."io.containerd.grpc.v1.cri".registry]
-            config_path = {Toml(HostsDirectory)}
-
-        """;
-
-    // docs/hosts.md of containerd. docker.io is not the host that serves it.
-    private static string Hosts(string registry, RegistryMirror mirror)
-    {
-        var text = new StringBuilder($"{Ownership.Header}\nserver = {Toml($"https://{(registry == "docker.io" ? "registry-1.docker.io" : registry)}")}\n");
-        foreach (var endpoint in mirror.Endpoints)
+        // A mount that came late hides the store that the service has open.
+        var below = mounts.Where(m => Storage.Holds(m.Name, Root, Kubelet.PodLogs)).ToList();
+        var resources = new List<Resource>();
+        foreach (var service in Services)
         {
-            var url = endpoint.GetLeftPart(UriPartial.Path).TrimEnd('/');
-            text.Append($"\n[host.{Toml(url)}]\n  capabilities = [\"pull\", \"resolve\"]\n");
-            if (mirror.Headers.Count > 0)
-            {
-                text.Append($"  [host.{Toml(url)}.header]\n");
-                foreach (var (name, value) in mirror.Headers.OrderBy(h => h.Key, StringComparer.Ordinal))
-                {
-                    text.Append($"    {Toml(name)} = {Toml(value.Reveal())}\n");
-                }
-            }
+            var restart = new Restart(Concern.Runtime, service.Unit) { Needs = [stamp], Inputs = [.. service.RestartOn, .. below] };
+            resources.AddRange([restart, new Service(Concern.Runtime, service.Unit) { Needs = [stamp, restart] }]);
         }
 
-        return text.ToString();
+        return resources;
     }
 
-    /// <summary>A TOML basic string.</summary>
-    private static string Toml(string value)
-    {
-        var text = new StringBuilder("\"");
-        foreach (var c in value)
-        {
-            text.Append(c switch { '"' => "\\\"", '\\' => "\\\\", < ' ' or '\x7f' => $"\\u{(int)c:x4}", _ => c.ToString() });
-        }
+    /// <summary>A fresh mount hides the images that were baked below it, and pods that need them may have no registry to go to.</summary>
+    public static Resource Images(NodeConfig config, string runtime, string unit, string arguments) =>
+        new ConfigFile(Concern.Runtime, $"/etc/systemd/system/{ImagesUnit}", $"""
+            {Ownership.Header}
+            [Unit]
+            Description=Import the machine's image archives into {runtime}
+            ConditionDirectoryNotEmpty={config.Images.Archives}
+            Requires={unit}
+            After={unit}
 
-        return text.Append('"').ToString();
-    }
+            [Service]
+            Type=oneshot
+            ExecStart=/usr/bin/nodeagent image import --archives {config.Images.Archives} --store {config.RuntimeRoot()}{arguments}
+            TimeoutStartSec=15min
+
+            """);
+
+    /// <summary>What a file adds to the system's certificates for one registry. Text before a PEM block is explanatory (RFC 7468, 5.2), so it can carry our mark.</summary>
+    public static ConfigFile AuthorityFile(string path, string pem) => new(Concern.Runtime, path, $"{Ownership.Header}\n{pem.Trim()}\n");
 }
+
+/// <param name="RestartOn">What it reads only when it starts.</param>
+internal sealed record RuntimeService(string Unit, IReadOnlyList<Resource> RestartOn);

@@ -10,7 +10,7 @@ using NodeAgent.Resources;
 namespace NodeAgent.Desired;
 
 /// <summary>kubelet: its KubeletConfiguration, its kubeconfig, and a drop-in with the few flags that the configuration file cannot say.</summary>
-internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Resource> UnitFiles, IReadOnlyList<Resource> RestartOn)
+internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Resource> UnitFiles, IReadOnlyList<Resource> RestartOn, ContainerRuntime Runtime)
 {
     public const string Unit = "kubelet.service";
 
@@ -32,7 +32,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
     /// <summary>What was allowed by name and is not known to work.</summary>
     public IReadOnlyList<string> Warnings { get; private init; } = [];
 
-    public static Kubelet Build(NodeConfig config, NodeFacts facts, Storage storage, Certificates certificates)
+    public static Kubelet Build(NodeConfig config, NodeFacts facts, Storage storage, Certificates certificates, ContainerRuntime runtime)
     {
         if (facts.Versions.Kubelet is not { } text)
         {
@@ -49,16 +49,19 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             Concern.Kubelet,
             KubeconfigPath,
             $"{Ownership.Header}\n{Kubeconfig.Render(config.Cluster.Name, config.Cluster.Endpoint, config.Cluster.CertificateAuthority, "kubelet", client.Name)}");
-        var configuration = new ConfigFile(Concern.Kubelet, ConfigurationPath, Documents.Yaml(Configuration(config, facts, kubelet, server, serving.Name)));
+        // Null where kubelet talks to Docker by itself.
+        var endpoint = server == CriServer.Dockershim ? null : $"unix://{runtime.Socket}";
+        var services = string.Join(' ', runtime.Services.Select(r => r.Unit));
+        var configuration = new ConfigFile(Concern.Kubelet, ConfigurationPath, Documents.Yaml(Configuration(config, facts, kubelet, endpoint, serving.Name)));
         var dropIn = new ConfigFile(Concern.Kubelet, $"/etc/systemd/system/{Unit}.d/50-nodeagent.conf", $"""
             {Ownership.Header}
             [Unit]
-            Wants={RuntimeUnit(server)} {ContainerRuntime.ImagesUnit}
-            After={RuntimeUnit(server)} {ContainerRuntime.ImagesUnit}
-            {storage.RequiresMountsFor(Root, PodLogs, ContainerRuntime.Root)}
-            [Service]
+            Wants={services} {ContainerRuntime.ImagesUnit}
+            After={services} {ContainerRuntime.ImagesUnit}
+            {storage.RequiresMountsFor(Root, PodLogs, runtime.Root)}
+            [Service]{DockershimEnvironment(config, facts, server)}
             ExecStart=
-            ExecStart={CommandLine(config, facts, kubelet, server)}
+            ExecStart={CommandLine(config, facts, kubelet, server, endpoint)}
             Restart=always
             RestartSec=5
             # A static pod's containers are not kubelet's children; a restart must not take them along.
@@ -69,7 +72,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             {Ownership.Header}
             [Service]
             ExecStart=
-            ExecStart=/usr/bin/nodeagent ready --deadline {config.Node.Readiness.Timeout}{(config.Node.Readiness.Gate == ReadinessGate.Ready
+            ExecStart=/usr/bin/nodeagent ready --deadline {config.Node.Readiness.Timeout}{(runtime.Socket == Containerd.Socket ? "" : $" --runtime-socket {runtime.Socket}")}{(config.Node.Readiness.Gate == ReadinessGate.Ready
                 ? $" --gate ready --node {Quote(NodeNames.Of(config, facts))} --server {Quote(config.Cluster.Endpoint.ToString())}"
                 : "")}
 
@@ -78,7 +81,8 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             [new DirectoryResource(Concern.Kubelet, ManifestDirectory, DirectoryResource.Searchable), kubeconfig, configuration],
             [dropIn, ready],
             // client-go reads a renewed client certificate by itself.
-            [certificates.Authority, kubeconfig, configuration, dropIn, .. KubeletVersions.ReloadsServingCertificate.In(kubelet) ? Array.Empty<Resource>() : [serving]])
+            [certificates.Authority, kubeconfig, configuration, dropIn, .. KubeletVersions.ReloadsServingCertificate.In(kubelet) ? Array.Empty<Resource>() : [serving]],
+            runtime)
         {
             Warnings = warnings,
         };
@@ -86,7 +90,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
 
     public IReadOnlyList<Resource> Running(Resource stamp, IReadOnlyList<Resource> mounts)
     {
-        var inputs = mounts.Where(m => Storage.Holds(m.Name, Root, PodLogs, ContainerRuntime.Root));
+        var inputs = mounts.Where(m => Storage.Holds(m.Name, Root, PodLogs, Runtime.Root));
         var restart = new Restart(Concern.Kubelet, Unit) { Needs = [stamp], Inputs = [.. RestartOn, .. inputs] };
         return [restart, new Service(Concern.Kubelet, Unit) { Needs = [stamp, restart] }];
     }
@@ -171,22 +175,10 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
         }
     }
 
-    private static string RuntimeUnit(CriServer server) => server switch
-    {
-        CriServer.Dockershim => "docker.service",
-        CriServer.CriDockerd => "cri-dockerd.service",
-        _ => ContainerRuntime.Unit,
-    };
+    private static string DockershimEnvironment(NodeConfig config, NodeFacts facts, CriServer server) =>
+        server == CriServer.Dockershim && Docker.DockershimApiVersion(config, facts) is { } api ? $"\nEnvironment=DOCKER_API_VERSION={api}" : "";
 
-    /// <summary>Null where kubelet talks to Docker by itself.</summary>
-    private static string? RuntimeEndpoint(CriServer server) => server switch
-    {
-        CriServer.Dockershim => null,
-        CriServer.CriDockerd => "unix:///run/cri-dockerd.sock",
-        _ => $"unix://{ContainerRuntime.Socket}",
-    };
-
-    private static string CommandLine(NodeConfig config, NodeFacts facts, KubeletVersion kubelet, CriServer server)
+    private static string CommandLine(NodeConfig config, NodeFacts facts, KubeletVersion kubelet, CriServer server, string? endpoint)
     {
         var flags = new SortedDictionary<string, string>(StringComparer.Ordinal)
         {
@@ -202,7 +194,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             flags["container-runtime"] = server == CriServer.Dockershim ? "docker" : "remote";
         }
 
-        if (RuntimeEndpoint(server) is { } endpoint && !KubeletNames.Fields.Has("containerRuntimeEndpoint", kubelet))
+        if (endpoint is not null && !KubeletNames.Fields.Has("containerRuntimeEndpoint", kubelet))
         {
             flags["container-runtime-endpoint"] = endpoint;
         }
@@ -212,6 +204,11 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             flags["network-plugin"] = "cni";
             flags["cni-conf-dir"] = "/etc/cni/net.d";
             flags["cni-bin-dir"] = config.Network.PluginBinaries;
+            if (Docker.DockershimApiVersion(config, facts) is not null)
+            {
+                // Only without an endpoint does it look at its environment (pkg/kubelet/dockershim/libdocker/client.go in 1.20).
+                flags["docker-endpoint"] = "";
+            }
         }
 
         if (!KubeletVersions.SandboxImageFromCri.In(kubelet))
@@ -250,7 +247,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
         return labels;
     }
 
-    private static JsonObject Configuration(NodeConfig config, NodeFacts facts, KubeletVersion kubelet, CriServer server, string serving)
+    private static JsonObject Configuration(NodeConfig config, NodeFacts facts, KubeletVersion kubelet, string? endpoint, string serving)
     {
         var maxPods = config.Node.MaxPods;
         var document = new JsonObject
@@ -298,7 +295,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             document["systemReserved"] = Quantities(system);
         }
 
-        if (RuntimeEndpoint(server) is { } endpoint && KubeletNames.Fields.Has("containerRuntimeEndpoint", kubelet))
+        if (endpoint is not null && KubeletNames.Fields.Has("containerRuntimeEndpoint", kubelet))
         {
             document["containerRuntimeEndpoint"] = endpoint;
         }
@@ -324,7 +321,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
     }
 
     /// <summary>Maps merge, lists replace, null removes.</summary>
-    private static void Merge(JsonObject into, JsonElement from)
+    internal static void Merge(JsonObject into, JsonElement from)
     {
         foreach (var property in from.EnumerateObject())
         {

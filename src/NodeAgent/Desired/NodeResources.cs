@@ -12,36 +12,37 @@ internal static class NodeResources
     public static ResourceList Build(NodeConfig config, NodeFacts facts, ICertificateSource certificateSource)
     {
         var gate = BootGate.DropIns();
-        var storage = Storage.Build(config.Storage, facts);
+        var storage = Storage.Build(config.Storage, config.RuntimeRoot(), facts);
         var kernel = Kernel.Build(config);
         var certificates = Certificates.Build(config, facts, certificateSource);
         var network = PodNetwork.Build(config);
-        var containerd = ContainerRuntime.Build(config, facts, storage);
-        var kubelet = Kubelet.Build(config, facts, storage, certificates);
+        var runtime = ContainerRuntime.Build(config, facts, storage);
+        var kubelet = Kubelet.Build(config, facts, storage, certificates, runtime);
         var proxy = ServiceProxy.Build(config, facts, certificates);
 
-        Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. containerd.UnitFiles, .. kubelet.UnitFiles];
-        Resource[] files = [BootGate.Armed(), .. network, .. containerd.Files, .. kubelet.Files, .. proxy];
+        Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. runtime.UnitFiles, .. kubelet.UnitFiles];
+        Resource[] files = [BootGate.Armed(), .. network, .. runtime.Files, .. kubelet.Files, .. proxy];
         Resource[] wanted = [.. kernel, .. certificates.Resources, .. files, .. unitFiles];
         var names = wanted.Select(r => r.Name).ToHashSet(StringComparer.Ordinal);
-        var leftovers = new Leftovers("files", Territory, names) { NamedOurs = [PodNetwork.ConfigurationPath] };
+        var leftovers = new Leftovers("files", Territory, names) { NamedOurs = [PodNetwork.ConfigurationPath, .. ContainerRuntime.NamedOurs] };
         var leftoverUnits = new Leftovers("unit files", ["/etc/systemd/system", "/etc/systemd/system/*"], names) { Needs = storage.Volumes };
         var reload = new SystemdManager(
             Concern.Runtime,
             "of the node",
-            [.. storage.Mounts.Select(m => m.Unit), ContainerRuntime.Unit, ContainerRuntime.ImagesUnit, Kubelet.Unit, Kubelet.ReadyUnit])
+            [.. storage.Mounts.Select(m => m.Unit), .. runtime.Services.Select(r => r.Unit), ContainerRuntime.ImagesUnit, Kubelet.Unit, Kubelet.ReadyUnit])
         {
             Needs = unitFiles,
             Inputs = [.. unitFiles, leftoverUnits],
         };
         var mounts = storage.Mounts.Select(m => m.ToResource(reload)).ToList();
-        Resource[] prepared = [.. storage.Volumes, .. kernel, .. certificates.Resources, .. files, .. unitFiles, leftovers, leftoverUnits, reload, .. mounts];
+        var credentials = RegistryCredentials.Build(config, mounts);
+        Resource[] prepared = [.. storage.Volumes, .. kernel, .. certificates.Resources, .. files, .. unitFiles, leftovers, leftoverUnits, reload, .. mounts, .. credentials];
         var stamp = BootGate.Stamp(prepared);
         return new ResourceList(
         [
             .. prepared,
             stamp,
-            .. containerd.Running(stamp, mounts),
+            .. runtime.Running(stamp, mounts),
             .. kubelet.Running(stamp, mounts),
         ])
         {
@@ -55,8 +56,7 @@ internal static class NodeResources
         "/etc/modules-load.d",
         "/etc/sysctl.d",
         "/etc/cni/net.d",
-        ContainerRuntime.Directory,
-        $"{ContainerRuntime.HostsDirectory}/*",
+        .. ContainerRuntime.Territory,
         "/etc/kubernetes",
         Kubelet.ManifestDirectory,
         ServiceProxy.Directory,

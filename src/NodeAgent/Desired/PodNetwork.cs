@@ -37,7 +37,7 @@ internal static class PodNetwork
                         ["ranges"] = new JsonArray(new JsonArray(new JsonObject { ["subnet"] = range.ToString() })),
                         ["routes"] = new JsonArray(new JsonObject { ["dst"] = range.IsIPv6 ? "::/0" : "0.0.0.0/0" }),
                         // Beside the containers, so that both are lost together: leases that outlive their containers are never given back (containernetworking/plugins#697).
-                        ["dataDir"] = $"{ContainerRuntime.Root}/io.nodeagent.cni",
+                        ["dataDir"] = $"{config.RuntimeRoot()}/io.nodeagent.cni",
                     },
                 },
                 new JsonObject { ["type"] = "portmap", ["capabilities"] = new JsonObject { ["portMappings"] = true } }),

@@ -15,7 +15,8 @@ internal sealed record Storage(IReadOnlyList<Resource> Volumes, IReadOnlyList<Re
 
     private static readonly Storage OnRootDisk = new([], [], []);
 
-    public static Storage Build(StorageConfig config, NodeFacts facts)
+    /// <param name="runtimeRoot">Where the volume is mounted that has no place of its own.</param>
+    public static Storage Build(StorageConfig config, string runtimeRoot, NodeFacts facts)
     {
         var disks = EphemeralDisks(config.Match, facts);
         if (config.Volumes.Count == 0)
@@ -26,7 +27,7 @@ internal sealed record Storage(IReadOnlyList<Resource> Volumes, IReadOnlyList<Re
         if (disks.Count == 0)
         {
             return config.WhenNoDisks == NoDisksPolicy.RootDisk
-                ? new Storage([new FormerVolumes([.. config.Volumes.Values.Select(v => $"/etc/systemd/system/{MountUnit(v.Mount)}")])], [], [])
+                ? new Storage([new FormerVolumes([.. config.Volumes.Values.Select(v => $"/etc/systemd/system/{MountUnit(v.Mount ?? runtimeRoot)}")])], [], [])
                 : throw new NotPossibleException(
                     $"storage.whenNoDisks is 'refuse' and {facts.Instance.Id} ({facts.Instance.Type}) has no ephemeral disk; "
                     + $"it has {string.Join(", ", facts.Disks.Select(d => $"{d.Path} ({d.Model})"))}. Launch a type with instance store, or widen storage.match")
@@ -45,14 +46,15 @@ internal sealed record Storage(IReadOnlyList<Resource> Volumes, IReadOnlyList<Re
         // Fixed sizes before percentages, so that neither can take what the other was promised; outer mounts before inner ones.
         foreach (var (name, volume) in config.Volumes.OrderBy(v => v.Value.Size.Percent ?? 0).ThenBy(v => v.Key, StringComparer.Ordinal))
         {
+            var target = volume.Mount ?? runtimeRoot;
             var type = volume.Filesystem == FilesystemType.Xfs ? "xfs" : "ext4";
             var logical = new LogicalVolume(config.VolumeGroup, name, volume.Size, stripes) { Needs = [group] };
             var filesystem = new Filesystem(config.VolumeGroup, name, type, Label(name)) { Needs = [logical] };
             resources.AddRange([logical, filesystem]);
-            var file = new ConfigFile(Concern.Storage, $"/etc/systemd/system/{MountUnit(volume.Mount)}", $"""
+            var file = new ConfigFile(Concern.Storage, $"/etc/systemd/system/{MountUnit(target)}", $"""
                 {Ownership.Header}
                 [Unit]
-                Description=Node storage {name} at {volume.Mount}
+                Description=Node storage {name} at {target}
                 # Not part of local-fs.target: a lost disk keeps what needs this mount from starting, and nothing else.
                 DefaultDependencies=no
                 After=local-fs-pre.target
@@ -62,12 +64,12 @@ internal sealed record Storage(IReadOnlyList<Resource> Volumes, IReadOnlyList<Re
                 [Mount]
                 # By label, because the volume appears before its file system does.
                 What=/dev/disk/by-label/{Label(name)}
-                Where={volume.Mount}
+                Where={target}
                 Type={type}
                 {(volume.Options.Count == 0 ? "" : $"Options={string.Join(',', volume.Options)}\n")}
                 """);
             files.Add(file);
-            mounts.Add(new PlannedMount(MountUnit(volume.Mount), volume.Mount, config.VolumeGroup, name, type, volume.Options, filesystem, file));
+            mounts.Add(new PlannedMount(MountUnit(target), target, config.VolumeGroup, name, type, volume.Options, filesystem, file));
         }
 
         return new Storage(resources, files, [.. mounts.OrderBy(m => m.Target, StringComparer.Ordinal)]);

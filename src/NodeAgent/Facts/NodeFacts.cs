@@ -89,4 +89,7 @@ internal sealed record VersionFacts
     public string? Kubelet { get; init; }
 
     public string? Containerd { get; init; }
+
+    /// <summary>dockerd's; looked for where the configuration says that Docker is the runtime.</summary>
+    public string? Docker { get; init; }
 }

@@ -19,15 +19,24 @@ internal sealed class VersionMemory(Func<byte[]?> load, Action<byte[]> save, Fun
     public const string File = "/var/lib/nodeagent/versions.json";
 
     /// <summary>Versions of the binaries that are there. Those that are not remembered run side by side.</summary>
+    /// <param name="docker">dockerd, where it is the runtime.</param>
     /// <exception cref="ProbeException">A binary says something that is not a version.</exception>
-    public async Task<VersionFacts> Versions(string kubelet, string containerd)
+    public async Task<VersionFacts> Versions(string kubelet, string containerd, string? docker = null)
     {
         var known = Load();
-        var both = await Task.WhenAll(
+        var looks = new List<Task<(string Path, RememberedVersion? Version)>>
+        {
             Task.Run(() => Look(kubelet, known, ParseKubelet)),
-            Task.Run(() => Look(containerd, known, ParseContainerd))).ConfigureAwait(false);
+            Task.Run(() => Look(containerd, known, ParseContainerd)),
+        };
+        if (docker is not null)
+        {
+            looks.Add(Task.Run(() => Look(docker, known, ParseDocker)));
+        }
+
+        var all = await Task.WhenAll(looks).ConfigureAwait(false);
         var found = new SortedDictionary<string, RememberedVersion>(known, StringComparer.Ordinal);
-        foreach (var (path, version) in both)
+        foreach (var (path, version) in all)
         {
             if (version is null)
             {
@@ -51,7 +60,7 @@ internal sealed class VersionMemory(Func<byte[]?> load, Action<byte[]> save, Fun
             }
         }
 
-        return new VersionFacts { Kubelet = both[0].Version?.Version, Containerd = both[1].Version?.Version };
+        return new VersionFacts { Kubelet = all[0].Version?.Version, Containerd = all[1].Version?.Version, Docker = docker is null ? null : all[2].Version?.Version };
     }
 
     private (string Path, RememberedVersion? Version) Look(string path, SortedDictionary<string, RememberedVersion> known, Func<string, string?> parse)
@@ -99,6 +108,10 @@ internal sealed class VersionMemory(Func<byte[]?> load, Action<byte[]> save, Fun
     /// </summary>
     internal static string? ParseContainerd(string said) =>
         said.Split(' ') is ["containerd", _, var version, ..] ? WithoutPackaging(version) : null;
+
+    /// <summary>"Docker version 27.3.1, build 41ca978"; Debian: "Docker version 26.1.5+dfsg1, build 411e817".</summary>
+    internal static string? ParseDocker(string said) =>
+        said.Split(' ') is ["Docker", "version", var version, ..] ? WithoutPackaging(version.TrimEnd(',')) : null;
 
     // What follows ~ or + is the distribution's, not the project's.
     private static string? WithoutPackaging(string version)

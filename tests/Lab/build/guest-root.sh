@@ -90,7 +90,7 @@ if fresh "$out"; then
 
   echo ec2000000000000000000000000001ab >"$root/etc/machine-id" # empty would mean "first boot": presets, and kubelet enabled
   systemctl --root="$root" --quiet enable lab-imds lab-disks systemd-networkd
-  systemctl --root="$root" --quiet disable kubelet # whoever sets up the node enables it
+  systemctl --root="$root" --quiet disable kubelet docker.service docker.socket # whoever sets up the node enables what it runs
   systemctl --root="$root" --quiet mask nvmf-autoconnect.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
     systemd-networkd-persistent-storage.service
 

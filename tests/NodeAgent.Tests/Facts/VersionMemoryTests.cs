@@ -102,6 +102,24 @@ public class VersionMemoryTests
     [InlineData("containerd", null)]
     public void Containerd_says_its_version(string said, string? version) => VersionMemory.ParseContainerd(said).ShouldBe(version);
 
+    [Theory]
+    [InlineData("Docker version 26.1.5+dfsg1, build a72d7cd", "26.1.5")]
+    [InlineData("Docker version 27.3.1, build 41ca978", "27.3.1")]
+    [InlineData("Docker version dev, build HEAD", null)]
+    [InlineData("docker: command not found", null)]
+    public void Docker_says_its_version(string said, string? version) => VersionMemory.ParseDocker(said).ShouldBe(version);
+
+    [Fact]
+    public async Task Docker_is_asked_where_it_is_the_runtime_alone()
+    {
+        _files["/usr/bin/dockerd"] = "7 7 7.000000000";
+        _says["/usr/bin/dockerd"] = "Docker version 26.1.5+dfsg1, build a72d7cd\n";
+
+        (await Memory().Versions(Kubelet, Containerd)).Docker.ShouldBeNull();
+        (await Memory().Versions(Kubelet, Containerd, "/usr/bin/dockerd")).Docker.ShouldBe("26.1.5");
+        _runs.Count(r => r.StartsWith("/usr/bin/dockerd", StringComparison.Ordinal)).ShouldBe(1);
+    }
+
     private VersionMemory Memory() => new(() => _file, Save, p => _files.GetValueOrDefault(p), Run);
 
     private void Save(byte[] content)
