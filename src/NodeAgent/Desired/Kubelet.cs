@@ -60,11 +60,12 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             KillMode=process
 
             """);
+        var otherSocket = runtime.Socket == Containerd.Socket ? "" : $" --runtime-socket {runtime.Socket}";
         var ready = new ConfigFile(Concern.Kubelet, $"/etc/systemd/system/{ReadyUnit}.d/50-nodeagent.conf", $"""
             {Ownership.Header}
             [Service]
             ExecStart=
-            ExecStart=/usr/bin/nodeagent ready --deadline {config.Node.Readiness.Timeout}{(runtime.Socket == Containerd.Socket ? "" : $" --runtime-socket {runtime.Socket}")}{(config.Node.Readiness.Gate == ReadinessGate.Ready
+            ExecStart=/usr/bin/nodeagent ready --deadline {config.Node.Readiness.Timeout}{otherSocket}{(config.Node.Readiness.Gate == ReadinessGate.Ready
                 ? $" --gate ready --node {Quote(NodeNames.Of(config, facts))} --server {Quote(config.Cluster.Endpoint.ToString())}"
                 : "")}
 
@@ -85,7 +86,8 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
     }
 
     /// <summary>kubelet's own client of Docker is gone from 1.24 (kubernetes#97252).</summary>
-    private static bool IsDockershim(NodeConfig config, KubernetesVersion version) => config.Runtime == ContainerRuntimeKind.Docker && !version.IsAtLeast(1, 24);
+    private static bool IsDockershim(NodeConfig config, KubernetesVersion version) =>
+        config.Runtime == ContainerRuntimeKind.Docker && !version.IsAtLeast(1, 24);
 
     private static string DockershimEnvironment(NodeConfig config, NodeFacts facts, KubernetesVersion version) =>
         IsDockershim(config, version) && Docker.DockershimApiVersion(config, facts) is { } api ? $"\nEnvironment=DOCKER_API_VERSION={api}" : "";
