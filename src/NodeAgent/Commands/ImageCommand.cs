@@ -13,7 +13,12 @@ internal static class ImageCommand
     private static Command Import()
     {
         var archives = new Option<string>("--archives") { Description = "Directory of docker or OCI archives (*.tar).", HelpName = "DIR", Required = true };
-        var store = new Option<string>("--store") { Description = "The runtime's root directory: a note in it says what it has been given.", HelpName = "DIR", Required = true };
+        var store = new Option<string>("--store")
+        {
+            Description = "The runtime's root directory: a note in it says what it has been given.",
+            HelpName = "DIR",
+            Required = true,
+        };
         var runtime = new Option<string>("--runtime")
         {
             Description = "Who takes the images: containerd, into the namespace that kubelet's are in, or docker.",

@@ -67,7 +67,10 @@ internal static class ReadyCommand
         });
         command.SetAction((parse, cancellation) =>
             Wait(
-            parse.GetValue(gate) == "ready" ? (parse.GetValue(node)!, parse.GetValue(server)!) : null, parse.GetValue(runtime)!, parse.GetValue(deadline), cancellation));
+            parse.GetValue(gate) == "ready" ? (parse.GetValue(node)!, parse.GetValue(server)!) : null,
+            parse.GetValue(runtime)!,
+            parse.GetValue(deadline),
+            cancellation));
         return command;
     }
 

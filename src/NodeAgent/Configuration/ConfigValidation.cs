@@ -468,10 +468,14 @@ internal sealed class ConfigValidation
         // moby daemon/logger/loggerutils: a size as go-units reads it. Without a unit it is bytes, which nobody means.
         var size = docker.Logs.MaxSize;
         Require(
-            size.Length is >= 2 and <= 6 && size[^1] is 'k' or 'm' or 'g' && size[0] is >= '1' and <= '9' && size.AsSpan(0, size.Length - 1).IndexOfAnyExceptInRange('0', '9') < 0,
+            size.Length is >= 2 and <= 6 && size[^1] is 'k' or 'm' or 'g' && size[0] is >= '1' and <= '9'
+                && size.AsSpan(0, size.Length - 1).IndexOfAnyExceptInRange('0', '9') < 0,
             "docker.logs.maxSize",
             $"'{Short(size)}' is not a size as Docker writes it; expected a whole number and k, m or g, as in 10m");
-        Require(docker.Logs.MaxFiles is >= 2 and <= 1000, "docker.logs.maxFiles", $"{docker.Logs.MaxFiles} is out of range; expected 2 to 1000, so that what was just written stays");
+        Require(
+            docker.Logs.MaxFiles is >= 2 and <= 1000,
+            "docker.logs.maxFiles",
+            $"{docker.Logs.MaxFiles} is out of range; expected 2 to 1000, so that what was just written stays");
         for (var i = 0; i < docker.Mirrors.Count; i++)
         {
             var mirror = docker.Mirrors[i];
@@ -497,7 +501,10 @@ internal sealed class ConfigValidation
         foreach (var (host, registry) in _config.Registries)
         {
             var path = ConfigPath.Child("registries", host);
-            Require(IsRegistryHost(host) && host != "_default", path, $"'{Short(host)}' is not a registry; expected its host as in docker.io, or host:port, without https://");
+            Require(
+                IsRegistryHost(host) && host != "_default",
+                path,
+                $"'{Short(host)}' is not a registry; expected its host as in docker.io, or host:port, without https://");
             Require(
                 (registry.Username is null) == (registry.Password is null),
                 path,
@@ -505,7 +512,10 @@ internal sealed class ConfigValidation
             if (registry is { Username: { } username, Password: { } password })
             {
                 // RFC 7617: the first colon ends the name.
-                Require(username.Length > 0 && IsLine(username) && !username.Contains(':', StringComparison.Ordinal), $"{path}.username", "expected a name of one line, without ':'");
+                Require(
+                    username.Length > 0 && IsLine(username) && !username.Contains(':', StringComparison.Ordinal),
+                    $"{path}.username",
+                    "expected a name of one line, without ':'");
                 Require(password.Reveal().Length > 0 && IsLine(password.Reveal()), $"{path}.password", "expected a value of one line");
             }
 
@@ -514,7 +524,10 @@ internal sealed class ConfigValidation
                 Authority($"{path}.certificateAuthority", authority);
             }
 
-            Require(registry is not { Username: null, CertificateAuthority: null }, path, "says nothing; expected username and password, certificateAuthority, or all of them");
+            Require(
+                registry is not { Username: null, CertificateAuthority: null },
+                path,
+                "says nothing; expected username and password, certificateAuthority, or all of them");
         }
     }
 

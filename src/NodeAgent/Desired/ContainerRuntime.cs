@@ -63,7 +63,9 @@ internal sealed record ContainerRuntime
 
             """);
 
-    /// <summary>What a file adds to the system's certificates for one registry. Text before a PEM block is explanatory (RFC 7468, 5.2), so it can carry our mark.</summary>
+    /// <summary>
+    /// What is trusted beside the system's certificates for one registry. Text before a PEM block is explanatory (RFC 7468, 5.2), so it can carry our mark.
+    /// </summary>
     public static ConfigFile AuthorityFile(string path, string pem) => new(Concern.Runtime, path, $"{Ownership.Header}\n{pem.Trim()}\n");
 }
 

@@ -7,7 +7,9 @@ using NodeAgent.Resources;
 
 namespace NodeAgent.Desired;
 
-/// <summary>containerd: a configuration file of our own, named by a drop-in, so that the distribution's stays as it is. Beneath Docker as well, then without its CRI.</summary>
+/// <summary>
+/// containerd: a configuration file of our own, named by a drop-in, so that the distribution's stays as it is. Beneath Docker as well, then without its CRI.
+/// </summary>
 internal static class Containerd
 {
     public const string Unit = "containerd.service";
@@ -35,8 +37,8 @@ internal static class Containerd
     }
 
     /// <summary>
-    /// For another runtime that keeps its images elsewhere: what containerd knows of its containers then lies with them, so that both are lost together when an instance
-    /// comes back with new disks.
+    /// For another runtime that keeps its images elsewhere: what containerd knows of its containers then lies with them, so that both are lost together when an
+    /// instance comes back with new disks.
     /// </summary>
     public static (ConfigFile Configuration, ConfigFile DropIn) Beneath(NodeConfig config, NodeFacts facts, Storage storage, string root)
     {
@@ -69,8 +71,8 @@ internal static class Containerd
     private sealed record Format(
         int Major, int FirstMinor, int Version, string Images, string Runtime, (string Table, string Key) SandboxImage, IReadOnlyList<string> CriPlugins);
 
-    // docs/cri/config.md and docs/PLUGINS.md of containerd at 2.0: version 3 came with 2.0, which took the CRI apart into plugins for images and for containers.
-    // 1.6 is the first with everything that is written here: hosts.toml per registry (1.5), the runc v2 shim's options in version 2, and CRI v1 (1.6), which kubelet asks for from 1.26.
+    // docs/cri/config.md and docs/PLUGINS.md of containerd at 2.0: version 3 came with 2.0, which took the CRI apart into images and containers.
+    // 1.6 is the first with everything that is written here and asked for: hosts.toml by registry (1.5), and CRI v1 (1.6), which kubelet wants from 1.26.
     // 1.7.24 ran here; 1.6 and 2.x are by those documents alone.
     private static readonly Format[] Formats =
     [
@@ -88,7 +90,8 @@ internal static class Containerd
     private static Format FormatOf(NodeConfig config, NodeFacts facts)
     {
         var text = facts.Versions.Containerd
-            ?? throw new NotPossibleException($"there is no containerd at {config.Containerd.Binary}; install it in the image, or name it in containerd.binary");
+            ?? throw new NotPossibleException(
+                $"there is no containerd at {config.Containerd.Binary}; install it in the image, or name it in containerd.binary");
         var parts = text.Split('.', '-');
         if (parts.Length < 2
             || !int.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out var major)
@@ -130,7 +133,8 @@ internal static class Containerd
         }
         else
         {
-            text.Append($"\n[plugins.\"{format.Images}\"]\n  [plugins.\"{format.Images}\"{format.SandboxImage.Table}]\n    {sandbox}\n{registry}\n[plugins.\"{format.Runtime}\"]");
+            text.Append($"\n[plugins.\"{format.Images}\"]\n  [plugins.\"{format.Images}\"{format.SandboxImage.Table}]\n    {sandbox}\n{registry}\n");
+            text.Append($"[plugins.\"{format.Runtime}\"]");
         }
 
         text.Append($"""

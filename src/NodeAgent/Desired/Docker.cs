@@ -9,8 +9,8 @@ using NodeAgent.Resources;
 namespace NodeAgent.Desired;
 
 /// <summary>
-/// Docker: a daemon.json of our own, named by a drop-in, so that /etc/docker/daemon.json stays whose it is. kubelet up to 1.23 talks to it by itself (dockershim), later
-/// ones through cri-dockerd.
+/// Docker: a daemon.json of our own, named by a drop-in, so that /etc/docker/daemon.json stays whose it is. kubelet up to 1.23 talks to it by itself
+/// (dockershim), later ones through cri-dockerd. Docker 26.1 with kubelet 1.20 ran here; other versions and cri-dockerd are by their sources and notes.
 /// </summary>
 internal static class Docker
 {
@@ -71,15 +71,16 @@ internal static class Docker
     }
 
     /// <summary>
-    /// The API version that dockershim must ask for, in the environment; null where any will do. Docker 25 (API 1.44) no longer says an image's VirtualSize, for which
-    /// dockershim asks and without which kubelet takes no image for present (Mirantis/cri-dockerd#299); asked in an earlier version, Docker up to 28 still does.
+    /// The API version that dockershim must ask for, in the environment; null where any will do. Docker 25 (API 1.44) no longer says an image's VirtualSize,
+    /// without which kubelet takes no image for present (Mirantis/cri-dockerd#299); asked in an earlier version, Docker up to 28 still does.
     /// </summary>
     public static string? DockershimApiVersion(NodeConfig config, NodeFacts facts) => VersionOf(config, facts).Major >= 25 ? "1.40" : null;
 
     private static (int Major, int Minor) VersionOf(NodeConfig config, NodeFacts facts)
     {
         var text = facts.Versions.Docker
-            ?? throw new NotPossibleException($"there is no dockerd at {config.Docker.Binary}; install it in the image, name it in docker.binary, or choose runtime: containerd");
+            ?? throw new NotPossibleException(
+                $"there is no dockerd at {config.Docker.Binary}; install it in the image, name it in docker.binary, or choose runtime: containerd");
         var parts = text.Split('.', '-');
         return parts.Length >= 2
             && int.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out var major)
@@ -94,14 +95,15 @@ internal static class Docker
         {
             // https://docs.docker.com/engine/release-notes/20.10/: cgroup v2 is supported from there on.
             throw new NotPossibleException(
-                $"{config.Docker.Binary} is Docker {facts.Versions.Docker}, which knows cgroup v1 only, and this machine has v2; install 20.10 or later, or boot with systemd.unified_cgroup_hierarchy=0");
+                $"{config.Docker.Binary} is Docker {facts.Versions.Docker}, which knows cgroup v1 only, and this machine has v2; "
+                + "install 20.10 or later, or boot with systemd.unified_cgroup_hierarchy=0");
         }
 
         if (!throughCri && version.Major >= 29)
         {
             // https://docs.docker.com/engine/release-notes/29/: API 1.44 is the lowest it speaks.
             throw new NotPossibleException(
-                $"{config.Docker.Binary} is Docker {facts.Versions.Docker}, and kubelet {facts.Versions.Kubelet} talks to Docker in an API that it no longer speaks; "
+                $"{config.Docker.Binary} is Docker {facts.Versions.Docker}, and kubelet {facts.Versions.Kubelet} talks in an API that it no longer speaks; "
                 + "install Docker 28 or earlier, a kubelet of 1.24 or later with cri-dockerd, or choose runtime: containerd");
         }
     }

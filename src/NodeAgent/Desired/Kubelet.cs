@@ -68,11 +68,12 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             KillMode=process
 
             """);
+        var otherSocket = runtime.Socket == Containerd.Socket ? "" : $" --runtime-socket {runtime.Socket}";
         var ready = new ConfigFile(Concern.Kubelet, $"/etc/systemd/system/{ReadyUnit}.d/50-nodeagent.conf", $"""
             {Ownership.Header}
             [Service]
             ExecStart=
-            ExecStart=/usr/bin/nodeagent ready --deadline {config.Node.Readiness.Timeout}{(runtime.Socket == Containerd.Socket ? "" : $" --runtime-socket {runtime.Socket}")}{(config.Node.Readiness.Gate == ReadinessGate.Ready
+            ExecStart=/usr/bin/nodeagent ready --deadline {config.Node.Readiness.Timeout}{otherSocket}{(config.Node.Readiness.Gate == ReadinessGate.Ready
                 ? $" --gate ready --node {Quote(NodeNames.Of(config, facts))} --server {Quote(config.Cluster.Endpoint.ToString())}"
                 : "")}
 

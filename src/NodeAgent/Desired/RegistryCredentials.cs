@@ -8,9 +8,9 @@ namespace NodeAgent.Desired;
 
 /// <summary>
 /// What registries ask for, in the one file that serves every runtime: kubelet reads it and hands to the runtime with each pull what that image needs
-/// (kubernetes.io/docs/concepts/containers/images, "Configuring nodes to authenticate to a private registry"). So neither containerd nor Docker holds a secret, and nothing
-/// restarts when one changes: kubelet reads it again within five minutes (pkg/credentialprovider/defaults.go). Images that the runtime pulls by itself, as the sandbox
-/// image, have to be there or open to all.
+/// (kubernetes.io/docs/concepts/containers/images, "Configuring nodes to authenticate to a private registry"). So neither containerd nor Docker holds a
+/// secret, and nothing restarts when one changes: kubelet reads it again within five minutes (pkg/credentialprovider/defaults.go). Images that the runtime
+/// pulls by itself, as the sandbox image, have to be there or open to all.
 /// </summary>
 internal static class RegistryCredentials
 {

@@ -1,3 +1,4 @@
+using System.Text.Json.Serialization;
 using NodeAgent.Machine;
 
 namespace NodeAgent.Facts;
@@ -90,6 +91,7 @@ internal sealed record VersionFacts
 
     public string? Containerd { get; init; }
 
-    /// <summary>dockerd's; looked for where the configuration says that Docker is the runtime.</summary>
+    /// <summary>dockerd's; looked for where the configuration says that Docker is the runtime, and not written where it is not.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public string? Docker { get; init; }
 }

@@ -3,7 +3,7 @@ using Shouldly;
 
 namespace NodeAgent.Lab.Scenarios;
 
-/// <summary>kubelet 1.20 with Docker, which it talks to by itself: containers run, their data is on the ephemeral disks, logs are rotated, and what is not ours stays.</summary>
+/// <summary>kubelet 1.20 with Docker, which it talks to by itself: containers run on the ephemeral disks, logs are rotated, and what is not ours stays.</summary>
 internal static class Docker
 {
     private const string TheirConfiguration = "{\"debug\": true, \"data-root\": \"/somewhere/else\"}\n";
@@ -49,7 +49,8 @@ internal static class Docker
     private static async Task LogsAsync(Laboratory lab, Guest guest)
     {
         var image = await guest.CheckAsync("docker images --format '{{.Repository}}:{{.Tag}}' | grep kube-proxy");
-        const string Script = "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo \"$i of 2000: 0123456789012345678901234567890123456789012345678901234567890123456789\"; done";
+        const string Script = "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); "
+            + "echo \"$i of 2000: 0123456789012345678901234567890123456789012345678901234567890123456789\"; done";
         await PostAsync(lab, "writer", "Never", new { name = "writer", image, imagePullPolicy = "Never", command = new[] { "/usr/bin/sh", "-c", Script } });
         await PhaseAsync(lab, "writer", "Succeeded");
         var log = await guest.CheckAsync("docker inspect --format '{{.LogPath}}' $(docker ps --all --quiet --filter name=k8s_writer_writer)");
