@@ -28,7 +28,8 @@ internal static class S3Layers
         await using var aws = await guest.ConnectAwsAsync();
         await Worker.PreparedAsync(guest);
 
-        using (var shown = JsonDocument.Parse(await guest.CheckAsync("nodeagent config show --format json")))
+        // A container's firmware is not EC2's, so that it must be told.
+        using (var shown = JsonDocument.Parse(await guest.CheckAsync("AWS_EC2_METADATA_SERVICE_ENDPOINT=http://169.254.169.254 nodeagent config show --format json")))
         {
             var labels = shown.RootElement.GetProperty("config").GetProperty("node").GetProperty("labels");
             labels.GetProperty("example.com/last").GetString().ShouldBe("role");

@@ -13,7 +13,9 @@ namespace NodeAgent.Tests.Aws;
 /// <summary>Answers a GET of an object as S3 documents it: ETag and If-None-Match, NoSuchKey; and what it is told to answer instead.</summary>
 internal sealed class FakeS3 : IAsyncDisposable
 {
+    private readonly TaskCompletionSource _allHere = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private WebApplication? _application;
+    private int _waiting;
 
     /// <summary>By bucket/key.</summary>
     public ConcurrentDictionary<string, string> Objects { get; } = new();
@@ -25,6 +27,9 @@ internal sealed class FakeS3 : IAsyncDisposable
     public ConcurrentQueue<string> Requests { get; } = new();
 
     public ConcurrentQueue<IHeaderDictionary> Headers { get; } = new();
+
+    /// <summary>Answers only when so many requests wait at once.</summary>
+    public int Together { get; set; } = 1;
 
     public Uri Endpoint { get; private set; } = new("http://127.0.0.1");
 
@@ -54,6 +59,12 @@ internal sealed class FakeS3 : IAsyncDisposable
 
     private async Task Answer(HttpContext context)
     {
+        if (Interlocked.Increment(ref _waiting) >= Together)
+        {
+            _allHere.TrySetResult();
+        }
+
+        await _allHere.Task.WaitAsync(context.RequestAborted);
         var path = context.Request.Path.Value!.TrimStart('/');
         Headers.Enqueue(new HeaderDictionary(context.Request.Headers.ToDictionary()));
         var response = context.Response;

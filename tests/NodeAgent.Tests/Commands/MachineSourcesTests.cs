@@ -71,6 +71,15 @@ public sealed class MachineSourcesTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task All_layers_are_asked_for_side_by_side_so_that_they_cost_one_round_trip()
+    {
+        _s3.Together = 6;
+
+        (await Run()).Config.Node.MaxPods.ShouldBe(20);
+        _s3.Requests.Count.ShouldBe(6);
+    }
+
+    [Fact]
     public async Task What_did_not_change_is_not_sent_again_and_what_did_is()
     {
         await Run();
