@@ -15,13 +15,25 @@ internal static class RenderCommand
 {
     private const string Marker = ".nodeagent-render";
 
+    private const string SecretFile = "(secret: file with values that the configuration keeps secret; it is written on the node alone)\n";
+
     public static Command Create()
     {
         var config = CommonOptions.Config();
-        var facts = new Option<string>("--facts") { Description = "Facts of the machine, as 'nodeagent facts --save' writes them. Its tags are a layer below --config.", HelpName = "FILE", Required = true };
-        var output = new Option<string>("--out") { Description = "Where to write. A directory that is absent, empty, or of an earlier render, which is replaced.", HelpName = "DIR", Required = true };
+        var facts = new Option<string>("--facts")
+        {
+            Description = "Facts of the machine, as 'nodeagent facts --save' writes them. Its tags are a layer below --config.",
+            HelpName = "FILE",
+            Required = true,
+        };
+        var output = new Option<string>("--out")
+        {
+            Description = "Where to write. A directory that is absent, empty, or of an earlier render, which is replaced.",
+            HelpName = "DIR",
+            Required = true,
+        };
         var command = new Command("render", """
-            Write what a node would be given: every file below tree/, which of them are not mode 0644 in modes.txt, and plan.json, the plan for an empty machine.
+            Write what a node would be given: its files below tree/, in modes.txt those that are not mode 0644, in plan.json the plan for an empty machine.
             Reads the named files and nothing else of this machine: no root, no network, no layer of its own. The same input gives the same bytes. What is
             secret is not written; its place says what belongs there.
 
@@ -36,11 +48,15 @@ internal static class RenderCommand
             var directory = Path.TrimEndingDirectorySeparator(Path.GetFullPath(parse.GetValue(output)!));
             if (FileTree.Foreign(directory, Marker) is { } why)
             {
-                throw new NotPossibleException($"{directory} {why}: it is not of an earlier render, and so is left alone; give an empty or new directory") { IsRefusal = true };
+                throw new NotPossibleException($"{directory} {why}: it is not of an earlier render, and so is left alone; give an empty or new directory")
+                {
+                    IsRefusal = true,
+                };
             }
 
             using var machine = new LinuxReader(cancellation);
-            var inputs = NodeInputs.FromFacts(machine, Path.GetFullPath(parse.GetValue(facts)!), CommonOptions.Absolute(parse.GetValue(config)!), new Timeline());
+            var layers = CommonOptions.Absolute(parse.GetValue(config)!);
+            var inputs = NodeInputs.FromFacts(machine, Path.GetFullPath(parse.GetValue(facts)!), layers, new Timeline());
             var files = Draw(inputs);
             FileTree.Replace(directory, files);
             parse.InvocationConfiguration.Output.WriteLine(FormattableString.Invariant($"{inputs.NodeName}: {files.Count} files in {directory}"));
@@ -58,7 +74,7 @@ internal static class RenderCommand
         {
             if (resource is ConfigFile file)
             {
-                Add(file.Name, file.IsSecret ? $"(secret: {file.Kind} with values that the configuration keeps secret; it is written on the node alone)\n" : file.Content);
+                Add(file.Name, file.IsSecret ? SecretFile : file.Content);
                 Mode(file.Mode, file.Name, file.IsSecret);
             }
             else if (resource is Certificate certificate)
@@ -102,8 +118,10 @@ internal static class RenderCommand
     }
 
     /// <summary>
-    /// A moment at which the cluster's CA is valid, from the CA itself: two renders are the same bytes, whenever they are made. That it has expired is a live plan's to say.
+    /// A moment at which the cluster's CA is valid, from the CA itself: two renders are the same bytes, whenever they are made. That it has expired is a live
+    /// plan's to say.
     /// </summary>
     private static DateTimeOffset Clock(string authorities) =>
-        Pem.Certificates(authorities).Select(ParsedCertificate.Parse).OfType<ParsedCertificate>().Select(c => c.NotBefore).DefaultIfEmpty(DateTimeOffset.UnixEpoch).Max();
+        Pem.Certificates(authorities).Select(ParsedCertificate.Parse).OfType<ParsedCertificate>()
+            .Select(c => c.NotBefore).DefaultIfEmpty(DateTimeOffset.UnixEpoch).Max();
 }

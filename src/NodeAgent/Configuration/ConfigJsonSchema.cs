@@ -6,15 +6,17 @@ using System.Text.Json;
 namespace NodeAgent.Configuration;
 
 /// <summary>
-/// JSON Schema (2020-12) of one layer, for editors: drawn from the <see cref="ConfigSchema"/> that layers are checked against, defaults.yaml and the tables of docs/configuration.md.
-/// It knows the form of a layer. What depends on several values at once, or on all layers, <c>config check</c> says.
+/// JSON Schema (2020-12) of one layer, for editors: drawn from the <see cref="ConfigSchema"/> that layers are checked against, defaults.yaml and the tables of
+/// docs/configuration.md. It knows the form of a layer. What depends on several values at once, or on all layers, <c>config check</c> says.
 /// </summary>
 internal static class ConfigJsonSchema
 {
+    private static readonly JsonWriterOptions Options = new() { Indented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
     public static string Write()
     {
         var buffer = new ArrayBufferWriter<byte>(32768);
-        using (var json = new Utf8JsonWriter(buffer, new JsonWriterOptions { Indented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+        using (var json = new Utf8JsonWriter(buffer, Options))
         {
             json.WriteStartObject();
             json.WriteString("$schema", "https://json-schema.org/draft/2020-12/schema");
@@ -136,7 +138,10 @@ internal static class ConfigJsonSchema
         }
 
         // Labels, sysctls and flags are taken as they are written: 1 means 1.
-        Type(json, place, leaf.IsInteger ? ["integer"] : leaf.IsBoolean ? ["boolean"] : leaf.IsText && place == Place.Map ? ["string", "number", "boolean"] : ["string"]);
+        Type(
+            json,
+            place,
+            leaf.IsInteger ? ["integer"] : leaf.IsBoolean ? ["boolean"] : leaf.IsText && place == Place.Map ? ["string", "number", "boolean"] : ["string"]);
         if (leaf.Pattern is { } pattern)
         {
             json.WriteString("pattern", pattern);
