@@ -77,7 +77,11 @@ internal static class SharedLayers
             Text(all, "layers", "endpoint") is { } endpoint ? new Uri(endpoint) : null,
             new Dictionary<string, string>(StringComparer.Ordinal)
             {
-                ["cluster.customer"] = customer, ["cluster.environment"] = environment, ["cluster.region"] = region, ["cluster.name"] = cluster, ["node.role"] = role,
+                ["cluster.customer"] = customer,
+                ["cluster.environment"] = environment,
+                ["cluster.region"] = region,
+                ["cluster.name"] = cluster,
+                ["node.role"] = role,
             },
             [
                 Of(Common, "common.yaml"),
