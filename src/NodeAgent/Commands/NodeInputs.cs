@@ -22,7 +22,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         IMachineReader machine, IReadOnlyList<string> files, TimeSpan deadline, Timeline timeline, CancellationToken cancellation)
     {
         using var metadata = Metadata(deadline);
-        var gatherer = InstanceFactsGatherer.Start(metadata, TagsFromEc2(metadata), cancellation);
+        var gatherer = InstanceFactsGatherer.Start(metadata, TagsFromEc2(metadata, machine, files), cancellation);
         var host = timeline.Measure("machine", () => (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks()));
         var loaded = await LoadConfig(machine, gatherer, files, timeline, cancellation).ConfigureAwait(false);
         var facts = await GatherFacts(gatherer, host, loaded.Config.Kubelet.Binary, loaded.Config.Containerd.Binary, timeline, cancellation).ConfigureAwait(false);
@@ -34,7 +34,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     {
         using var metadata = Metadata(deadline);
         var timeline = new Timeline();
-        var gatherer = InstanceFactsGatherer.Start(metadata, TagsFromEc2(metadata), cancellation);
+        var gatherer = InstanceFactsGatherer.Start(metadata, TagsFromEc2(metadata, machine, []), cancellation);
         var host = (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks());
         var (kubelet, containerd) = ("/usr/bin/kubelet", "/usr/bin/containerd");
         try
@@ -83,7 +83,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         }
 
         using var metadata = Metadata(deadline);
-        var gatherer = InstanceFactsGatherer.Start(metadata, TagsFromEc2(metadata), cancellation);
+        var gatherer = InstanceFactsGatherer.Start(metadata, TagsFromEc2(metadata, machine, files), cancellation);
         var tags = await gatherer.Tags.WaitAsync(cancellation).ConfigureAwait(false);
         return Configuration.Layers.Of(machine, tags, await gatherer.UserData.WaitAsync(cancellation).ConfigureAwait(false), files);
     }
@@ -93,13 +93,38 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
 
     private static bool Starts(string path, string prefix) => Files.Text(path)?.StartsWith(prefix, StringComparison.Ordinal) == true;
 
-    private static TagsFromEc2 TagsFromEc2(InstanceMetadata metadata) => async (region, instance, cancellation) =>
+    /// <summary>The proxy by which tags are asked for is what the other layers say; those of this machine are read now, while nobody else reads.</summary>
+    private static TagsFromEc2 TagsFromEc2(InstanceMetadata metadata, IMachineReader machine, IReadOnlyList<string> files)
     {
-        var endpoint = HostEnvironment.Get("AWS_ENDPOINT_URL_EC2") is { } url ? new Uri(url) : null;
-        using var role = new RoleCredentials(metadata);
-        using var ec2 = new AmazonEC2Client(role, new AmazonEC2Config(region, endpoint));
-        return await Ec2.InstanceTags(ec2, instance, TimeProvider.System, cancellation).ConfigureAwait(false);
-    };
+        var image = LayersSoFar(machine, []);
+        var given = LayersSoFar(machine, files, withImage: false);
+        return async (region, instance, cancellation) =>
+        {
+            var userData = await metadata.UserData(cancellation).ConfigureAwait(false);
+            var outbound = Outbound(NodeConfigLoader.Proxy([.. image, .. userData is null ? [] : new[] { new Layer.UserData(userData) }, .. given]));
+            var endpoint = HostEnvironment.Get("AWS_ENDPOINT_URL_EC2") is { } url ? new Uri(url) : null;
+            using var role = new RoleCredentials(metadata);
+            using var ec2 = new AmazonEC2Client(role, new AmazonEC2Config(region, endpoint) { HttpClientFactory = outbound });
+            return await Ec2.InstanceTags(ec2, instance, TimeProvider.System, cancellation).ConfigureAwait(false);
+        };
+    }
+
+    // A file that is not there is told of when the configuration is loaded.
+    private static IReadOnlyList<Layer> LayersSoFar(IMachineReader machine, IReadOnlyList<string> files, bool withImage = true)
+    {
+        try
+        {
+            return Configuration.Layers.Of(machine, null, null, files, withImage);
+        }
+        catch (ConfigurationException)
+        {
+            return [];
+        }
+    }
+
+    /// <summary>For every call of the agent's own that leaves the machine.</summary>
+    private static OutboundHttp Outbound(HttpProxyConfig? proxy) =>
+        new(proxy is null ? null : new OutboundProxy(proxy.Http?.Reveal(), proxy.Https?.Reveal(), ProxyExceptions.Of(proxy)));
 
     private static async Task<LoadedConfig> LoadConfig(
         IMachineReader machine, InstanceFactsGatherer gatherer, IReadOnlyList<string> files, Timeline timeline, CancellationToken cancellation)

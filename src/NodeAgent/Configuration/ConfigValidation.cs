@@ -114,6 +114,7 @@ internal sealed class ConfigValidation
         rules.Addresses();
         rules.Paths();
         rules.Certificates();
+        rules.Proxy();
     }
 
     private void Head()
@@ -580,6 +581,50 @@ internal sealed class ConfigValidation
             certificates.Lifetime.Value >= TimeSpan.FromMinutes(10) && certificates.Lifetime.Value <= TimeSpan.FromDays(3650),
             "certificates.lifetime",
             $"{certificates.Lifetime} is out of range; expected 10m to 3650d");
+    }
+
+    private void Proxy()
+    {
+        if (_config.Proxy is not { } proxy)
+        {
+            return;
+        }
+
+        Require(proxy.Http is not null || proxy.Https is not null, "proxy", "names no proxy; expected http, https or both");
+        ProxyUrl("proxy.http", proxy.Http?.Reveal());
+        ProxyUrl("proxy.https", proxy.Https?.Reveal());
+        for (var i = 0; i < proxy.NoProxy.Count; i++)
+        {
+            var item = proxy.NoProxy[i];
+            Require(
+                item.Length > 0 && IsOnly(item, ".-:*/[]"),
+                ConfigPath.Item("proxy.noProxy", i),
+                $"'{Short(item)}' is not an exception; expected one host, .domain, address or range, as in .example.com or 10.0.0.0/8");
+        }
+    }
+
+    // It becomes an environment variable in a unit. The value itself is never said: it may hold a password.
+    private void ProxyUrl(string path, string? url)
+    {
+        if (url is null)
+        {
+            return;
+        }
+
+        foreach (var c in url)
+        {
+            if (c is <= ' ' or >= '\x7f' or '"' or '\'' or '\\' or '`')
+            {
+                Bad(path, "holds a space, quote or backslash, or something beyond ASCII; in user names and passwords they are written in percent, as in %22");
+                return;
+            }
+        }
+
+        Require(
+            Uri.TryCreate(url, UriKind.Absolute, out var parsed) && parsed.Scheme is "http" or "https" && parsed.Host.Length > 0
+                && parsed.AbsolutePath == "/" && parsed.Query.Length == 0 && parsed.Fragment.Length == 0,
+            path,
+            "is not a proxy; expected http://[user:password@]host[:port] and nothing more");
     }
 
     private static bool IsAbsolutePath(string path)

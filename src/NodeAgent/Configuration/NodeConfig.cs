@@ -30,6 +30,8 @@ internal sealed record NodeConfig
     public required ImagesConfig Images { get; init; }
 
     public required CertificatesConfig Certificates { get; init; }
+
+    public HttpProxyConfig? Proxy { get; init; }
 }
 
 internal sealed record ClusterConfig
@@ -294,4 +296,17 @@ internal enum CertificateSourceKind
 
     /// <summary>Signed on this machine from a CA directory. For laboratories.</summary>
     Directory,
+}
+
+/// <summary>How agent, runtime and kubelet reach what is not in the exceptions (<see cref="ProxyExceptions"/>).</summary>
+internal sealed record HttpProxyConfig
+{
+    /// <summary>URL of the proxy for http:// addresses; secret, since it may hold a password.</summary>
+    public Secret? Http { get; init; }
+
+    /// <summary>For https:// addresses.</summary>
+    public Secret? Https { get; init; }
+
+    /// <summary>Beside those that always hold.</summary>
+    public IReadOnlyList<string> NoProxy { get; init; } = [];
 }

@@ -1,3 +1,7 @@
+using System.Buffers;
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+
 namespace NodeAgent.Configuration;
 
 /// <summary>From layers to the one configuration of a node. Pure: whoever calls has read the layers.</summary>
@@ -42,6 +46,54 @@ internal static class NodeConfigLoader
         ConfigValidation.Check(loaded, errors);
         ThrowIfAny(errors);
         return loaded;
+    }
+
+    /// <summary>
+    /// How the agent itself gets out, from layers that are not all there yet: tags may have to be asked of EC2, and that by the proxy. Null where nobody says, and
+    /// where something is wrong, which <see cref="Load"/> tells later.
+    /// </summary>
+    public static HttpProxyConfig? Proxy(IReadOnlyList<Layer> layers) => Early(layers, "proxy", ConfigJson.Default.HttpProxyConfig);
+
+    private static T? Early<T>(IReadOnlyList<Layer> layers, string field, JsonTypeInfo<T> type)
+        where T : class
+    {
+        var errors = new List<ConfigError>();
+        ConfigValue? merged = null;
+        foreach (var layer in layers)
+        {
+            var tree = layer switch
+            {
+                Layer.Document document => ReadDocument(document.Name, document.Content, errors),
+                Layer.UserData data => UserData.Read(data.Content, errors, []),
+                _ => null,
+            };
+            if (tree?.Entries.GetValueOrDefault(field) is { } value)
+            {
+                merged = merged is null ? value : ConfigMerge.Merge(merged, value);
+            }
+        }
+
+        if (merged is not ConfigMap map)
+        {
+            return null;
+        }
+
+        var schema = ConfigSchema.Root.Field(field)!.Schema;
+        errors.Clear();
+        ConfigBinding.Check(map, schema, field, errors);
+        ConfigBinding.CheckRequired(map, schema, field, errors);
+        if (errors.Count > 0)
+        {
+            return null;
+        }
+
+        var buffer = new ArrayBufferWriter<byte>();
+        using (var writer = new Utf8JsonWriter(buffer))
+        {
+            ConfigBinding.Write(writer, map, schema);
+        }
+
+        return JsonSerializer.Deserialize(buffer.WrittenSpan, type);
     }
 
     /// <summary>A whole document, whose head says that it is ours.</summary>

@@ -44,7 +44,7 @@ internal sealed record ContainerRuntime(IReadOnlyList<Resource> Files, IReadOnly
                     {Ownership.Header}
                     [Unit]
                     {storage.RequiresMountsFor(Root)}
-                    [Service]
+                    [Service]{HttpProxy.ServiceLines(config)}
                     ExecStart=
                     ExecStart={config.Containerd.Binary} --config {configuration}
 
@@ -67,11 +67,12 @@ internal sealed record ContainerRuntime(IReadOnlyList<Resource> Files, IReadOnly
             ]);
     }
 
-    public IReadOnlyList<Resource> Running(Resource stamp, IReadOnlyList<Resource> mounts)
+    /// <param name="environment">As <see cref="Kubelet.Running"/> has it.</param>
+    public IReadOnlyList<Resource> Running(Resource stamp, IReadOnlyList<Resource> mounts, IReadOnlyList<Resource> environment)
     {
         // The CNI directory is watched, hosts.toml read at each pull: neither asks for a restart. A mount that came late does: the store below it was hidden.
         var inputs = mounts.Where(m => Storage.Holds(m.Name, Root, Kubelet.PodLogs));
-        var restart = new Restart(Concern.Runtime, Unit) { Needs = [stamp], Inputs = [Files[0], UnitFiles[0], .. inputs] };
+        var restart = new Restart(Concern.Runtime, Unit) { Needs = [stamp], Inputs = [Files[0], UnitFiles[0], .. inputs, .. environment] };
         return [restart, new Service(Concern.Runtime, Unit) { Needs = [stamp, restart] }];
     }
 

@@ -52,7 +52,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             Wants={ContainerRuntime.Unit} {ContainerRuntime.ImagesUnit}
             After={ContainerRuntime.Unit} {ContainerRuntime.ImagesUnit}
             {storage.RequiresMountsFor(Root, PodLogs, ContainerRuntime.Root)}
-            [Service]
+            [Service]{HttpProxy.ServiceLines(config)}
             ExecStart=
             ExecStart={CommandLine(config, facts, version)}
             Restart=always
@@ -77,10 +77,11 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             [certificates.Authority, kubeconfig, configuration, dropIn, .. version.IsAtLeast(1, 31) ? Array.Empty<Resource>() : [serving]]);
     }
 
-    public IReadOnlyList<Resource> Running(Resource stamp, IReadOnlyList<Resource> mounts)
+    /// <param name="environment">What it reads when it starts and others look after: proxy, certificates.</param>
+    public IReadOnlyList<Resource> Running(Resource stamp, IReadOnlyList<Resource> mounts, IReadOnlyList<Resource> environment)
     {
         var inputs = mounts.Where(m => Storage.Holds(m.Name, Root, PodLogs, ContainerRuntime.Root));
-        var restart = new Restart(Concern.Kubelet, Unit) { Needs = [stamp], Inputs = [.. RestartOn, .. inputs] };
+        var restart = new Restart(Concern.Kubelet, Unit) { Needs = [stamp], Inputs = [.. RestartOn, .. inputs, .. environment] };
         return [restart, new Service(Concern.Kubelet, Unit) { Needs = [stamp, restart] }];
     }
 

@@ -20,8 +20,10 @@ internal static class NodeResources
         var kubelet = Kubelet.Build(config, facts, storage, certificates);
         var proxy = ServiceProxy.Build(config, facts, certificates);
 
+        var environment = HttpProxy.Files(config);
+
         Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. containerd.UnitFiles, .. kubelet.UnitFiles];
-        Resource[] files = [.. network, .. containerd.Files, .. kubelet.Files, .. proxy];
+        Resource[] files = [.. network, .. containerd.Files, .. kubelet.Files, .. proxy, .. environment];
         Resource[] wanted = [.. kernel, .. certificates.Resources, .. files, .. unitFiles];
         var names = wanted.Select(r => r.Name).ToHashSet(StringComparer.Ordinal);
         var leftovers = new Leftovers("files", Territory, names) { NamedOurs = [PodNetwork.ConfigurationPath] };
@@ -41,8 +43,8 @@ internal static class NodeResources
         [
             .. prepared,
             stamp,
-            .. containerd.Running(stamp, mounts),
-            .. kubelet.Running(stamp, mounts),
+            .. containerd.Running(stamp, mounts, environment),
+            .. kubelet.Running(stamp, mounts, environment),
         ]);
     }
 
@@ -57,6 +59,7 @@ internal static class NodeResources
         "/etc/kubernetes",
         Kubelet.ManifestDirectory,
         ServiceProxy.Directory,
+        "/etc/nodeagent",
     ];
 }
 
