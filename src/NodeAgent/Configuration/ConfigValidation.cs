@@ -249,7 +249,17 @@ internal sealed class ConfigValidation
     {
         var node = _config.Node;
         Require(
-            node.MaxPods is >= 1 and <= MaximumMaxPods, "node.maxPods", $"{node.MaxPods} is out of range; expected 1 to {MaximumMaxPods}");
+            node.MaxPods is { Number: >= 1 and <= MaximumMaxPods } or { Source: not MaxPodsSource.Number },
+            "node.maxPods",
+            $"{node.MaxPods.Number} is out of range; expected 1 to {MaximumMaxPods}");
+        Require(
+            node.MaxPods.Source != MaxPodsSource.FromPodRange || _config.Network.PodRange is not null,
+            "node.maxPods",
+            "fromPodRange counts the addresses of network.podRange, and there is none; give the range, or the number");
+        Require(
+            node.MaxPods.Source != MaxPodsSource.VpcCni || _config.Network.Plugin == NetworkPlugin.None,
+            "node.maxPods",
+            "vpcCni counts the addresses that the AWS VPC CNI gives to pods, and here network.plugin bridge gives them; set network.plugin: none, or use fromPodRange");
         foreach (var (key, value) in node.Labels)
         {
             var path = ConfigPath.Child("node.labels", key);
@@ -542,13 +552,19 @@ internal sealed class ConfigValidation
                 all.Prefix <= pods.Prefix && all.Contains(pods.Address), "network.podRange", $"{pods} is not within cluster.podRange {all} ({Where("cluster.podRange")}), so its pods would count as strangers");
         }
 
-        var room = BigInteger.Max(pods.Size - AddressesNotForPods, 0);
+        var room = AddressesForPods(pods);
         Require(
-            _config.Node.MaxPods <= room || _config.Node.MaxPods is < 1 or > MaximumMaxPods,
+            _config.Node.MaxPods is not { Source: MaxPodsSource.Number, Number: >= 1 and <= MaximumMaxPods and var wanted } || wanted <= room,
             "node.maxPods",
-            $"{_config.Node.MaxPods} pods do not fit into network.podRange {pods} ({Where("network.podRange")}), "
+            $"{_config.Node.MaxPods.Number} pods do not fit into network.podRange {pods} ({Where("network.podRange")}), "
             + $"which has addresses for {room}: network, broadcast and gateway are taken");
+        Require(
+            _config.Node.MaxPods.Source != MaxPodsSource.FromPodRange || room > 0,
+            "node.maxPods",
+            $"network.podRange {pods} ({Where("network.podRange")}) has no address for a pod: network, broadcast and gateway are taken");
     }
+
+    public static BigInteger AddressesForPods(Cidr range) => BigInteger.Max(range.Size - AddressesNotForPods, 0);
 
     private void Paths()
     {

@@ -61,13 +61,27 @@ internal sealed record NodeSettings
 
     public required NodeNaming Name { get; init; }
 
-    public required int MaxPods { get; init; }
+    public required MaxPods MaxPods { get; init; }
 
     public required IReadOnlyDictionary<string, string> Labels { get; init; }
 
     public required IReadOnlyList<Taint> Taints { get; init; }
 
     public required ReadinessConfig Readiness { get; init; }
+}
+
+/// <summary>A number, or where it comes from.</summary>
+internal readonly record struct MaxPods(int Number, MaxPodsSource Source = MaxPodsSource.Number);
+
+internal enum MaxPodsSource
+{
+    Number,
+
+    /// <summary>As many as network.podRange has addresses for.</summary>
+    FromPodRange,
+
+    /// <summary>As many as the AWS VPC CNI has addresses for on this type of instance.</summary>
+    VpcCni,
 }
 
 internal enum NodeRole

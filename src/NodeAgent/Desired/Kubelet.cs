@@ -134,7 +134,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
 
     private static JsonObject Configuration(NodeConfig config, NodeFacts facts, KubernetesVersion version, string serving)
     {
-        var maxPods = config.Node.MaxPods;
+        var maxPods = PodLimit.Of(config, facts);
         var document = new JsonObject
         {
             ["apiVersion"] = "kubelet.config.k8s.io/v1beta1",
