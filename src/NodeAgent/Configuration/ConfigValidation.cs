@@ -35,6 +35,7 @@ internal sealed class ConfigValidation
         ["bootstrap-kubeconfig"] = "",
         ["cert-dir"] = "",
         ["cgroup-driver"] = "",
+        ["cloud-provider"] = "kubelet.cloudProvider",
         ["client-ca-file"] = "cluster.certificateAuthority",
         ["cluster-dns"] = "cluster.dnsAddress",
         ["cluster-domain"] = "cluster.domain",
@@ -45,6 +46,8 @@ internal sealed class ConfigValidation
         ["container-runtime"] = "",
         ["container-runtime-endpoint"] = "",
         ["hostname-override"] = "node.name",
+        ["image-credential-provider-bin-dir"] = "kubelet.credentialProviderBinaries",
+        ["image-credential-provider-config"] = "kubelet.credentialProviders",
         ["image-service-endpoint"] = "",
         ["healthz-bind-address"] = "",
         ["healthz-port"] = "",
@@ -111,6 +114,7 @@ internal sealed class ConfigValidation
         rules.Kernel();
         rules.Containerd();
         rules.Kubelet();
+        rules.Providers();
         rules.Addresses();
         rules.Paths();
         rules.Certificates();
@@ -486,6 +490,47 @@ internal sealed class ConfigValidation
         }
 
         static bool IsString(JsonElement value, string text) => value.ValueKind == JsonValueKind.String && value.ValueEquals(text);
+    }
+
+    private void Providers()
+    {
+        var kubelet = _config.Kubelet;
+        Require(
+            kubelet.CloudProvider != CloudProvider.Aws || _config.Node.Name == NodeNaming.PrivateDnsName,
+            "node.name",
+            "with kubelet.cloudProvider aws kubelet names its node by the private DNS name, whatever it is told; set privateDnsName, or kubelet.cloudProvider: external");
+        AbsolutePath("kubelet.credentialProviderBinaries", kubelet.CredentialProviderBinaries);
+        foreach (var (name, provider) in kubelet.CredentialProviders)
+        {
+            // kubelet's own rules (pkg/credentialprovider/plugin/config.go): it does not start on a file that breaks them.
+            var path = ConfigPath.Child("kubelet.credentialProviders", name);
+            Require(
+                name.Length > 0 && IsOnly(name, "._+-") && name is not ("." or ".."), path, $"'{Short(name)}' is not the name of a binary; expected one as in {CredentialProvider.Ecr}");
+            Require(
+                provider.MatchImages.Count > 0 || name == CredentialProvider.Ecr,
+                $"{path}.matchImages",
+                "is empty; expected the images that it has credentials for, as in '*.registry.example.com'");
+            for (var i = 0; i < provider.MatchImages.Count; i++)
+            {
+                var image = provider.MatchImages[i];
+                Require(
+                    image.Length > 0 && image[0] != '/' && IsOnly(image, ".-_*:/") && !image.Contains("//", StringComparison.Ordinal),
+                    ConfigPath.Item($"{path}.matchImages", i),
+                    $"'{Short(image)}' is not a pattern of images; expected host[:port][/path], each part of the host with * or without, as in '*.registry.example.com'");
+            }
+
+            foreach (var (variable, value) in provider.Env)
+            {
+                var at = ConfigPath.Child($"{path}.env", variable);
+                Require(variable.Length > 0 && !char.IsAsciiDigit(variable[0]) && IsOnly(variable, "_"), at, $"'{Short(variable)}' is not the name of an environment variable");
+                Require(IsLine(value), at, "expected a value of one line");
+            }
+
+            for (var i = 0; i < provider.Args.Count; i++)
+            {
+                Require(IsLine(provider.Args[i]), ConfigPath.Item($"{path}.args", i), "expected an argument of one line");
+            }
+        }
     }
 
     private void Quantities(string path, IReadOnlyDictionary<string, string>? quantities)

@@ -248,6 +248,41 @@ internal sealed record KubeletConfig
     public IReadOnlyDictionary<string, string>? KubeReserved { get; init; }
 
     public IReadOnlyDictionary<string, string>? SystemReserved { get; init; }
+
+    public required CloudProvider CloudProvider { get; init; }
+
+    /// <summary>Image credential providers, by the name of their binary.</summary>
+    public IReadOnlyDictionary<string, CredentialProvider> CredentialProviders { get; init; } = new Dictionary<string, CredentialProvider>();
+
+    /// <summary>Directory of those binaries.</summary>
+    public required string CredentialProviderBinaries { get; init; }
+}
+
+internal enum CloudProvider
+{
+    None,
+
+    /// <summary>A cloud controller manager of the cluster's initializes the node.</summary>
+    External,
+
+    /// <summary>kubelet's own, which is gone from 1.27.</summary>
+    Aws,
+}
+
+internal sealed record CredentialProvider
+{
+    /// <summary>Patterns of images that it is asked for; those of ECR for <see cref="Ecr"/> when none are given.</summary>
+    public IReadOnlyList<string> MatchImages { get; init; } = [];
+
+    /// <summary>How long an answer holds that does not say so itself; 12 hours when not given.</summary>
+    public Duration? CacheDuration { get; init; }
+
+    public IReadOnlyList<string> Args { get; init; } = [];
+
+    public IReadOnlyDictionary<string, string> Env { get; init; } = new Dictionary<string, string>();
+
+    /// <summary>kubernetes/cloud-provider-aws builds it.</summary>
+    public const string Ecr = "ecr-credential-provider";
 }
 
 internal sealed record KubeProxyConfig

@@ -70,11 +70,12 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
                 : "")}
 
             """);
+        var providers = Providers.Files(config, version);
         return new Kubelet(
-            [new DirectoryResource(Concern.Kubelet, ManifestDirectory, DirectoryResource.Searchable), kubeconfig, configuration],
+            [new DirectoryResource(Concern.Kubelet, ManifestDirectory, DirectoryResource.Searchable), kubeconfig, configuration, .. providers],
             [dropIn, ready],
             // client-go reads a renewed client certificate by itself; kubelet its serving certificate from 1.31 (kubernetes#124574).
-            [certificates.Authority, kubeconfig, configuration, dropIn, .. version.IsAtLeast(1, 31) ? Array.Empty<Resource>() : [serving]]);
+            [certificates.Authority, kubeconfig, configuration, dropIn, .. providers, .. version.IsAtLeast(1, 31) ? Array.Empty<Resource>() : [serving]]);
     }
 
     /// <param name="environment">What it reads when it starts and others look after: proxy, certificates.</param>
@@ -105,6 +106,11 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
         if (config.Node.Taints.Count > 0)
         {
             flags["register-with-taints"] = string.Join(',', config.Node.Taints.Select(t => $"{t.Key}={t.Value}:{t.Effect}"));
+        }
+
+        foreach (var (name, value) in Providers.Flags(config, version))
+        {
+            flags[name] = value;
         }
 
         foreach (var (name, value) in config.Kubelet.ExtraArgs)
@@ -190,6 +196,11 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             // Beta and on by default from 1.21 (KEP-2000); before that the gate is off and the fields do nothing.
             document["shutdownGracePeriod"] = "60s";
             document["shutdownGracePeriodCriticalPods"] = "20s";
+        }
+
+        if (Providers.NeedsGate(config, version))
+        {
+            document["featureGates"] = new JsonObject { ["KubeletCredentialProviders"] = true };
         }
 
         Merge(document, config.Kubelet.Configuration);
