@@ -1,11 +1,15 @@
 using System.Net;
 using System.Net.Http;
+using System.Net.Security;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using Amazon.Runtime;
 
 namespace NodeAgent.Aws;
 
 /// <summary>How the AWS SDK gets out of this machine. Without a proxy given here, the environment's is taken (HTTPS_PROXY, NO_PROXY).</summary>
-internal sealed class OutboundHttp(OutboundProxy? proxy) : HttpClientFactory
+/// <param name="trusted">CAs that are trusted beside the machine's own, which may not know them yet. DER.</param>
+internal sealed class OutboundHttp(OutboundProxy? proxy, IReadOnlyList<byte[]> trusted) : HttpClientFactory
 {
     public override HttpClient CreateHttpClient(IClientConfig clientConfig)
     {
@@ -15,11 +19,33 @@ internal sealed class OutboundHttp(OutboundProxy? proxy) : HttpClientFactory
             handler.Proxy = proxy;
         }
 
+        if (trusted.Count > 0)
+        {
+            handler.SslOptions.RemoteCertificateValidationCallback = (_, certificate, chain, errors) => errors == SslPolicyErrors.None
+                || (errors == SslPolicyErrors.RemoteCertificateChainErrors && certificate is X509Certificate2 server && chain is not null && IsTrusted(server, chain));
+        }
+
         return new HttpClient(handler) { Timeout = clientConfig.Timeout ?? TimeSpan.FromSeconds(100) };
     }
 
     // One client of the SDK holds one of these, and takes it along when it goes.
     public override string? GetConfigUniqueString(IClientConfig clientConfig) => null;
+
+    /// <summary>The name was right and the machine knows no way to a root: is there one to a root of ours?</summary>
+    private bool IsTrusted(X509Certificate2 server, X509Chain asSent)
+    {
+        using var chain = new X509Chain();
+        chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
+        chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
+        chain.ChainPolicy.ApplicationPolicy.Add(new Oid("1.3.6.1.5.5.7.3.1"));
+        chain.ChainPolicy.ExtraStore.AddRange(asSent.ChainPolicy.ExtraStore);
+        foreach (var der in trusted)
+        {
+            chain.ChainPolicy.CustomTrustStore.Add(X509CertificateLoader.LoadCertificate(der));
+        }
+
+        return chain.Build(server);
+    }
 }
 
 /// <summary>A proxy by scheme, with exceptions as Go reads NO_PROXY: hosts, domains, addresses, ranges, each with a port or without, or * for all.</summary>

@@ -101,7 +101,8 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         return async (region, instance, cancellation) =>
         {
             var userData = await metadata.UserData(cancellation).ConfigureAwait(false);
-            var outbound = Outbound(NodeConfigLoader.Proxy([.. image, .. userData is null ? [] : new[] { new Layer.UserData(userData) }, .. given]));
+            IReadOnlyList<Layer> layers = [.. image, .. userData is null ? [] : new[] { new Layer.UserData(userData) }, .. given];
+            var outbound = Outbound(NodeConfigLoader.Proxy(layers), NodeConfigLoader.Trust(layers));
             var endpoint = HostEnvironment.Get("AWS_ENDPOINT_URL_EC2") is { } url ? new Uri(url) : null;
             using var role = new RoleCredentials(metadata);
             using var ec2 = new AmazonEC2Client(role, new AmazonEC2Config(region, endpoint) { HttpClientFactory = outbound });
@@ -123,8 +124,9 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     }
 
     /// <summary>For every call of the agent's own that leaves the machine.</summary>
-    private static OutboundHttp Outbound(HttpProxyConfig? proxy) =>
-        new(proxy is null ? null : new OutboundProxy(proxy.Http?.Reveal(), proxy.Https?.Reveal(), ProxyExceptions.Of(proxy)));
+    private static OutboundHttp Outbound(HttpProxyConfig? proxy, TrustConfig? trust) => new(
+        proxy is null ? null : new OutboundProxy(proxy.Http?.Reveal(), proxy.Https?.Reveal(), ProxyExceptions.Of(proxy)),
+        [.. (trust?.Certificates.Values ?? []).SelectMany(c => Pki.Pem.Certificates(c)).Where(c => Pki.ParsedCertificate.Parse(c) is not null)]);
 
     private static async Task<LoadedConfig> LoadConfig(
         IMachineReader machine, InstanceFactsGatherer gatherer, IReadOnlyList<string> files, Timeline timeline, CancellationToken cancellation)

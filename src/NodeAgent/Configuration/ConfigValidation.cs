@@ -119,6 +119,7 @@ internal sealed class ConfigValidation
         rules.Paths();
         rules.Certificates();
         rules.Proxy();
+        rules.Trust();
     }
 
     private void Head()
@@ -149,12 +150,12 @@ internal sealed class ConfigValidation
         }
 
         Require(IsDnsName(cluster.Domain), "cluster.domain", $"'{Short(cluster.Domain)}' is not a DNS domain; expected lower case labels of letters, digits and '-', as in cluster.local");
-        Authority(cluster.CertificateAuthority);
+        Authority("cluster.certificateAuthority", cluster.CertificateAuthority);
     }
 
-    private void Authority(string pem)
+    /// <returns>How many certificates there are; 0 when something is wrong, which then has been said.</returns>
+    private int Authority(string path, string pem)
     {
-        const string Path = "cluster.certificateAuthority";
         const string Begin = "-----BEGIN ";
         const string PrivateKey = "holds a private key, which no node may have; give the certificate alone, and take this key for known to others";
         var rest = pem.AsSpan();
@@ -167,22 +168,22 @@ internal sealed class ConfigValidation
             var label = dashes < 0 ? "" : rest[..dashes].ToString();
             if (label.EndsWith("PRIVATE KEY", StringComparison.Ordinal))
             {
-                Bad(Path, PrivateKey);
-                return;
+                Bad(path, PrivateKey);
+                return 0;
             }
 
             rest = rest[Math.Max(0, dashes + 5)..];
             var end = rest.IndexOf($"-----END {label}-----", StringComparison.Ordinal);
             if (dashes < 0 || end < 0)
             {
-                Bad(Path, "holds a PEM block without its end; it may have been cut off");
-                return;
+                Bad(path, "holds a PEM block without its end; it may have been cut off");
+                return 0;
             }
 
             if (label != "CERTIFICATE" || !IsCertificate(rest[..end]))
             {
-                Bad(Path, label == "CERTIFICATE" ? "holds a PEM block that is no X.509 certificate" : $"holds a PEM block '{Short(label)}'; expected CERTIFICATE");
-                return;
+                Bad(path, label == "CERTIFICATE" ? "holds a PEM block that is no X.509 certificate" : $"holds a PEM block '{Short(label)}'; expected CERTIFICATE");
+                return 0;
             }
 
             rest = rest[end..];
@@ -191,10 +192,12 @@ internal sealed class ConfigValidation
         if (certificates == 0)
         {
             Bad(
-                Path,
+                path,
                 pem.StartsWith("LS0tLS1CRUdJTi", StringComparison.Ordinal) ? "is base64 of PEM; give the PEM itself"
                 : "is not PEM; expected one certificate or more, from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----");
         }
+
+        return certificates;
     }
 
     // The form alone (RFC 5280, 4.1: a sequence of sequence, sequence and bit string): to load a library for the rest would cost much of the time that start-up has.
@@ -661,6 +664,17 @@ internal sealed class ConfigValidation
                 item.Length > 0 && IsOnly(item, ".-:*/[]"),
                 ConfigPath.Item("proxy.noProxy", i),
                 $"'{Short(item)}' is not an exception; expected one host, .domain, address or range, as in .example.com or 10.0.0.0/8");
+        }
+    }
+
+    private void Trust()
+    {
+        foreach (var (name, pem) in _config.Trust?.Certificates ?? new Dictionary<string, string>())
+        {
+            var path = ConfigPath.Child("trust.certificates", name);
+            Require(name.Length is > 0 and <= 63 && IsOnly(name, "-"), path, $"'{Short(name)}' is not a name for a file; expected up to 63 letters, digits and '-'");
+            var count = Authority(path, pem);
+            Require(count <= 1, path, $"holds {count} certificates; give each an entry of its own, which names its file");
         }
     }
 

@@ -32,6 +32,8 @@ internal sealed record NodeConfig
     public required CertificatesConfig Certificates { get; init; }
 
     public HttpProxyConfig? Proxy { get; init; }
+
+    public TrustConfig? Trust { get; init; }
 }
 
 internal sealed record ClusterConfig
@@ -358,4 +360,11 @@ internal sealed record HttpProxyConfig
 
     /// <summary>Beside those that always hold.</summary>
     public IReadOnlyList<string> NoProxy { get; init; } = [];
+}
+
+/// <summary>CAs that the whole machine trusts beside the distribution's: a proxy that looks into TLS, registries, endpoints of one's own.</summary>
+internal sealed record TrustConfig
+{
+    /// <summary>PEM of one certificate each, by a name that its file gets.</summary>
+    public IReadOnlyDictionary<string, string> Certificates { get; init; } = new Dictionary<string, string>();
 }

@@ -54,6 +54,9 @@ internal static class NodeConfigLoader
     /// </summary>
     public static HttpProxyConfig? Proxy(IReadOnlyList<Layer> layers) => Early(layers, "proxy", ConfigJson.Default.HttpProxyConfig);
 
+    /// <summary>As <see cref="Proxy"/>: whom the agent trusts beside the machine's own CAs. Not checked yet for being certificates.</summary>
+    public static TrustConfig? Trust(IReadOnlyList<Layer> layers) => Early(layers, "trust", ConfigJson.Default.TrustConfig);
+
     private static T? Early<T>(IReadOnlyList<Layer> layers, string field, JsonTypeInfo<T> type)
         where T : class
     {

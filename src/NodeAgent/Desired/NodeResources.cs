@@ -20,10 +20,12 @@ internal static class NodeResources
         var kubelet = Kubelet.Build(config, facts, storage, certificates);
         var proxy = ServiceProxy.Build(config, facts, certificates);
 
-        var environment = HttpProxy.Files(config);
+        var trust = Trust.Build(config);
+        var proxyFiles = HttpProxy.Files(config);
+        Resource[] environment = [.. proxyFiles, trust.Bundle];
 
         Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. containerd.UnitFiles, .. kubelet.UnitFiles];
-        Resource[] files = [.. network, .. containerd.Files, .. kubelet.Files, .. proxy, .. environment];
+        Resource[] files = [.. network, .. containerd.Files, .. kubelet.Files, .. proxy, .. proxyFiles];
         Resource[] wanted = [.. kernel, .. certificates.Resources, .. files, .. unitFiles];
         var names = wanted.Select(r => r.Name).ToHashSet(StringComparer.Ordinal);
         var leftovers = new Leftovers("files", Territory, names) { NamedOurs = [PodNetwork.ConfigurationPath] };
@@ -37,7 +39,7 @@ internal static class NodeResources
             Inputs = [.. unitFiles, leftoverUnits],
         };
         var mounts = storage.Mounts.Select(m => m.ToResource(reload)).ToList();
-        Resource[] prepared = [.. storage.Volumes, .. kernel, .. certificates.Resources, .. files, .. unitFiles, leftovers, leftoverUnits, reload, .. mounts];
+        Resource[] prepared = [.. storage.Volumes, .. kernel, .. trust.Resources, .. certificates.Resources, .. files, .. unitFiles, leftovers, leftoverUnits, reload, .. mounts];
         var stamp = BootGate.Stamp(prepared);
         return new ResourceList(
         [

@@ -1,5 +1,7 @@
 using System.Collections.Concurrent;
 using System.Net;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using Amazon.Runtime;
 using Microsoft.AspNetCore.Builder;
@@ -55,7 +57,7 @@ public sealed class OutboundHttpTests : IAsyncLifetime
         // No such host: only a proxy can answer for it.
         using var ec2 = new AmazonEC2Client(
             new BasicAWSCredentials("AKIDEXAMPLE", "made-up"),
-            new AmazonEC2Config("eu-central-1", new Uri("http://ec2.nowhere.invalid/")) { MaxErrorRetry = 0, HttpClientFactory = new OutboundHttp(proxy) });
+            new AmazonEC2Config("eu-central-1", new Uri("http://ec2.nowhere.invalid/")) { MaxErrorRetry = 0, HttpClientFactory = new OutboundHttp(proxy, []) });
 
         (await Ec2.InstanceTags(ec2, "i-0a5d1a26e00000001", TimeProvider.System, default)).ShouldBe(new Dictionary<string, string> { ["from"] = "beyond" });
 
@@ -70,7 +72,7 @@ public sealed class OutboundHttpTests : IAsyncLifetime
         var proxy = new OutboundProxy("http://worker:hush@127.0.0.1:9", null, []);
         using var ec2 = new AmazonEC2Client(
             new BasicAWSCredentials("AKIDEXAMPLE", "made-up"),
-            new AmazonEC2Config("eu-central-1", new Uri("http://ec2.nowhere.invalid/")) { MaxErrorRetry = 0, HttpClientFactory = new OutboundHttp(proxy) });
+            new AmazonEC2Config("eu-central-1", new Uri("http://ec2.nowhere.invalid/")) { MaxErrorRetry = 0, HttpClientFactory = new OutboundHttp(proxy, []) });
 
         var failure = await Should.ThrowAsync<AwsException>(() => Ec2.InstanceTags(ec2, "i-0a5d1a26e00000001", TimeProvider.System, default));
 
@@ -96,6 +98,43 @@ public sealed class OutboundHttpTests : IAsyncLifetime
         }
 
         _proxied.ShouldBeEmpty();
+    }
+
+    [Theory]
+    [InlineData(true, "localhost", true)]
+    [InlineData(true, "127.0.0.1", false)] // another name than the certificate's
+    [InlineData(false, "localhost", false)]
+    public async Task An_endpoint_of_ones_own_CA_is_trusted_in_the_same_run_and_no_other(bool given, string host, bool expected)
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest("CN=corporate", key, HashAlgorithmName.SHA256);
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
+        using var authority = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+        using var serverKey = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var server = new CertificateRequest("CN=localhost", serverKey, HashAlgorithmName.SHA256);
+        var names = new SubjectAlternativeNameBuilder();
+        names.AddDnsName("localhost");
+        server.CertificateExtensions.Add(names.Build());
+        using var issued = server.Create(authority, DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddHours(1), [1]);
+        using var certificate = issued.CopyWithPrivateKey(serverKey);
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(o => o.Listen(IPAddress.Loopback, 0, l => l.UseHttps(certificate)));
+        await using var https = builder.Build();
+        https.Run(context => context.Response.WriteAsync("<DescribeTagsResponse><tagSet><item><key>from</key><value>within</value></item></tagSet></DescribeTagsResponse>"));
+        await https.StartAsync();
+        var port = new Uri(https.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First()).Port;
+        using var ec2 = new AmazonEC2Client(
+            new BasicAWSCredentials("AKIDEXAMPLE", "made-up"),
+            new AmazonEC2Config("eu-central-1", new Uri($"https://{host}:{port}/")) { MaxErrorRetry = 0, HttpClientFactory = new OutboundHttp(null, given ? [authority.RawData] : []) });
+
+        if (expected)
+        {
+            (await Ec2.InstanceTags(ec2, "i-0a5d1a26e00000001", TimeProvider.System, default)).Keys.ShouldBe(["from"]);
+        }
+        else
+        {
+            (await Should.ThrowAsync<AwsException>(() => Ec2.InstanceTags(ec2, "i-0a5d1a26e00000001", TimeProvider.System, default))).Kind.ShouldBe(AwsFailureKind.NotReachable);
+        }
     }
 
     [Theory]
