@@ -13,15 +13,7 @@ internal static partial class TagsFromEc2
     {
         await using var guest = await lab.BootAsync(new GuestOptions { Disks = [] });
         await guest.InstallAgentAsync();
-        var launched = await lab.Aws.CallAsync(
-            "ec2", "2016-11-15", "RunInstances", ("ImageId", "ami-12c6146b"), ("MinCount", "1"), ("MaxCount", "1"),
-            ("TagSpecification.1.ResourceType", "instance"), ("TagSpecification.1.Tag.1.Key", "nodeagent:cluster"), ("TagSpecification.1.Tag.1.Value", "from-ec2"));
-        var instance = InstanceId().Match(launched).Value;
-        foreach (var (path, value) in guest.Imds.Paths.ToList())
-        {
-            guest.Imds.Paths[path] = value.Replace("i-0a5d1a26e00000001", instance, StringComparison.Ordinal);
-        }
-
+        await LaunchAsync(lab, guest, "nodeagent:cluster", "from-ec2");
         await AsRoleAsync(lab, guest, "ec2:DescribeTags");
         using (var facts = JsonDocument.Parse(await guest.CheckAsync($"AWS_ENDPOINT_URL_EC2={Aws.Url} nodeagent facts --format json", TimeSpan.FromMinutes(2))))
         {
@@ -35,7 +27,21 @@ internal static partial class TagsFromEc2
         denied.Error.ShouldContain("not allowed");
     }
 
-    private static async Task AsRoleAsync(Laboratory lab, Guest guest, string action)
+    /// <summary>An instance with one tag that EC2 knows of, and metadata that says the guest is this one.</summary>
+    public static async Task LaunchAsync(Laboratory lab, Guest guest, string tag, string tagValue)
+    {
+        var launched = await lab.Aws.CallAsync(
+            "ec2", "2016-11-15", "RunInstances", ("ImageId", "ami-12c6146b"), ("MinCount", "1"), ("MaxCount", "1"),
+            ("TagSpecification.1.ResourceType", "instance"), ("TagSpecification.1.Tag.1.Key", tag), ("TagSpecification.1.Tag.1.Value", tagValue));
+        var instance = InstanceId().Match(launched).Value;
+        foreach (var (path, value) in guest.Imds.Paths.ToList())
+        {
+            guest.Imds.Paths[path] = value.Replace("i-0a5d1a26e00000001", instance, StringComparison.Ordinal);
+        }
+    }
+
+    /// <summary>Credentials in metadata of a role that may do this and nothing else; and no tags there.</summary>
+    public static async Task AsRoleAsync(Laboratory lab, Guest guest, string action)
     {
         var policy = JsonSerializer.Serialize(new { Version = "2012-10-17", Statement = new[] { new { Effect = "Allow", Action = action, Resource = "*" } } });
         var credentials = await lab.Aws.AssumeRoleAsync($"{Role}-{action.Split(':')[1]}", policy);
