@@ -120,6 +120,7 @@ internal sealed class ConfigValidation
         rules.Certificates();
         rules.Proxy();
         rules.Trust();
+        rules.TimeAndNames();
     }
 
     private void Head()
@@ -675,6 +676,23 @@ internal sealed class ConfigValidation
             Require(name.Length is > 0 and <= 63 && IsOnly(name, "-"), path, $"'{Short(name)}' is not a name for a file; expected up to 63 letters, digits and '-'");
             var count = Authority(path, pem);
             Require(count <= 1, path, $"holds {count} certificates; give each an entry of its own, which names its file");
+        }
+    }
+
+    private void TimeAndNames()
+    {
+        Each("time.servers", _config.Time?.Servers, s => IsAddress(s) || IsDnsName(s), "a server of the time; expected a DNS name or an address, as in 169.254.169.123");
+        Each("dns.servers", _config.Dns?.Servers, IsAddress, "the address of a resolver; expected one as in 10.0.0.2");
+        Each("dns.domains", _config.Dns?.Domains, IsDnsName, "a DNS domain; expected lower case labels of letters, digits and '-', as in example.com");
+
+        static bool IsAddress(string text) => IPAddress.TryParse(text, out var address) && address.ToString() == text;
+    }
+
+    private void Each(string path, IReadOnlyList<string>? items, Func<string, bool> isGood, string what)
+    {
+        for (var i = 0; i < items?.Count; i++)
+        {
+            Require(isGood(items[i]), ConfigPath.Item(path, i), $"'{Short(items[i])}' is not {what}");
         }
     }
 

@@ -34,6 +34,10 @@ internal sealed record NodeConfig
     public HttpProxyConfig? Proxy { get; init; }
 
     public TrustConfig? Trust { get; init; }
+
+    public TimeConfig? Time { get; init; }
+
+    public DnsConfig? Dns { get; init; }
 }
 
 internal sealed record ClusterConfig
@@ -367,4 +371,19 @@ internal sealed record TrustConfig
 {
     /// <summary>PEM of one certificate each, by a name that its file gets.</summary>
     public IReadOnlyDictionary<string, string> Certificates { get; init; } = new Dictionary<string, string>();
+}
+
+internal sealed record TimeConfig
+{
+    /// <summary>NTP servers, names or addresses.</summary>
+    public IReadOnlyList<string> Servers { get; init; } = [];
+}
+
+internal sealed record DnsConfig
+{
+    /// <summary>Addresses of resolvers.</summary>
+    public IReadOnlyList<string> Servers { get; init; } = [];
+
+    /// <summary>Where names without a dot are looked for.</summary>
+    public IReadOnlyList<string> Domains { get; init; } = [];
 }
