@@ -91,6 +91,9 @@ internal sealed class Container : Guest
     /// <summary>Arguments of nsenter, before those of what it shall run in here.</summary>
     public string[] Enter => ["-t", leader, "-a", "env", "-i", "HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8"];
 
+    /// <summary>Its network, which has loopback and nothing else; another one after a reboot.</summary>
+    public string NetworkNamespace => $"/proc/{leader}/ns/net";
+
     private async Task DisconnectAsync()
     {
         foreach (var child in new[] { nspawn, journal }.OfType<Child>())

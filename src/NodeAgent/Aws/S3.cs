@@ -28,8 +28,6 @@ internal sealed class S3 : IDisposable
     private const int Largest = 1024 * 1024;
     private const string EmptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-    private static readonly TimeSpan Connecting = TimeSpan.FromSeconds(3);
-
     private static readonly TimeSpan OneTry = TimeSpan.FromSeconds(10);
 
     private readonly string _bucket;
@@ -47,21 +45,14 @@ internal sealed class S3 : IDisposable
     /// <param name="endpoint">For something that speaks S3 elsewhere; null for S3 itself in that region.</param>
     /// <param name="credentials">Asked once, with the first call.</param>
     /// <param name="patience">How long in all, from now on, to try again before giving up.</param>
-    public S3(string bucket, string region, Uri? endpoint, Func<Task<ImmutableCredentials>> credentials, TimeSpan patience, TimeProvider time)
+    public S3(string bucket, string region, Uri? endpoint, Func<Task<ImmutableCredentials>> credentials, TimeSpan patience, TimeProvider time, OutboundHttp outbound)
     {
         (_bucket, _region, _time) = (bucket, region, time);
         _base = Base(bucket, region, endpoint);
         _credentials = new(credentials);
         _since = time.GetTimestamp();
         _patience = new CancellationTokenSource(patience, time);
-        _http = new HttpMessageInvoker(new SocketsHttpHandler
-        {
-            UseCookies = false,
-            // S3 redirects what asks in the wrong region, where the signature does not hold.
-            AllowAutoRedirect = false,
-            ActivityHeadersPropagator = null,
-            ConnectTimeout = Connecting,
-        });
+        _http = new HttpMessageInvoker(outbound.Handler());
         _pipeline = new ResiliencePipelineBuilder<Answer> { TimeProvider = time }
             .AddRetry(new RetryStrategyOptions<Answer>
             {

@@ -21,6 +21,7 @@ internal sealed class MachineSources : IDisposable
     private readonly AwsEndpoints _endpoints;
     private readonly Lazy<KeptInputs?> _kept;
     private readonly Action _forget;
+    private readonly Func<byte[]?, IReadOnlyList<Layer>> _early;
     private readonly long _since = TimeProvider.System.GetTimestamp();
     private readonly List<string> _standIns = [];
     private IReadOnlyDictionary<string, string>? _tagsOfEc2;
@@ -31,10 +32,11 @@ internal sealed class MachineSources : IDisposable
     /// <param name="patience">After which AWS is given up, so that what is said is what it answered and not that time was up.</param>
     /// <param name="kept">Content of <see cref="KeptInputs.File"/>; null when there is none.</param>
     /// <param name="forget">Removes it: an image was baked from another instance.</param>
+    /// <param name="early">What is on this machine together with user data: it says by which proxy EC2 is asked for the tags, which all other layers wait for.</param>
     public MachineSources(
-        InstanceMetadata metadata, TimeSpan patience, AwsEndpoints endpoints, Func<string?> kept, Action forget, CancellationToken cancellation)
+        InstanceMetadata metadata, TimeSpan patience, AwsEndpoints endpoints, Func<string?> kept, Action forget, Func<byte[]?, IReadOnlyList<Layer>> early, CancellationToken cancellation)
     {
-        (_metadata, _patience, _endpoints, _kept, _forget) = (metadata, patience, endpoints, new(() => KeptInputs.Read(kept())), forget);
+        (_metadata, _patience, _endpoints, _kept, _forget, _early) = (metadata, patience, endpoints, new(() => KeptInputs.Read(kept())), forget, early);
         Instance = InstanceFactsGatherer.Start(metadata, TagsFromEc2, cancellation);
     }
 
@@ -52,7 +54,7 @@ internal sealed class MachineSources : IDisposable
         var layers = timeline.Measure("configuration", () => Configuration.Layers.Of(machine, tags, userData, files));
         if (timeline.Measure("configuration", () => SharedLayers.AddressOf(layers, identity.Region)) is { } address)
         {
-            var shared = await timeline.MeasureAsync("shared layers", () => Shared(address, identity.InstanceId, cancellation)).ConfigureAwait(false);
+            var shared = await timeline.MeasureAsync("shared layers", () => Shared(address, layers, identity.InstanceId, cancellation)).ConfigureAwait(false);
             layers = SharedLayers.Insert(layers, address, shared);
         }
 
@@ -79,7 +81,8 @@ internal sealed class MachineSources : IDisposable
         }
 
         using var role = new RoleCredentials(_metadata);
-        using var ec2 = new AmazonEC2Client(role, new AmazonEC2Config(region, _endpoints.Ec2));
+        var outbound = Outbound(_early(await _metadata.UserData(patience.Token).ConfigureAwait(false)));
+        using var ec2 = new AmazonEC2Client(role, new AmazonEC2Config(region, _endpoints.Ec2) { HttpClientFactory = outbound });
         try
         {
             return _tagsOfEc2 = await Ec2.InstanceTags(ec2, instance, TimeProvider.System, patience.Token).ConfigureAwait(false);
@@ -92,7 +95,7 @@ internal sealed class MachineSources : IDisposable
         }
     }
 
-    private async Task<IReadOnlyList<Layer>> Shared(SharedLayersAddress address, string instance, CancellationToken cancellation)
+    private async Task<IReadOnlyList<Layer>> Shared(SharedLayersAddress address, IReadOnlyList<Layer> others, string instance, CancellationToken cancellation)
     {
         var kept = Kept(instance);
         // All or none: layers of two days do not make a configuration that anybody has tried.
@@ -100,7 +103,13 @@ internal sealed class MachineSources : IDisposable
         var left = _patience - TimeProvider.System.GetElapsedTime(_since);
         var patience = TimeSpan.FromSeconds(Math.Max(1, (canStandIn ? PatienceWithKept : left).TotalSeconds));
         using var s3 = new S3(
-            address.Bucket, address.BucketRegion, address.Endpoint ?? _endpoints.S3, async () => (await RoleCredentials.Ask(_metadata).ConfigureAwait(false)).Credentials, patience, TimeProvider.System);
+            address.Bucket,
+            address.BucketRegion,
+            address.Endpoint ?? _endpoints.S3,
+            async () => (await RoleCredentials.Ask(_metadata).ConfigureAwait(false)).Credentials,
+            patience,
+            TimeProvider.System,
+            Outbound(others));
         try
         {
             _layers = await Fetch(s3, address, kept, cancellation).ConfigureAwait(false);
@@ -161,6 +170,15 @@ internal sealed class MachineSources : IDisposable
 
         _forget();
         return null;
+    }
+
+    /// <summary>For every call that leaves the machine.</summary>
+    private static OutboundHttp Outbound(IReadOnlyList<Layer> layers)
+    {
+        var (proxy, trust) = (NodeConfigLoader.Proxy(layers), NodeConfigLoader.Trust(layers));
+        return new(
+            proxy is null ? null : new OutboundProxy(proxy.Http?.Reveal(), proxy.Https?.Reveal(), ProxyExceptions.Of(proxy)),
+            [.. (trust?.Certificates.Values ?? []).SelectMany(c => Pki.Pem.Certificates(c)).Where(c => Pki.ParsedCertificate.Parse(c) is not null)]);
     }
 
     private static bool IsOutage(Exception e) =>

@@ -27,7 +27,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     public static async Task<NodeInputs> FromMachine(
         IMachineReader machine, IReadOnlyList<string> files, TimeSpan deadline, Timeline timeline, CancellationToken cancellation, bool forgets = false)
     {
-        using var sources = Sources(deadline, forgets, cancellation);
+        using var sources = Sources(machine, files, deadline, forgets, cancellation);
         var host = timeline.Measure("machine", () => (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks()));
         var loaded = await LoadConfig(machine, sources, files, timeline, cancellation).ConfigureAwait(false);
         var facts = await GatherFacts(sources.Instance, host, Binaries(loaded.Config), timeline, cancellation).ConfigureAwait(false);
@@ -56,7 +56,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     /// <summary>Facts alone, which are worth having where the configuration is not sound: then the binaries are looked for in their usual places.</summary>
     public static async Task<NodeFacts> FactsOfMachine(IMachineReader machine, TimeSpan deadline, CancellationToken cancellation)
     {
-        using var sources = Sources(deadline, false, cancellation);
+        using var sources = Sources(machine, [], deadline, false, cancellation);
         var timeline = new Timeline();
         var host = (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks());
         (string Kubelet, string Containerd, string? Docker) binaries = ("/usr/bin/kubelet", "/usr/bin/containerd", "/usr/bin/dockerd");
@@ -82,13 +82,33 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     }
 
     /// <param name="deadline">The run's. Metadata and S3 are given up a little earlier, so that what is said is what they answered and not that time was up.</param>
-    private static MachineSources Sources(TimeSpan deadline, bool forgets, CancellationToken cancellation) => new(
-        new InstanceMetadata(Endpoint(EndpointVariable), deadline * 0.9),
-        deadline * 0.9,
-        new(Endpoint("AWS_ENDPOINT_URL_EC2"), Endpoint("AWS_ENDPOINT_URL_S3")),
-        ReadKept,
-        forgets ? static () => Files.Delete(KeptInputs.File) : static () => { },
-        cancellation);
+    private static MachineSources Sources(IMachineReader machine, IReadOnlyList<string> files, TimeSpan deadline, bool forgets, CancellationToken cancellation)
+    {
+        // Read now, while nobody else reads.
+        var image = LayersSoFar(machine, []);
+        var given = LayersSoFar(machine, files, withImage: false);
+        return new(
+            new InstanceMetadata(Endpoint(EndpointVariable), deadline * 0.9),
+            deadline * 0.9,
+            new(Endpoint("AWS_ENDPOINT_URL_EC2"), Endpoint("AWS_ENDPOINT_URL_S3")),
+            ReadKept,
+            forgets ? static () => Files.Delete(KeptInputs.File) : static () => { },
+            userData => [.. image, .. userData is null ? [] : new[] { new Layer.UserData(userData) }, .. given],
+            cancellation);
+    }
+
+    // A file that is not there is told of when the configuration is loaded.
+    private static IReadOnlyList<Layer> LayersSoFar(IMachineReader machine, IReadOnlyList<string> files, bool withImage = true)
+    {
+        try
+        {
+            return Configuration.Layers.Of(machine, null, null, files, withImage);
+        }
+        catch (ConfigurationException)
+        {
+            return [];
+        }
+    }
 
     private static Uri? Endpoint(string variable) => HostEnvironment.Get(variable) is { } url ? new Uri(url) : null;
 
@@ -127,7 +147,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
                 : layers;
         }
 
-        using var sources = Sources(deadline, false, cancellation);
+        using var sources = Sources(machine, files, deadline, false, cancellation);
         return await sources.Layers(machine, files, new Timeline(), cancellation).ConfigureAwait(false);
     }
 

@@ -184,11 +184,16 @@ internal static class ConfigBinding
             return;
         }
 
+        if (leaf.IsInteger && scalar.Type == ScalarType.Text && leaf.Words.Contains(scalar.Text))
+        {
+            return;
+        }
+
         if (leaf.IsInteger)
         {
             if (scalar.Type != ScalarType.Integer || !IsInteger(scalar.Text))
             {
-                errors.Add(new(scalar.Origin, path, $"expected a whole number, found {scalar.Description}"));
+                errors.Add(new(scalar.Origin, path, $"expected {leaf.Expected}, found {scalar.Description}"));
             }
             else if (!int.TryParse(IntegerText(scalar.Text), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out _))
             {
@@ -316,7 +321,7 @@ internal static class ConfigBinding
                 break;
             case ConfigShape.Scalar:
                 var scalar = (ConfigScalar)value;
-                if (schema.Leaf!.IsInteger)
+                if (schema.Leaf!.IsInteger && scalar.Type == ScalarType.Integer)
                 {
                     writer.WriteRawValue(IntegerText(scalar.Text));
                 }

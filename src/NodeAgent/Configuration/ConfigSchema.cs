@@ -140,6 +140,9 @@ internal sealed class ConfigLeaf
     /// <summary>Names of an enumeration, as they are written.</summary>
     public IReadOnlyList<string> Choices { get; private init; } = [];
 
+    /// <summary>What may stand instead of a number.</summary>
+    public IReadOnlyList<string> Words { get; private init; } = [];
+
     /// <summary>Throws <see cref="FormatException"/> on text that is not one of these.</summary>
     public Action<string>? Parse { get; private init; }
 
@@ -150,6 +153,7 @@ internal sealed class ConfigLeaf
         type == typeof(string) ? new("text") { IsText = true }
         : type == typeof(Secret) ? new("text") { IsText = true, IsSecret = true }
         : type == typeof(int) ? new("a whole number") { IsInteger = true }
+        : type == typeof(MaxPods) ? new("a whole number, fromPodRange or vpcCni") { IsInteger = true, Words = ["fromPodRange", "vpcCni"] }
         : type == typeof(bool) ? new("true or false") { IsBoolean = true }
         : type == typeof(Cidr) ? new("a CIDR range as in 10.0.0.0/16") { Parse = text => Cidr.Parse(text), Pattern = "^[0-9A-Fa-f:.]+/[0-9]+$" }
         : type == typeof(Duration) ? new("a duration as in 90s, 10m, 2h or 90d") { Parse = text => Duration.Parse(text), Pattern = "^0*[1-9][0-9]{0,5}[smhd]$" }
@@ -183,10 +187,11 @@ internal sealed class ConfigLeaf
     UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
     Converters =
     [
-        typeof(CidrConverter), typeof(DurationConverter), typeof(VolumeSizeConverter), typeof(SecretConverter),
+        typeof(CidrConverter), typeof(DurationConverter), typeof(VolumeSizeConverter), typeof(SecretConverter), typeof(MaxPodsConverter),
         typeof(Choice<NodeRole>), typeof(Choice<NodeNaming>), typeof(Choice<ReadinessGate>), typeof(Choice<NoDisksPolicy>), typeof(Choice<WipePolicy>),
         typeof(Choice<LostMemberPolicy>), typeof(Choice<VolumeLayout>), typeof(Choice<FilesystemType>), typeof(Choice<ProxyMode>),
         typeof(Choice<ContainerRuntimeKind>), typeof(Choice<NetworkPlugin>), typeof(Choice<CertificateSourceKind>), typeof(Choice<TaintEffect>),
+        typeof(Choice<CloudProvider>),
     ])]
 [JsonSerializable(typeof(NodeConfig))]
 internal sealed partial class ConfigJson : JsonSerializerContext;
@@ -227,4 +232,13 @@ internal sealed class SecretConverter : JsonConverter<Secret>
     public override Secret Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) => new(reader.GetString()!);
 
     public override void Write(Utf8JsonWriter writer, Secret value, JsonSerializerOptions options) => throw new NotSupportedException("Secrets are not written");
+}
+
+internal sealed class MaxPodsConverter : JsonConverter<MaxPods>
+{
+    public override MaxPods Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) => reader.TokenType == JsonTokenType.Number
+        ? new(reader.GetInt32())
+        : new(0, Enum.Parse<MaxPodsSource>(reader.GetString()!, ignoreCase: true));
+
+    public override void Write(Utf8JsonWriter writer, MaxPods value, JsonSerializerOptions options) => throw new NotSupportedException("Configuration is shown from its tree");
 }

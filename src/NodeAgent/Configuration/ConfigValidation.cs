@@ -35,6 +35,7 @@ internal sealed class ConfigValidation
         ["bootstrap-kubeconfig"] = "",
         ["cert-dir"] = "",
         ["cgroup-driver"] = "",
+        ["cloud-provider"] = "kubelet.cloudProvider",
         ["client-ca-file"] = "cluster.certificateAuthority",
         ["cluster-dns"] = "cluster.dnsAddress",
         ["cluster-domain"] = "cluster.domain",
@@ -46,6 +47,8 @@ internal sealed class ConfigValidation
         ["container-runtime"] = "",
         ["container-runtime-endpoint"] = "",
         ["hostname-override"] = "node.name",
+        ["image-credential-provider-bin-dir"] = "kubelet.credentialProviderBinaries",
+        ["image-credential-provider-config"] = "kubelet.credentialProviders",
         ["image-service-endpoint"] = "",
         ["healthz-bind-address"] = "",
         ["healthz-port"] = "",
@@ -115,9 +118,13 @@ internal sealed class ConfigValidation
         rules.Docker();
         rules.Registries();
         rules.Kubelet();
+        rules.Providers();
         rules.Addresses();
         rules.Paths();
         rules.Certificates();
+        rules.Proxy();
+        rules.Trust();
+        rules.TimeAndNames();
     }
 
     private void Head()
@@ -151,7 +158,8 @@ internal sealed class ConfigValidation
         Authority("cluster.certificateAuthority", cluster.CertificateAuthority);
     }
 
-    private void Authority(string path, string pem)
+    /// <returns>How many certificates there are; 0 when something is wrong, which then has been said.</returns>
+    private int Authority(string path, string pem)
     {
         const string Begin = "-----BEGIN ";
         const string PrivateKey = "holds a private key, which no node may have; give the certificate alone, and take this key for known to others";
@@ -166,7 +174,7 @@ internal sealed class ConfigValidation
             if (label.EndsWith("PRIVATE KEY", StringComparison.Ordinal))
             {
                 Bad(path, PrivateKey);
-                return;
+                return 0;
             }
 
             rest = rest[Math.Max(0, dashes + 5)..];
@@ -174,13 +182,13 @@ internal sealed class ConfigValidation
             if (dashes < 0 || end < 0)
             {
                 Bad(path, "holds a PEM block without its end; it may have been cut off");
-                return;
+                return 0;
             }
 
             if (label != "CERTIFICATE" || !IsCertificate(rest[..end]))
             {
                 Bad(path, label == "CERTIFICATE" ? "holds a PEM block that is no X.509 certificate" : $"holds a PEM block '{Short(label)}'; expected CERTIFICATE");
-                return;
+                return 0;
             }
 
             rest = rest[end..];
@@ -193,6 +201,8 @@ internal sealed class ConfigValidation
                 pem.StartsWith("LS0tLS1CRUdJTi", StringComparison.Ordinal) ? "is base64 of PEM; give the PEM itself"
                 : "is not PEM; expected one certificate or more, from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----");
         }
+
+        return certificates;
     }
 
     // The form alone (RFC 5280, 4.1: a sequence of sequence, sequence and bit string): to load a library for the rest would cost much of the time that start-up has.
@@ -251,7 +261,17 @@ internal sealed class ConfigValidation
     {
         var node = _config.Node;
         Require(
-            node.MaxPods is >= 1 and <= MaximumMaxPods, "node.maxPods", $"{node.MaxPods} is out of range; expected 1 to {MaximumMaxPods}");
+            node.MaxPods is { Number: >= 1 and <= MaximumMaxPods } or { Source: not MaxPodsSource.Number },
+            "node.maxPods",
+            $"{node.MaxPods.Number} is out of range; expected 1 to {MaximumMaxPods}");
+        Require(
+            node.MaxPods.Source != MaxPodsSource.FromPodRange || _config.Network.PodRange is not null,
+            "node.maxPods",
+            "fromPodRange counts the addresses of network.podRange, and there is none; give the range, or the number");
+        Require(
+            node.MaxPods.Source != MaxPodsSource.VpcCni || _config.Network.Plugin == NetworkPlugin.None,
+            "node.maxPods",
+            "vpcCni counts the addresses that the AWS VPC CNI gives to pods, and here network.plugin bridge gives them; set network.plugin: none, or use fromPodRange");
         foreach (var (key, value) in node.Labels)
         {
             var path = ConfigPath.Child("node.labels", key);
@@ -589,6 +609,47 @@ internal sealed class ConfigValidation
         static bool IsString(JsonElement value, string text) => value.ValueKind == JsonValueKind.String && value.ValueEquals(text);
     }
 
+    private void Providers()
+    {
+        var kubelet = _config.Kubelet;
+        Require(
+            kubelet.CloudProvider != CloudProvider.Aws || _config.Node.Name == NodeNaming.PrivateDnsName,
+            "node.name",
+            "with kubelet.cloudProvider aws kubelet names its node by the private DNS name, whatever it is told; set privateDnsName, or kubelet.cloudProvider: external");
+        AbsolutePath("kubelet.credentialProviderBinaries", kubelet.CredentialProviderBinaries);
+        foreach (var (name, provider) in kubelet.CredentialProviders)
+        {
+            // kubelet's own rules (pkg/credentialprovider/plugin/config.go): it does not start on a file that breaks them.
+            var path = ConfigPath.Child("kubelet.credentialProviders", name);
+            Require(
+                name.Length > 0 && IsOnly(name, "._+-") && name is not ("." or ".."), path, $"'{Short(name)}' is not the name of a binary; expected one as in {CredentialProvider.Ecr}");
+            Require(
+                provider.MatchImages.Count > 0 || name == CredentialProvider.Ecr,
+                $"{path}.matchImages",
+                "is empty; expected the images that it has credentials for, as in '*.registry.example.com'");
+            for (var i = 0; i < provider.MatchImages.Count; i++)
+            {
+                var image = provider.MatchImages[i];
+                Require(
+                    image.Length > 0 && image[0] != '/' && IsOnly(image, ".-_*:/") && !image.Contains("//", StringComparison.Ordinal),
+                    ConfigPath.Item($"{path}.matchImages", i),
+                    $"'{Short(image)}' is not a pattern of images; expected host[:port][/path], each part of the host with * or without, as in '*.registry.example.com'");
+            }
+
+            foreach (var (variable, value) in provider.Env)
+            {
+                var at = ConfigPath.Child($"{path}.env", variable);
+                Require(variable.Length > 0 && !char.IsAsciiDigit(variable[0]) && IsOnly(variable, "_"), at, $"'{Short(variable)}' is not the name of an environment variable");
+                Require(IsLine(value), at, "expected a value of one line");
+            }
+
+            for (var i = 0; i < provider.Args.Count; i++)
+            {
+                Require(IsLine(provider.Args[i]), ConfigPath.Item($"{path}.args", i), "expected an argument of one line");
+            }
+        }
+    }
+
     private void Quantities(string path, IReadOnlyDictionary<string, string>? quantities)
     {
         foreach (var (name, quantity) in quantities ?? new Dictionary<string, string>())
@@ -653,13 +714,19 @@ internal sealed class ConfigValidation
                 all.Prefix <= pods.Prefix && all.Contains(pods.Address), "network.podRange", $"{pods} is not within cluster.podRange {all} ({Where("cluster.podRange")}), so its pods would count as strangers");
         }
 
-        var room = BigInteger.Max(pods.Size - AddressesNotForPods, 0);
+        var room = AddressesForPods(pods);
         Require(
-            _config.Node.MaxPods <= room || _config.Node.MaxPods is < 1 or > MaximumMaxPods,
+            _config.Node.MaxPods is not { Source: MaxPodsSource.Number, Number: >= 1 and <= MaximumMaxPods and var wanted } || wanted <= room,
             "node.maxPods",
-            $"{_config.Node.MaxPods} pods do not fit into network.podRange {pods} ({Where("network.podRange")}), "
+            $"{_config.Node.MaxPods.Number} pods do not fit into network.podRange {pods} ({Where("network.podRange")}), "
             + $"which has addresses for {room}: network, broadcast and gateway are taken");
+        Require(
+            _config.Node.MaxPods.Source != MaxPodsSource.FromPodRange || room > 0,
+            "node.maxPods",
+            $"network.podRange {pods} ({Where("network.podRange")}) has no address for a pod: network, broadcast and gateway are taken");
     }
+
+    public static BigInteger AddressesForPods(Cidr range) => BigInteger.Max(range.Size - AddressesNotForPods, 0);
 
     private void Paths()
     {
@@ -692,6 +759,78 @@ internal sealed class ConfigValidation
             certificates.Lifetime.Value >= TimeSpan.FromMinutes(10) && certificates.Lifetime.Value <= TimeSpan.FromDays(3650),
             "certificates.lifetime",
             $"{certificates.Lifetime} is out of range; expected 10m to 3650d");
+    }
+
+    private void Proxy()
+    {
+        if (_config.Proxy is not { } proxy)
+        {
+            return;
+        }
+
+        Require(proxy.Http is not null || proxy.Https is not null, "proxy", "names no proxy; expected http, https or both");
+        ProxyUrl("proxy.http", proxy.Http?.Reveal());
+        ProxyUrl("proxy.https", proxy.Https?.Reveal());
+        for (var i = 0; i < proxy.NoProxy.Count; i++)
+        {
+            var item = proxy.NoProxy[i];
+            Require(
+                item.Length > 0 && IsOnly(item, ".-:*/[]"),
+                ConfigPath.Item("proxy.noProxy", i),
+                $"'{Short(item)}' is not an exception; expected one host, .domain, address or range, as in .example.com or 10.0.0.0/8");
+        }
+    }
+
+    private void Trust()
+    {
+        foreach (var (name, pem) in _config.Trust?.Certificates ?? new Dictionary<string, string>())
+        {
+            var path = ConfigPath.Child("trust.certificates", name);
+            Require(name.Length is > 0 and <= 63 && IsOnly(name, "-"), path, $"'{Short(name)}' is not a name for a file; expected up to 63 letters, digits and '-'");
+            var count = Authority(path, pem);
+            Require(count <= 1, path, $"holds {count} certificates; give each an entry of its own, which names its file");
+        }
+    }
+
+    private void TimeAndNames()
+    {
+        Each("time.servers", _config.Time?.Servers, s => IsAddress(s) || IsDnsName(s), "a server of the time; expected a DNS name or an address, as in 169.254.169.123");
+        Each("dns.servers", _config.Dns?.Servers, IsAddress, "the address of a resolver; expected one as in 10.0.0.2");
+        Each("dns.domains", _config.Dns?.Domains, IsDnsName, "a DNS domain; expected lower case labels of letters, digits and '-', as in example.com");
+
+        static bool IsAddress(string text) => IPAddress.TryParse(text, out var address) && address.ToString() == text;
+    }
+
+    private void Each(string path, IReadOnlyList<string>? items, Func<string, bool> isGood, string what)
+    {
+        for (var i = 0; i < items?.Count; i++)
+        {
+            Require(isGood(items[i]), ConfigPath.Item(path, i), $"'{Short(items[i])}' is not {what}");
+        }
+    }
+
+    // It becomes an environment variable in a unit. The value itself is never said: it may hold a password.
+    private void ProxyUrl(string path, string? url)
+    {
+        if (url is null)
+        {
+            return;
+        }
+
+        foreach (var c in url)
+        {
+            if (c is <= ' ' or >= '\x7f' or '"' or '\'' or '\\' or '`')
+            {
+                Bad(path, "holds a space, quote or backslash, or something beyond ASCII; in user names and passwords they are written in percent, as in %22");
+                return;
+            }
+        }
+
+        Require(
+            Uri.TryCreate(url, UriKind.Absolute, out var parsed) && parsed.Scheme is "http" or "https" && parsed.Host.Length > 0
+                && parsed.AbsolutePath == "/" && parsed.Query.Length == 0 && parsed.Fragment.Length == 0,
+            path,
+            "is not a proxy; expected http://[user:password@]host[:port] and nothing more");
     }
 
     private static bool IsAbsolutePath(string path)

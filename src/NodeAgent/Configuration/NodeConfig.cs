@@ -41,6 +41,14 @@ internal sealed record NodeConfig
 
     public required CertificatesConfig Certificates { get; init; }
 
+    public HttpProxyConfig? Proxy { get; init; }
+
+    public TrustConfig? Trust { get; init; }
+
+    public TimeConfig? Time { get; init; }
+
+    public DnsConfig? Dns { get; init; }
+
     /// <summary>Where the runtime keeps images and containers.</summary>
     public string RuntimeRoot() => Runtime == ContainerRuntimeKind.Docker ? Docker.DataRoot : ContainerdConfig.Root;
 }
@@ -98,13 +106,27 @@ internal sealed record NodeSettings
 
     public required NodeNaming Name { get; init; }
 
-    public required int MaxPods { get; init; }
+    public required MaxPods MaxPods { get; init; }
 
     public required IReadOnlyDictionary<string, string> Labels { get; init; }
 
     public required IReadOnlyList<Taint> Taints { get; init; }
 
     public required ReadinessConfig Readiness { get; init; }
+}
+
+/// <summary>A number, or where it comes from.</summary>
+internal readonly record struct MaxPods(int Number, MaxPodsSource Source = MaxPodsSource.Number);
+
+internal enum MaxPodsSource
+{
+    Number,
+
+    /// <summary>As many as network.podRange has addresses for.</summary>
+    FromPodRange,
+
+    /// <summary>As many as the AWS VPC CNI has addresses for on this type of instance.</summary>
+    VpcCni,
 }
 
 internal enum NodeRole
@@ -328,6 +350,41 @@ internal sealed record KubeletConfig
 
     /// <summary>A minor of Kubernetes, as in 1.37, for which what the table of versions does not list is taken with a warning.</summary>
     public string? AllowUnlisted { get; init; }
+
+    public required CloudProvider CloudProvider { get; init; }
+
+    /// <summary>Image credential providers, by the name of their binary.</summary>
+    public IReadOnlyDictionary<string, CredentialProvider> CredentialProviders { get; init; } = new Dictionary<string, CredentialProvider>();
+
+    /// <summary>Directory of those binaries.</summary>
+    public required string CredentialProviderBinaries { get; init; }
+}
+
+internal enum CloudProvider
+{
+    None,
+
+    /// <summary>A cloud controller manager of the cluster's initializes the node.</summary>
+    External,
+
+    /// <summary>kubelet's own, which is gone from 1.27.</summary>
+    Aws,
+}
+
+internal sealed record CredentialProvider
+{
+    /// <summary>Patterns of images that it is asked for; those of ECR for <see cref="Ecr"/> when none are given.</summary>
+    public IReadOnlyList<string> MatchImages { get; init; } = [];
+
+    /// <summary>How long an answer holds that does not say so itself; 12 hours when not given.</summary>
+    public Duration? CacheDuration { get; init; }
+
+    public IReadOnlyList<string> Args { get; init; } = [];
+
+    public IReadOnlyDictionary<string, string> Env { get; init; } = new Dictionary<string, string>();
+
+    /// <summary>kubernetes/cloud-provider-aws builds it.</summary>
+    public const string Ecr = "ecr-credential-provider";
 }
 
 internal sealed record KubeProxyConfig
@@ -390,4 +447,39 @@ internal enum CertificateSourceKind
 
     /// <summary>Signed on this machine from a CA directory. For laboratories.</summary>
     Directory,
+}
+
+/// <summary>How agent, runtime and kubelet reach what is not in the exceptions (<see cref="ProxyExceptions"/>).</summary>
+internal sealed record HttpProxyConfig
+{
+    /// <summary>URL of the proxy for http:// addresses; secret, since it may hold a password.</summary>
+    public Secret? Http { get; init; }
+
+    /// <summary>For https:// addresses.</summary>
+    public Secret? Https { get; init; }
+
+    /// <summary>Beside those that always hold.</summary>
+    public IReadOnlyList<string> NoProxy { get; init; } = [];
+}
+
+/// <summary>CAs that the whole machine trusts beside the distribution's: a proxy that looks into TLS, registries, endpoints of one's own.</summary>
+internal sealed record TrustConfig
+{
+    /// <summary>PEM of one certificate each, by a name that its file gets.</summary>
+    public IReadOnlyDictionary<string, string> Certificates { get; init; } = new Dictionary<string, string>();
+}
+
+internal sealed record TimeConfig
+{
+    /// <summary>NTP servers, names or addresses.</summary>
+    public IReadOnlyList<string> Servers { get; init; } = [];
+}
+
+internal sealed record DnsConfig
+{
+    /// <summary>Addresses of resolvers.</summary>
+    public IReadOnlyList<string> Servers { get; init; } = [];
+
+    /// <summary>Where names without a dot are looked for.</summary>
+    public IReadOnlyList<string> Domains { get; init; } = [];
 }

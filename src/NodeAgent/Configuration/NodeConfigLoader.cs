@@ -1,3 +1,7 @@
+using System.Buffers;
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+
 namespace NodeAgent.Configuration;
 
 /// <summary>From layers to the one configuration of a node. Pure: whoever calls has read the layers.</summary>
@@ -39,6 +43,51 @@ internal static class NodeConfigLoader
         ConfigValidation.Check(loaded, errors);
         ThrowIfAny(errors);
         return loaded;
+    }
+
+    /// <summary>
+    /// How the agent itself gets out, from layers that are not all there yet: tags may have to be asked of EC2, and that by the proxy. Null where nobody says, and
+    /// where something is wrong, which <see cref="Load"/> tells later.
+    /// </summary>
+    public static HttpProxyConfig? Proxy(IReadOnlyList<Layer> layers) => Early(layers, "proxy", ConfigJson.Default.HttpProxyConfig);
+
+    /// <summary>As <see cref="Proxy"/>: whom the agent trusts beside the machine's own CAs. Not checked yet for being certificates.</summary>
+    public static TrustConfig? Trust(IReadOnlyList<Layer> layers) => Early(layers, "trust", ConfigJson.Default.TrustConfig);
+
+    private static T? Early<T>(IReadOnlyList<Layer> layers, string field, JsonTypeInfo<T> type)
+        where T : class
+    {
+        var errors = new List<ConfigError>();
+        ConfigValue? merged = null;
+        foreach (var layer in layers)
+        {
+            if (layer.Parsed.Tree?.Entries.GetValueOrDefault(field) is { } value)
+            {
+                merged = merged is null ? value : ConfigMerge.Merge(merged, value);
+            }
+        }
+
+        if (merged is not ConfigMap map)
+        {
+            return null;
+        }
+
+        var schema = ConfigSchema.Root.Field(field)!.Schema;
+        errors.Clear();
+        ConfigBinding.Check(map, schema, field, errors);
+        ConfigBinding.CheckRequired(map, schema, field, errors);
+        if (errors.Count > 0)
+        {
+            return null;
+        }
+
+        var buffer = new ArrayBufferWriter<byte>();
+        using (var writer = new Utf8JsonWriter(buffer))
+        {
+            ConfigBinding.Write(writer, map, schema);
+        }
+
+        return JsonSerializer.Deserialize(buffer.WrittenSpan, type);
     }
 
     /// <summary>A whole document, whose head says that it is ours.</summary>

@@ -17,10 +17,10 @@ internal static class Ownership
     /// <summary>LVM tag of a logical volume of ours from its creation until its file system stands.</summary>
     public const string UnformattedTag = "nodeagent.unformatted";
 
-    public static bool IsOurs(FileReport file) => file.Kind == FileKind.Regular && file.Content is { } content && (content.AsSpan().StartsWith(HeaderBytes) || content.AsSpan().StartsWith(JsonBytes));
+    public static bool IsOurs(FileReport file) => file.Kind == FileKind.Regular && file.Content is { } content && (content.AsSpan().StartsWith(FileMark) || content.AsSpan().StartsWith(JsonBytes));
 
-    // Up to the first full stop: what follows may be reworded without losing files of an older version.
-    private static ReadOnlySpan<byte> HeaderBytes => "# Written by NodeAgent."u8;
+    /// <summary>Of <see cref="Header"/> up to the first full stop: what follows may be reworded without losing files of an older version.</summary>
+    public static ReadOnlySpan<byte> FileMark => "# Written by NodeAgent."u8;
 
     private static ReadOnlySpan<byte> JsonBytes => "{\n  \"//\": \"# Written by NodeAgent."u8;
 }

@@ -32,14 +32,15 @@ internal sealed record ContainerRuntime
     public static ContainerRuntime Build(NodeConfig config, NodeFacts facts, Storage storage) =>
         config.Runtime == ContainerRuntimeKind.Docker ? Docker.Build(config, facts, storage) : Containerd.Build(config, facts, storage);
 
-    public IReadOnlyList<Resource> Running(Resource stamp, IReadOnlyList<Resource> mounts)
+    /// <param name="environment">As <see cref="Kubelet.Running"/> has it.</param>
+    public IReadOnlyList<Resource> Running(Resource stamp, IReadOnlyList<Resource> mounts, IReadOnlyList<Resource> environment)
     {
         // A mount that came late hides the store that the service has open.
         var below = mounts.Where(m => Storage.Holds(m.Name, Root, Kubelet.PodLogs)).ToList();
         var resources = new List<Resource>();
         foreach (var service in Services)
         {
-            var restart = new Restart(Concern.Runtime, service.Unit) { Needs = [stamp], Inputs = [.. service.RestartOn, .. below] };
+            var restart = new Restart(Concern.Runtime, service.Unit) { Needs = [stamp], Inputs = [.. service.RestartOn, .. below, .. environment] };
             resources.AddRange([restart, new Service(Concern.Runtime, service.Unit) { Needs = [stamp, restart] }]);
         }
 

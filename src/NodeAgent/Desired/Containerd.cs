@@ -58,7 +58,7 @@ internal static class Containerd
             {Ownership.Header}
             [Unit]
             {storage.RequiresMountsFor(root)}
-            [Service]
+            [Service]{HttpProxy.ServiceLines(config)}
             ExecStart=
             ExecStart={config.Containerd.Binary} --config {configuration.Name}
 

@@ -43,7 +43,7 @@ internal static class Docker
             Wants={Containerd.Unit}
             After={Containerd.Unit}
             {storage.RequiresMountsFor(docker.DataRoot)}
-            [Service]
+            [Service]{HttpProxy.ServiceLines(config)}
             ExecStart=
             ExecStart={docker.Binary} --host fd:// --config-file {ConfigurationPath}
 

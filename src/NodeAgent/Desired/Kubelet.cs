@@ -59,7 +59,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             Wants={services} {ContainerRuntime.ImagesUnit}
             After={services} {ContainerRuntime.ImagesUnit}
             {storage.RequiresMountsFor(Root, PodLogs, runtime.Root)}
-            [Service]{DockershimEnvironment(config, facts, server)}
+            [Service]{HttpProxy.ServiceLines(config)}{DockershimEnvironment(config, facts, server)}
             ExecStart=
             ExecStart={CommandLine(config, facts, kubelet, server, endpoint)}
             Restart=always
@@ -78,21 +78,23 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
                 : "")}
 
             """);
+        var providers = Providers.Files(config, version);
         return new Kubelet(
-            [new DirectoryResource(Concern.Kubelet, ManifestDirectory, DirectoryResource.Searchable), kubeconfig, configuration],
+            [new DirectoryResource(Concern.Kubelet, ManifestDirectory, DirectoryResource.Searchable), kubeconfig, configuration, .. providers],
             [dropIn, ready],
             // client-go reads a renewed client certificate by itself.
-            [certificates.Authority, kubeconfig, configuration, dropIn, .. KubeletVersions.ReloadsServingCertificate.In(kubelet) ? Array.Empty<Resource>() : [serving]],
+            [certificates.Authority, kubeconfig, configuration, dropIn, .. providers, .. KubeletVersions.ReloadsServingCertificate.In(kubelet) ? Array.Empty<Resource>() : [serving]],
             runtime)
         {
             Warnings = warnings,
         };
     }
 
-    public IReadOnlyList<Resource> Running(Resource stamp, IReadOnlyList<Resource> mounts)
+    /// <param name="environment">What it reads when it starts and others look after: proxy, certificates.</param>
+    public IReadOnlyList<Resource> Running(Resource stamp, IReadOnlyList<Resource> mounts, IReadOnlyList<Resource> environment)
     {
         var inputs = mounts.Where(m => Storage.Holds(m.Name, Root, PodLogs, Runtime.Root));
-        var restart = new Restart(Concern.Kubelet, Unit) { Needs = [stamp], Inputs = [.. RestartOn, .. inputs] };
+        var restart = new Restart(Concern.Kubelet, Unit) { Needs = [stamp], Inputs = [.. RestartOn, .. inputs, .. environment] };
         return [restart, new Service(Concern.Kubelet, Unit) { Needs = [stamp, restart] }];
     }
 
@@ -223,6 +225,11 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             flags["register-with-taints"] = string.Join(',', config.Node.Taints.Select(t => $"{t.Key}={t.Value}:{t.Effect}"));
         }
 
+        foreach (var (name, value) in Providers.Flags(config, kubelet.Version))
+        {
+            flags[name] = value;
+        }
+
         foreach (var (name, value) in config.Kubelet.ExtraArgs)
         {
             flags[name] = value;
@@ -250,7 +257,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
 
     private static JsonObject Configuration(NodeConfig config, NodeFacts facts, KubeletVersion kubelet, string? endpoint, string serving)
     {
-        var maxPods = config.Node.MaxPods;
+        var maxPods = PodLimit.Of(config, facts);
         var document = new JsonObject
         {
             ["apiVersion"] = "kubelet.config.k8s.io/v1beta1",
@@ -315,6 +322,11 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
         {
             document["shutdownGracePeriod"] = "60s";
             document["shutdownGracePeriodCriticalPods"] = "20s";
+        }
+
+        if (Providers.NeedsGate(config, kubelet.Version))
+        {
+            document["featureGates"] = new JsonObject { ["KubeletCredentialProviders"] = true };
         }
 
         Merge(document, config.Kubelet.Configuration);

@@ -20,8 +20,13 @@ internal static class NodeResources
         var kubelet = Kubelet.Build(config, facts, storage, certificates, runtime);
         var proxy = ServiceProxy.Build(config, facts, certificates);
 
+        var trust = Trust.Build(config);
+        var timeAndNames = TimeAndNames.Build(config, facts);
+        var proxyFiles = HttpProxy.Files(config);
+        Resource[] environment = [.. proxyFiles, trust.Bundle];
+
         Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. runtime.UnitFiles, .. kubelet.UnitFiles];
-        Resource[] files = [BootGate.Armed(), .. network, .. runtime.Files, .. kubelet.Files, .. proxy];
+        Resource[] files = [BootGate.Armed(), .. network, .. runtime.Files, .. kubelet.Files, .. proxy, .. proxyFiles];
         Resource[] wanted = [.. kernel, .. certificates.Resources, .. files, .. unitFiles];
         var names = wanted.Select(r => r.Name).ToHashSet(StringComparer.Ordinal);
         var leftovers = new Leftovers("files", Territory, names) { NamedOurs = [PodNetwork.ConfigurationPath, .. ContainerRuntime.NamedOurs] };
@@ -36,14 +41,18 @@ internal static class NodeResources
         };
         var mounts = storage.Mounts.Select(m => m.ToResource(reload)).ToList();
         var credentials = RegistryCredentials.Build(config, mounts);
-        Resource[] prepared = [.. storage.Volumes, .. kernel, .. certificates.Resources, .. files, .. unitFiles, leftovers, leftoverUnits, reload, .. mounts, .. credentials];
+        Resource[] prepared =
+        [
+            .. storage.Volumes, .. kernel, .. timeAndNames, .. trust.Resources, .. certificates.Resources, .. files, .. unitFiles, leftovers, leftoverUnits, reload, .. mounts,
+            .. credentials,
+        ];
         var stamp = BootGate.Stamp(prepared);
         return new ResourceList(
         [
             .. prepared,
             stamp,
-            .. runtime.Running(stamp, mounts),
-            .. kubelet.Running(stamp, mounts),
+            .. runtime.Running(stamp, mounts, environment),
+            .. kubelet.Running(stamp, mounts, environment),
         ])
         {
             Warnings = kubelet.Warnings,
@@ -60,6 +69,7 @@ internal static class NodeResources
         "/etc/kubernetes",
         Kubelet.ManifestDirectory,
         ServiceProxy.Directory,
+        "/etc/nodeagent",
     ];
 }
 

@@ -31,6 +31,9 @@ internal interface IMachineWriter
     /// <summary>systemctl enable, without --now.</summary>
     void EnableUnit(string name);
 
+    /// <summary>update-ca-certificates(8): makes the bundle of trusted CAs anew from their files.</summary>
+    void UpdateTrustBundle();
+
     void LoadModule(string name);
 
     void SetSysctl(string name, string value);

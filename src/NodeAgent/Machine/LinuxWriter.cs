@@ -23,6 +23,18 @@ internal sealed class LinuxWriter(LinuxReader reader, CancellationToken cancella
 
     public void EnableUnit(string name) => Then(() => reader.Systemd.Enable(name), reader.ForgetUnits);
 
+    public void UpdateTrustBundle() => Then(
+        () =>
+        {
+            var result = _runner.Run(["update-ca-certificates"]);
+            if (result.Failure is { } why)
+            {
+                throw new MachineException(
+                    "make the bundle of trusted CAs", result.IsMissing ? $"{why}; install the package ca-certificates, or leave trust.certificates out" : $"`{result.Command}` {why}");
+            }
+        },
+        () => reader.ForgetFile(""));
+
     public void LoadModule(string name) => Then(
         () =>
         {

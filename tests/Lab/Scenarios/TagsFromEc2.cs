@@ -47,7 +47,8 @@ internal static partial class TagsFromEc2
         }
     }
 
-    private static async Task AsRoleAsync(Laboratory lab, Guest guest, string action)
+    /// <summary>A role that may do this and nothing else; and no tags in metadata.</summary>
+    public static async Task AsRoleAsync(Laboratory lab, Guest guest, string action)
     {
         await RoleAsync(lab, guest, action);
         await guest.Imds.SetTagsAsync(null);

@@ -201,7 +201,7 @@ public sealed class MachineSourcesTests : IAsyncLifetime
     private async Task<LoadedConfig> Run(int patience = 60, bool keep = true, Uri? ec2 = null)
     {
         using var sources = new MachineSources(
-            new InstanceMetadata(_imds.Endpoint, TimeSpan.FromMinutes(2)), TimeSpan.FromSeconds(patience), new(ec2, null), () => _kept, () => _forgotten = true, default);
+            new InstanceMetadata(_imds.Endpoint, TimeSpan.FromMinutes(2)), TimeSpan.FromSeconds(patience), new(ec2, null), () => _kept, () => _forgotten = true, _ => [], default);
         var loaded = NodeConfigLoader.Load(await sources.Layers(new EmptyMachineReader(Now, []), [], new Timeline(), default));
         _standIns = sources.StandIns;
         _kept = keep && sources.ToKeep((await sources.Instance.Identity).InstanceId, Now) is { } kept ? Encoding.UTF8.GetString(kept.Write()) : _kept;

@@ -10,9 +10,9 @@ public class BadInputTests
     [InlineData("node: {maxPod: 3}", "node.yaml:3:8: node: unknown field 'maxPod'; did you mean 'maxPods'?")]
     [InlineData("maxPods: 3", "node.yaml:3:1: unknown field 'maxPods'; it belongs at node.maxPods")]
     [InlineData("node: {colour: red}", "node.yaml:3:8: node: unknown field 'colour'; known here: role, name, maxPods, labels, taints, readiness")]
-    [InlineData("node: {maxPods: many}", "node.yaml:3:17: node.maxPods: expected a whole number, found the text 'many'")]
-    [InlineData("node: {maxPods: '3'}", "node.yaml:3:17: node.maxPods: expected a whole number, found the text '3'")]
-    [InlineData("node: {maxPods: 1.5}", "node.yaml:3:17: node.maxPods: expected a whole number, found the number 1.5")]
+    [InlineData("node: {maxPods: many}", "node.yaml:3:17: node.maxPods: expected a whole number, fromPodRange or vpcCni, found the text 'many'")]
+    [InlineData("node: {maxPods: '3'}", "node.yaml:3:17: node.maxPods: expected a whole number, fromPodRange or vpcCni, found the text '3'")]
+    [InlineData("node: {maxPods: 1.5}", "node.yaml:3:17: node.maxPods: expected a whole number, fromPodRange or vpcCni, found the number 1.5")]
     [InlineData("node: {maxPods: 99999999999}", "node.yaml:3:17: node.maxPods: the number 99999999999 is too large")]
     [InlineData("node: [a]", "node.yaml:3:7: node: expected a map, found a list")]
     [InlineData("kernel: {modules: overlay}", "node.yaml:3:19: kernel.modules: expected a list, found the text 'overlay'")]
@@ -60,7 +60,7 @@ public class BadInputTests
             new Layer.Tags(new Dictionary<string, string> { ["nodeagent:node.maxPod"] = "3", ["nodeagent:storage.wipe"] = "all" }),
             Document("b.yaml", "kind: NodeConfig\nnetwork: {plugin: calico}\n"))).ShouldBe(
         [
-            "a.yaml:4:12: node.maxPods: expected a whole number, found the text 'many'",
+            "a.yaml:4:12: node.maxPods: expected a whole number, fromPodRange or vpcCni, found the text 'many'",
             "a.yaml:5:3: node: unknown field 'nmae'; did you mean 'name'?",
             "a.yaml:6:9: kernel: expected a map, found the number 3",
             "tag nodeagent:node.maxPod: node: unknown field 'maxPod'; did you mean 'maxPods'?",

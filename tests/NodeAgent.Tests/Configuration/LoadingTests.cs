@@ -10,7 +10,7 @@ public class LoadingTests
     public void Defaults_hold_where_no_layer_says_otherwise()
     {
         var config = Load().Config;
-        config.Node.MaxPods.ShouldBe(110);
+        config.Node.MaxPods.Number.ShouldBe(110);
         config.Node.Name.ShouldBe(NodeNaming.PrivateDnsName);
         config.Storage.Volumes["runtime"].Size.ShouldBe(new VolumeSize(null, 60));
         config.Storage.Volumes["podlogs"].Options.ShouldBe(["noatime", "nodiscard", "nodev", "nosuid", "noexec"]);
@@ -29,7 +29,7 @@ public class LoadingTests
             Document("a", Head + "node:\n  labels: {a: 1, b: two, c: three}\n  maxPods: 20\nkernel:\n  modules: [one, two]\n"),
             Document("b", Head + "node:\n  labels: {b: zwei, c: null}\nkernel:\n  modules: [three]\n  sysctls: null\nstorage:\n  volumes: {podlogs: null}\n"));
         loaded.Config.Node.Labels.ShouldBe(new Dictionary<string, string> { ["a"] = "1", ["b"] = "zwei" }, ignoreOrder: true);
-        loaded.Config.Node.MaxPods.ShouldBe(20);
+        loaded.Config.Node.MaxPods.Number.ShouldBe(20);
         loaded.Config.Kernel.Modules.ShouldBe(["three"]);
         loaded.Config.Kernel.Sysctls.ShouldBeEmpty();
         loaded.Config.Storage.Volumes.Keys.ShouldBe(["kubelet", "runtime"]);
@@ -58,7 +58,7 @@ public class LoadingTests
     public void Json_is_yaml_tabs_and_all()
     {
         var config = Load(Document("a.json", "{\n\t\"apiVersion\": \"nodeagent\\/v1\",\n\t\"kind\": \"NodeConfig\",\n\t\"node\": {\"maxPods\": 7},\n\t\"kubelet\": {\"extraArgs\": {\"a\": \"\\u00e4\"}}\n}\n")).Config;
-        config.Node.MaxPods.ShouldBe(7);
+        config.Node.MaxPods.Number.ShouldBe(7);
         config.Kubelet.ExtraArgs["a"].ShouldBe("ä");
     }
 
@@ -96,7 +96,7 @@ public class LoadingTests
         }));
         var config = loaded.Config;
         config.Cluster.Name.ShouldBe("007");
-        config.Node.MaxPods.ShouldBe(58);
+        config.Node.MaxPods.Number.ShouldBe(58);
         config.Node.Labels.ShouldBe(new Dictionary<string, string> { ["example.com/pool"] = "spot", ["zone"] = "1" }, ignoreOrder: true);
         config.Kernel.Sysctls["net.ipv4.ip_forward"].ShouldBe("0");
         config.Containerd.Mirrors["docker.io"].Endpoints.ShouldBe([new Uri("https://mirror.example.com")]);

@@ -39,7 +39,7 @@ public class UserDataTests
     public void Our_part_is_found_in_every_form(string form, byte[] data, string origin)
     {
         var loaded = Load(new Layer.UserData(data));
-        loaded.Config.Node.MaxPods.ShouldBe(58, form);
+        loaded.Config.Node.MaxPods.Number.ShouldBe(58, form);
         loaded.OriginOf("node.maxPods").ToString().ShouldBe(origin);
     }
 
@@ -65,7 +65,7 @@ public class UserDataTests
     public void What_is_not_ours_is_left_alone(string form, byte[] data)
     {
         var loaded = Load(new Layer.UserData(data));
-        loaded.Config.Node.MaxPods.ShouldBe(110, form);
+        loaded.Config.Node.MaxPods.Number.ShouldBe(110, form);
         (loaded.Notes.Count > 0).ShouldBe(data.Any(b => b > ' '), form);
     }
 

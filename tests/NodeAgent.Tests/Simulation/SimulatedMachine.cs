@@ -129,6 +129,11 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
 
     public void EnableUnit(string name) => Write($"enable {name}", () => _units[name] = Unit(name) with { UnitFileState = "enabled" });
 
+    public void UpdateTrustBundle() => Write("update-ca-certificates", () => _files["/etc/ssl/certs/ca-certificates.crt"] = new FileReport(
+        FileKind.Regular,
+        [.. "# a CA of the distribution's\n"u8, .. _files.Where(f => f.Key.StartsWith("/usr/local/share/ca-certificates/", StringComparison.Ordinal)).SelectMany(f => f.Value.Content!)],
+        (UnixFileMode)0x1A4));
+
     public void LoadModule(string name) => Write($"load {name}", () => _modules[name] = ModuleState.Loaded);
 
     public void SetSysctl(string name, string value) => Write($"sysctl {name}={value}", () => _sysctls[name] = value);
