@@ -21,7 +21,7 @@ internal static class NodeResources
         var proxy = ServiceProxy.Build(config, facts, certificates);
 
         var trust = Trust.Build(config);
-        var timeAndNames = TimeAndNames.Build(config, facts);
+        Resource[] others = [.. Networkd.Build(config, facts), .. TimeAndNames.Build(config, facts)];
         var proxyFiles = HttpProxy.Files(config);
         Resource[] environment = [.. proxyFiles, trust.Bundle];
 
@@ -40,7 +40,7 @@ internal static class NodeResources
             Inputs = [.. unitFiles, leftoverUnits],
         };
         var mounts = storage.Mounts.Select(m => m.ToResource(reload)).ToList();
-        Resource[] prepared = [.. storage.Volumes, .. kernel, .. timeAndNames, .. trust.Resources, .. certificates.Resources, .. files, .. unitFiles, leftovers, leftoverUnits, reload, .. mounts];
+        Resource[] prepared = [.. storage.Volumes, .. kernel, .. others, .. trust.Resources, .. certificates.Resources, .. files, .. unitFiles, leftovers, leftoverUnits, reload, .. mounts];
         var stamp = BootGate.Stamp(prepared);
         return new ResourceList(
         [
