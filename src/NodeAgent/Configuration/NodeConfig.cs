@@ -412,6 +412,9 @@ internal sealed record NetworkConfig
 
     /// <summary>The range this node's pods get their addresses from.</summary>
     public Cidr? PodRange { get; init; }
+
+    /// <summary>Whether systemd-networkd, where it runs, is told to leave links and routes of pods alone.</summary>
+    public required bool RestrainNetworkd { get; init; }
 }
 
 internal enum NetworkPlugin

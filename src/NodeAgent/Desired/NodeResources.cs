@@ -21,7 +21,7 @@ internal static class NodeResources
         var proxy = ServiceProxy.Build(config, facts, certificates);
 
         var trust = Trust.Build(config);
-        var timeAndNames = TimeAndNames.Build(config, facts);
+        Resource[] others = [.. Networkd.Build(config, facts), .. TimeAndNames.Build(config, facts)];
         var proxyFiles = HttpProxy.Files(config);
         Resource[] environment = [.. proxyFiles, trust.Bundle];
 
@@ -43,7 +43,7 @@ internal static class NodeResources
         var credentials = RegistryCredentials.Build(config, mounts);
         Resource[] prepared =
         [
-            .. storage.Volumes, .. kernel, .. timeAndNames, .. trust.Resources, .. certificates.Resources, .. files, .. unitFiles, leftovers, leftoverUnits, reload, .. mounts,
+            .. storage.Volumes, .. kernel, .. others, .. trust.Resources, .. certificates.Resources, .. files, .. unitFiles, leftovers, leftoverUnits, reload, .. mounts,
             .. credentials,
         ];
         var stamp = BootGate.Stamp(prepared);

@@ -27,6 +27,7 @@ internal static class HostFacts
             null => throw new ProbeException("/sys/fs/cgroup", "nothing is mounted there"),
         },
         SystemdResolved = machine.File("/run/systemd/resolve/resolv.conf").Kind == FileKind.Regular,
+        SystemdNetworkd = machine.File("/run/systemd/netif/links").Kind == FileKind.Directory ? true : null,
         // Debian's and Ubuntu's chrony reads sources.d from 4.0 on. Their packages of the two exclude each other.
         TimeService = machine.File("/etc/chrony/sources.d").Kind == FileKind.Directory ? "chrony"
             : machine.File("/usr/lib/systemd/systemd-timesyncd").Kind == FileKind.Regular ? "systemd-timesyncd" : null,

@@ -83,6 +83,10 @@ internal sealed record KernelFacts
     /// <summary>Whether systemd-resolved writes /run/systemd/resolve/resolv.conf, which then is what pods must be given (its stub listens on loopback only).</summary>
     public required bool SystemdResolved { get; init; }
 
+    /// <summary>Whether systemd-networkd has links to manage. Null in facts of older versions.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public bool? SystemdNetworkd { get; init; }
+
     /// <summary>What keeps the clock, where it is one that takes a drop-in: the unit's name without .service. Null for others, none, and facts of older versions.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public string? TimeService { get; init; }
