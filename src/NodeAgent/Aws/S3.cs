@@ -155,7 +155,9 @@ internal sealed class S3 : IDisposable
             }
 
             var (code, message) = (Element(content, "Code"), Element(content, "Message"));
-            return response.StatusCode == HttpStatusCode.NotFound && code == "NoSuchKey" ? new(null) : throw new AwsException(Failure(key, response, code, message));
+            return response.StatusCode == HttpStatusCode.NotFound && code == "NoSuchKey"
+                ? new(null)
+                : throw new AwsException(Failure(key, response, code, message));
         }
         catch (OperationCanceledException e) when (!cancellation.IsCancellationRequested)
         {
@@ -187,7 +189,8 @@ internal sealed class S3 : IDisposable
     // https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
     private AwsFailure Failure(string key, HttpResponseMessage response, string? code, string? message)
     {
-        var cause = string.Create(CultureInfo.InvariantCulture, $"{(int)response.StatusCode} {code ?? response.ReasonPhrase}{(message is null ? "" : ": " + message)}");
+        var said = message is null ? "" : ": " + message;
+        var cause = string.Create(CultureInfo.InvariantCulture, $"{(int)response.StatusCode} {code ?? response.ReasonPhrase}{said}");
         var region = response.Headers.TryGetValues("x-amz-bucket-region", out var values) ? values.First() : null;
         return (response.StatusCode, code) switch
         {
@@ -200,18 +203,24 @@ internal sealed class S3 : IDisposable
                 AwsFailureKind.Unavailable, Subject(key), cause, "S3 has trouble of its own, mostly for a short while: try again later."),
             (_, "AccessDenied" or "AllAccessDisabled" or "AccountProblem") => new(AwsFailureKind.NotAllowed, Subject(key), cause, MissingRight(key)),
             (_, "InvalidAccessKeyId" or "SignatureDoesNotMatch" or "ExpiredToken" or "InvalidToken") or (HttpStatusCode.Unauthorized, _) => new(
-                AwsFailureKind.NotAllowed, Subject(key), cause, "S3 does not take the credentials of this instance's role: check the role, and that this endpoint belongs to its account's partition."),
+                AwsFailureKind.NotAllowed,
+                Subject(key),
+                cause,
+                "S3 does not take the credentials of this instance's role: check the role, and that this endpoint belongs to its account's partition."),
             (HttpStatusCode.Forbidden, _) => new(AwsFailureKind.NotAllowed, Subject(key), cause, MissingRight(key)),
             (_, "NoSuchBucket") => new(AwsFailureKind.NotThere, Subject(key), cause, "Check layers.bucket."),
-            (HttpStatusCode.MovedPermanently or HttpStatusCode.TemporaryRedirect, _) or (_, "AuthorizationHeaderMalformed" or "IllegalLocationConstraintException") => new(
-                AwsFailureKind.Malformed, Subject(key), cause, region is null ? "Is the bucket in another region? layers.bucketRegion says in which." : $"The bucket is in {region}: set layers.bucketRegion."),
+            (HttpStatusCode.MovedPermanently or HttpStatusCode.TemporaryRedirect, _) or (_, "AuthorizationHeaderMalformed") => new(
+                AwsFailureKind.Malformed,
+                Subject(key),
+                cause,
+                region is null ? "Is the bucket in another region? layers.bucketRegion says in which." : $"The bucket is in {region}: set layers.bucketRegion."),
             _ => new(AwsFailureKind.Malformed, Subject(key), cause, NotS3),
         };
     }
 
     private string MissingRight(string key) =>
-        $"S3 answers so when an object may not be read, and also when there is none and the role may not list the bucket. Allow the instance's role {GetAction} on "
-        + $"{_bucket}/{key}, and {ListAction} on {_bucket}, by which S3 tells that there is none.";
+        "S3 answers so when an object may not be read, and also when there is none and the role may not list the bucket. "
+        + $"Allow the instance's role {GetAction} on {_bucket}/{key}, and {ListAction} on {_bucket}, by which S3 tells that there is none.";
 
     private const string Unreachable = "Check the route to this endpoint (gateway endpoint of the VPC, NAT, proxy) and DNS.";
 
@@ -280,7 +289,8 @@ internal static class SignatureV4
         }
 
         var signature = Hex(HMACSHA256.HashData(key, Encoding.UTF8.GetBytes(toSign)));
-        request.Headers.TryAddWithoutValidation("Authorization", $"AWS4-HMAC-SHA256 Credential={credentials.AccessKey}/{scope},SignedHeaders={names},Signature={signature}");
+        request.Headers.TryAddWithoutValidation(
+            "Authorization", $"AWS4-HMAC-SHA256 Credential={credentials.AccessKey}/{scope},SignedHeaders={names},Signature={signature}");
     }
 
     private static string Hex(ReadOnlySpan<byte> bytes) => Convert.ToHexStringLower(bytes);

@@ -8,8 +8,9 @@ using NodeAgent.Telemetry;
 namespace NodeAgent.Commands;
 
 /// <summary>
-/// What this machine's configuration and facts are read from: files, instance metadata, EC2 for tags that metadata does not show, S3 for shared layers. Where EC2 or S3 is away, what was kept
-/// of the last good run stands in for it, and is said to. An answer is no outage: what S3 does not allow, or what is wrong in a layer, fails as on the first boot.
+/// What this machine's configuration and facts are read from: files, instance metadata, EC2 for tags that metadata does not show, S3 for shared layers. Where EC2
+/// or S3 is away, what was kept of the last good run stands in for it, and is said to. An answer is no outage: what S3 does not allow, or what is wrong in a layer,
+/// fails as on the first boot.
 /// </summary>
 internal sealed class MachineSources : IDisposable
 {
@@ -89,7 +90,9 @@ internal sealed class MachineSources : IDisposable
         }
         catch (Exception e) when (kept?.Tags is not null && (IsOutage(e) || (e is OperationCanceledException && !cancellation.IsCancellationRequested)))
         {
-            var why = e is AwsException ? e.Message : FormattableString.Invariant($"ec2:DescribeTags at {ec2.Endpoint}: no answer within {PatienceWithKept.TotalSeconds:0.#} s.");
+            var why = e is AwsException
+                ? e.Message
+                : FormattableString.Invariant($"ec2:DescribeTags at {ec2.Endpoint}: no answer within {PatienceWithKept.TotalSeconds:0.#} s.");
             _standIns.Add($"EC2 is away, so the instance's tags are those of the last good run, of {kept.At}. {why}");
             return _tagsOfEc2 = kept.Tags;
         }
@@ -123,7 +126,9 @@ internal sealed class MachineSources : IDisposable
         var refusals = address.Layers.Zip(_layers, (layer, read) => layer.Refusal(read.Content)).OfType<string>().ToList();
         return refusals.Count == 0
             ? [.. _layers.Select(l => new Layer.Shared(l.Name, l.Content))]
-            : throw new NotPossibleException($"{string.Join("; ", refusals)}. Nothing was changed. See what was altered, and by whom; pin what is right anew (sha256sum), or put back what was pinned")
+            : throw new NotPossibleException(
+                $"{string.Join("; ", refusals)}. Nothing was changed. "
+                + "See what was altered, and by whom; pin what is right anew (sha256sum), or put back what was pinned")
             {
                 IsRefusal = true,
             };

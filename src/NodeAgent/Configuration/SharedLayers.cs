@@ -3,8 +3,8 @@ using System.Security.Cryptography;
 namespace NodeAgent.Configuration;
 
 /// <summary>
-/// The layers that clusters share, in a bucket: common, customer, environment, region, cluster, role, each in the folder of what it is for, each optional. Where they are
-/// and whose they are (bucket, customer, environment, region, cluster, role) is said by the layers that are read before them: defaults, image, tags, user data, files.
+/// The layers that clusters share, in a bucket: common, customer, environment, region, cluster, role, each in the folder of what it is for, each optional. Where they
+/// are and whose they are (bucket, customer, environment, region, cluster, role) is said by the layers that are read before them: defaults, image, tags, user data, files.
 /// </summary>
 /// <param name="Kind">common, customer, environment, region, cluster or role.</param>
 /// <param name="Key">Within the bucket.</param>
@@ -66,8 +66,8 @@ internal static class SharedLayers
         ThrowIfAny(errors);
         var bucket = Text(all, "layers", "bucket")!;
         var prefix = Text(all, "layers", "prefix") is { } text ? text + "/" : "";
-        var (customer, environment, region) = (Text(all, "cluster", "customer")!, Text(all, "cluster", "environment")!, Text(all, "cluster", "region") ?? instanceRegion);
-        var (cluster, role) = (Text(all, "cluster", "name")!, Text(all, "node", "role")!);
+        var (customer, environment) = (Text(all, "cluster", "customer")!, Text(all, "cluster", "environment")!);
+        var (region, cluster, role) = (Text(all, "cluster", "region") ?? instanceRegion, Text(all, "cluster", "name")!, Text(all, "node", "role")!);
         var pins = section.Entries.GetValueOrDefault("pins") as ConfigMap;
         SharedLayer Of(string kind, string key) =>
             new(kind, prefix + key, $"s3://{bucket}/{prefix}{key}", pins?.Entries.GetValueOrDefault(kind) is ConfigScalar pin ? pin.Text : null);
@@ -150,10 +150,14 @@ internal static class SharedLayers
 
         if (Text(tree, "layers", "prefix") is { } prefix && (prefix.Length > 256 || !prefix.Split('/').All(IsName)))
         {
-            Bad("layers", "prefix", $"'{ConfigScalar.Shortened(prefix)}' is not a prefix; expected names of letters, digits, '-', '_' and '.', with slashes between them only, as in nodes/v1");
+            Bad(
+                "layers",
+                "prefix",
+                $"'{ConfigScalar.Shortened(prefix)}' is not a prefix; expected names of letters, digits, '-', '_' and '.', slashes between them only, as in nodes/v1");
         }
 
-        if (Text(tree, "layers", "endpoint") is { } endpoint && Uri.TryCreate(endpoint, UriKind.Absolute, out var uri) && (uri.UserInfo.Length > 0 || uri.Query.Length > 0 || uri.Fragment.Length > 0))
+        if (Text(tree, "layers", "endpoint") is { } endpoint && Uri.TryCreate(endpoint, UriKind.Absolute, out var uri)
+            && (uri.UserInfo.Length > 0 || uri.Query.Length > 0 || uri.Fragment.Length > 0))
         {
             Bad("layers", "endpoint", "holds more than scheme, host, port and path; nodes prove who they are with their role");
         }
@@ -177,7 +181,8 @@ internal static class SharedLayers
         {
             if (Text(tree, part, field) is null)
             {
-                errors.Add(new(section.Origin, $"{part}.{field}", "required for shared layers (layers), which are found by it; give it in the image, tags or user data"));
+                errors.Add(new(
+                    section.Origin, $"{part}.{field}", "required for shared layers (layers), which are found by it; give it in the image, tags or user data"));
             }
         }
 
@@ -194,10 +199,11 @@ internal static class SharedLayers
 
     private static ConfigMap? Section(ConfigMap tree, string name) => tree.Entries.GetValueOrDefault(name) as ConfigMap;
 
-    private static string? Text(ConfigMap tree, string section, string field) => Section(tree, section)?.Entries.GetValueOrDefault(field) is ConfigScalar scalar ? scalar.Text : null;
+    private static string? Text(ConfigMap tree, string section, string field) => (Section(tree, section)?.Entries.GetValueOrDefault(field) as ConfigScalar)?.Text;
 
     // Neither '.' nor '..' are names, and nothing in one needs escaping in a URL.
-    private static bool IsName(string text) => text.Length > 0 && char.IsAsciiLetterOrDigit(text[0]) && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.');
+    private static bool IsName(string text) =>
+        text.Length > 0 && char.IsAsciiLetterOrDigit(text[0]) && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.');
 
     private static void ThrowIfAny(List<ConfigError> errors)
     {
