@@ -121,13 +121,6 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             warnings.Add($"kubelet {kubelet.Version} is not in the table of versions; it is treated as the nearest that is, since kubelet.allowUnlisted names it");
         }
 
-        if (Compatibility.Unlisted(server, version) is { } unlisted)
-        {
-            warnings.Add(IsAllowed(config, kubelet.Version)
-                ? unlisted
-                : throw new NotPossibleException($"{unlisted}; install one of these, or say kubelet.allowUnlisted: \"{kubelet.Version}\" to run it all the same"));
-        }
-
         var cgroupV1 = (config.Kubelet.Configuration.TryGetProperty("failCgroupV1", out var fail) && fail.ValueKind == JsonValueKind.False)
             || (config.Kubelet.ExtraArgs.TryGetValue("fail-cgroupv1", out var flag) && flag == "false");
         return Compatibility.Refusal(new(kubelet, server, version, facts.Kernel.CgroupVersion, cgroupV1)) is { } why

@@ -14,18 +14,6 @@ internal static class Compatibility
     /// <returns>Why it cannot work, and what to do; null when nothing is known against it.</returns>
     public static string? Refusal(KubeletSurroundings pair) => Docker(pair) ?? Interface(pair) ?? Cgroup(pair);
 
-    /// <returns>That the table of versions does not have this release; null when it does, or when nobody asked.</returns>
-    public static string? Unlisted(CriServer server, string? version)
-    {
-        if (server == CriServer.Dockershim || version is null || Release(server, version) is not null)
-        {
-            return null;
-        }
-
-        var known = KubeletVersions.CriServers.Where(r => r.Server == server).ToList();
-        return $"{Name(server)} {version} is not in the table of versions, which knows {known[0].Major}.{known[0].Minor} to {known[^1].Major}.x";
-    }
-
     private static string? Docker(KubeletSurroundings pair) =>
         pair.Server == CriServer.Dockershim && !pair.Kubelet.Dockershim
             ? $"kubelet {pair.Kubelet.Version} cannot drive Docker: dockershim was removed in 1.24 (kubernetes#97252); "

@@ -60,7 +60,7 @@ public sealed class MachineSourcesTests : IAsyncLifetime
     {
         var loaded = await Run();
 
-        (loaded.Config.Node.MaxPods, loaded.Config.Node.Labels["from"]).ShouldBe((20, "role"));
+        (loaded.Config.Node.MaxPods.Number, loaded.Config.Node.Labels["from"]).ShouldBe((20, "role"));
         _s3.Requests.Order().ShouldBe(
         [
             "shared/acme/customer.yaml 404", "shared/acme/prod/environment.yaml 404", $"{Base}/cluster.yaml 404", $"{Base}/worker.yaml 200",
@@ -75,7 +75,7 @@ public sealed class MachineSourcesTests : IAsyncLifetime
     {
         _s3.Together = 6;
 
-        (await Run()).Config.Node.MaxPods.ShouldBe(20);
+        (await Run()).Config.Node.MaxPods.Number.ShouldBe(20);
         _s3.Requests.Count.ShouldBe(6);
     }
 
@@ -86,7 +86,7 @@ public sealed class MachineSourcesTests : IAsyncLifetime
         _s3.Requests.Clear();
         _s3.Objects["shared/common.yaml"] = Head + "node: {maxPods: 30}\n";
 
-        (await Run()).Config.Node.MaxPods.ShouldBe(30);
+        (await Run()).Config.Node.MaxPods.Number.ShouldBe(30);
 
         _s3.Requests.ShouldContain("shared/common.yaml 200");
         _s3.Requests.ShouldContain($"{Base}/worker.yaml 304");
@@ -103,7 +103,7 @@ public sealed class MachineSourcesTests : IAsyncLifetime
         Say($"  endpoint: {InstanceMetadataTests.FreePort()}\n");
         var loaded = await Run(patience: 1);
 
-        loaded.Config.Node.MaxPods.ShouldBe(20);
+        loaded.Config.Node.MaxPods.Number.ShouldBe(20);
         var said = _standIns.ShouldHaveSingleItem();
         said.ShouldStartWith("S3 is away, so shared layers are those of the last good run, of 2026-11-21T10:00:00Z. s3:GetObject of s3://shared/");
         said.ShouldContain("not reachable");
@@ -135,7 +135,7 @@ public sealed class MachineSourcesTests : IAsyncLifetime
     {
         var pin = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(_s3.Objects["shared/common.yaml"])));
         Say($"  endpoint: {_s3.Endpoint}\n  pins: {{common: {pin}}}\n");
-        (await Run()).Config.Node.MaxPods.ShouldBe(20);
+        (await Run()).Config.Node.MaxPods.Number.ShouldBe(20);
         _s3.Objects["shared/common.yaml"] += "# altered\n";
 
         var refused = await Should.ThrowAsync<NotPossibleException>(() => Run());

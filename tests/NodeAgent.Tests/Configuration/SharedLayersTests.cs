@@ -65,7 +65,7 @@ public class SharedLayersTests
 
         var loaded = NodeConfigLoader.Load(SharedLayers.Insert(local, SharedLayers.AddressOf(local, "eu-central-1")!, shared));
 
-        loaded.Config.Node.MaxPods.ShouldBe(3);
+        loaded.Config.Node.MaxPods.Number.ShouldBe(3);
         loaded.Config.Node.Labels.ShouldBe(new Dictionary<string, string> { ["image"] = "a", ["b"] = "common", ["c"] = "user", ["d"] = "role" }, ignoreOrder: true);
         loaded.OriginOf("node.labels.d").ToString().ShouldBe("s3://shared/role.yaml:4:34");
         loaded.Layers.ShouldBe(["defaults", "/etc/nodeagent/config.d/10-base.yaml", "image", "s3://shared/common.yaml", "s3://shared/role.yaml", "tags", "user data"]);

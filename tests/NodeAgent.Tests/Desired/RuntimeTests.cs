@@ -130,7 +130,7 @@ public class RuntimeTests
     public void Each_containerd_gets_its_version_of_the_configuration(string containerd, int version)
     {
         var worker = new Worker();
-        worker.Facts = worker.Facts with { Versions = worker.Facts.Versions with { Containerd = containerd } };
+        worker.Facts = worker.Facts with { Versions = worker.Facts.Versions with { Kubelet = "1.26.15", Containerd = containerd } };
         worker.Apply();
 
         var toml = Text(worker, "/etc/containerd/nodeagent/config.toml");

@@ -41,22 +41,6 @@ public class CompatibilityTests
         }
     }
 
-    [Theory]
-    [InlineData("Containerd", "3.0.0", "containerd 3.0.0 is not in the table of versions, which knows 1.3 to 2.x")]
-    [InlineData("Containerd", "1.2.13", "not in the table of versions")]
-    [InlineData("Containerd", "main", "not in the table of versions")]
-    [InlineData("CriDockerd", "1.0.0", "cri-dockerd 1.0.0 is not in the table of versions, which knows 0.2 to 0.x")]
-    public void A_release_of_a_runtime_that_the_table_does_not_have_is_named(string server, string version, string said) =>
-        Compatibility.Unlisted(Enum.Parse<CriServer>(server), version).ShouldNotBeNull().ShouldContain(said);
-
-    [Theory]
-    [InlineData("Containerd", "1.3.0")]
-    [InlineData("Containerd", "2.9.1")]
-    [InlineData("CriDockerd", "0.3.15")]
-    [InlineData("CriDockerd", null)]
-    public void A_further_minor_of_a_known_major_is_listed(string server, string? version) =>
-        Compatibility.Unlisted(Enum.Parse<CriServer>(server), version).ShouldBeNull();
-
     [Fact]
     public void Cgroup_v1_can_be_insisted_upon() => Refusal(35, "Containerd", "2.1.4", 1, allowed: true).ShouldBeNull();
 
