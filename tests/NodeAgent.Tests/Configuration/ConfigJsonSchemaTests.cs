@@ -74,7 +74,8 @@ public class ConfigJsonSchemaTests
 
     [Theory]
     [InlineData("node: {maxPod: 1}", ".node.maxPod: is not known")]
-    [InlineData("node: {maxPods: many}", ".node.maxPods: is String, should be [\"integer\",\"null\"]")]
+    [InlineData("node: {maxPods: many}", ".node.maxPods: many does not match ^(fromPodRange|vpcCni)$")]
+    [InlineData("kernel: {modules: many}", ".kernel.modules: is String, should be [\"array\",\"null\"]")]
     [InlineData("node: {name: 3}", ".node.name: 3 is not in [\"privateDnsName\",\"instanceId\",null]")]
     [InlineData("node: {taints: [null]}", ".node.taints[0]: is Null, should be object")]
     [InlineData("node: {taints: [{key: a}]}", ".node.taints[0]: lacks effect")]
