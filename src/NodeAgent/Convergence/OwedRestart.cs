@@ -18,10 +18,13 @@ internal sealed record OwedRestart
 
     public static string PathFor(string unit) => $"{Directory}/{unit}.json";
 
-    /// <summary>What is owed by the running invocation of a unit; null when nothing is.</summary>
+    /// <summary>
+    /// What is owed by the running invocation of a unit; null when nothing is. One that is stopping never comes back: a restart that was queued and not waited
+    /// for is seen in that state, and its job has turned from "restart" into "start" by then.
+    /// </summary>
     public static OwedRestart? Read(IMachineReader reader, UnitReport unit)
     {
-        if (unit.InvocationId.Length == 0 || unit.ActiveState is "inactive" or "failed" || reader.File(PathFor(unit.Name)).Content is not { } content)
+        if (unit.InvocationId.Length == 0 || unit.ActiveState is "inactive" or "failed" or "deactivating" || reader.File(PathFor(unit.Name)).Content is not { } content)
         {
             return null;
         }

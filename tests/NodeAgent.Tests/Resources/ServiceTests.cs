@@ -110,6 +110,19 @@ public class ServiceTests
         Pending().ShouldBeFalse();
     }
 
+    [Theory]
+    [InlineData("restart")]
+    [InlineData("start")]
+    [InlineData("")]
+    public void An_invocation_that_is_stopping_owes_nothing_whatever_its_job_has_turned_into(string job)
+    {
+        Run();
+        Owe();
+        _machine.Set(_machine.Unit(Unit) with { ActiveState = "deactivating", Job = job });
+
+        Pending().ShouldBeFalse();
+    }
+
     [Fact]
     public void A_restart_that_is_already_queued_is_not_asked_for_again()
     {
