@@ -86,8 +86,10 @@ internal sealed record ParsedCertificate(
             var fields = new AsnReader(der, AsnEncodingRules.DER).ReadSequence();
             var signed = fields.ReadEncodedValue();
             var algorithm = fields.ReadSequence().ReadObjectIdentifier();
-            var signature = fields.ReadBitString(out _);
-            if (!certificate.IssuerName.RawData.AsSpan().SequenceEqual(issuer.SubjectName.RawData)
+            var signature = fields.ReadBitString(out var unused);
+            // A signature is whole bytes: with a number of unused bits the same one would stand in another file.
+            if (unused != 0 || fields.HasData
+                || !certificate.IssuerName.RawData.AsSpan().SequenceEqual(issuer.SubjectName.RawData)
                 || !issuer.Extensions.OfType<X509BasicConstraintsExtension>().Any(b => b.CertificateAuthority)
                 || !SignatureHashes.TryGetValue(algorithm, out var hash))
             {

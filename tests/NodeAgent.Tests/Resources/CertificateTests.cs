@@ -1,3 +1,4 @@
+using System.Formats.Asn1;
 using System.Net;
 using System.Reflection;
 using System.Security.Cryptography;
@@ -208,6 +209,32 @@ public sealed class CertificateTests
             Put(Pem.Combine([bent], key));
             Examine(Wanted()).ShouldBeOfType<Change>();
         }
+    }
+
+    [Fact]
+    public void A_signature_of_less_than_whole_bytes_is_none()
+    {
+        // Only where the bits that are said to be unused are zero does the encoding pass as such.
+        byte[] certificate;
+        do
+        {
+            _machine.Files.Remove(_role.Path);
+            Apply(Wanted());
+            certificate = Pem.Certificates(_machine.Files[_role.Path].Content)[0];
+        }
+        while ((certificate[^1] & 1) != 0);
+        using var key = ECDsa.Create();
+        key.ImportFromPem(_machine.Files[_role.Path].Content);
+        var fields = new AsnReader(certificate, AsnEncodingRules.DER).ReadSequence();
+        fields.ReadEncodedValue();
+        fields.ReadEncodedValue();
+        var unused = certificate.Length - fields.ReadBitString(out _).Length - 1;
+        certificate[unused].ShouldBe((byte)0);
+        certificate[unused] = 1;
+
+        Put(Pem.Combine([certificate], key));
+
+        Examine(Wanted()).ShouldBeOfType<Change>();
     }
 
     [Fact]
