@@ -12,7 +12,7 @@ internal static class Caches
     /// <summary>root/, root.ext4, store.ext4, vmlinuz, initrd</summary>
     public static Task<string> GuestAsync() => BuildAsync("guest-root");
 
-    /// <summary>kubelet, kube-proxy, kubectl, kube-apiserver</summary>
+    /// <summary>kubelet, kube-proxy, kubectl, kube-apiserver, kubeadm</summary>
     public static Task<string> KubernetesAsync() => BuildAsync("kubernetes");
 
     /// <summary>A root with moto_server.</summary>

@@ -24,6 +24,7 @@ internal sealed record Scenario(string Name, Ring Ring, Tier Tier, TimeSpan Dead
     public static readonly IReadOnlyList<Scenario> All =
     [
         new("smoke-container", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(3), SmokeContainer.RunAsync),
+        new("kubeadm-types", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(3), KubeadmTypes.RunAsync),
         new("bad-config", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(4), BadConfig.RunAsync),
         new("metadata-late", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(4), MetadataLate.RunAsync),
         new("metadata-down", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(4), MetadataDown.RunAsync),

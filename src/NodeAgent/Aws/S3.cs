@@ -194,7 +194,7 @@ internal sealed class S3 : IDisposable
         var region = response.Headers.TryGetValues("x-amz-bucket-region", out var values) ? values.First() : null;
         return (response.StatusCode, code) switch
         {
-            (_, "SlowDown" or "Throttling" or "RequestLimitExceeded") or (HttpStatusCode.TooManyRequests, _) => new(
+            (_, "SlowDown" or "Throttling" or "ThrottlingException" or "KMS.ThrottlingException" or "RequestThrottled" or "RequestLimitExceeded") or (HttpStatusCode.TooManyRequests, _) => new(
                 AwsFailureKind.Throttled, Subject(key), cause, "Too many calls of this prefix at once; they spread by themselves: try again later."),
             // A clock that was just set is the usual cause at boot, and passes.
             (_, "RequestTimeTooSkewed") => new(

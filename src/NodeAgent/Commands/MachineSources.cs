@@ -82,7 +82,7 @@ internal sealed class MachineSources : IDisposable
         }
 
         using var role = new RoleCredentials(_metadata);
-        var outbound = Outbound(_early(await _metadata.UserData(patience.Token).ConfigureAwait(false)));
+        var outbound = Outbound(_early(await _metadata.UserData(cancellation).ConfigureAwait(false)));
         using var ec2 = new AmazonEC2Client(role, new AmazonEC2Config(region, _endpoints.Ec2) { HttpClientFactory = outbound });
         try
         {

@@ -59,7 +59,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         using var sources = Sources(machine, [], deadline, false, cancellation);
         var timeline = new Timeline();
         var host = (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks());
-        (string Kubelet, string Containerd, string? Docker) binaries = ("/usr/bin/kubelet", "/usr/bin/containerd", "/usr/bin/dockerd");
+        (string Kubelet, string Containerd, string? Docker, string? CriDockerd) binaries = ("/usr/bin/kubelet", "/usr/bin/containerd", "/usr/bin/dockerd", "/usr/bin/cri-dockerd");
         try
         {
             binaries = Binaries((await LoadConfig(machine, sources, [], timeline, cancellation).ConfigureAwait(false)).Config);
@@ -163,17 +163,18 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         return timeline.Measure("configuration", () => NodeConfigLoader.Load(layers));
     }
 
-    private static (string Kubelet, string Containerd, string? Docker) Binaries(NodeConfig config) =>
-        (config.Kubelet.Binary, config.Containerd.Binary, config.Runtime == ContainerRuntimeKind.Docker ? config.Docker.Binary : null);
+    private static (string Kubelet, string Containerd, string? Docker, string? CriDockerd) Binaries(NodeConfig config) =>
+        (config.Kubelet.Binary, config.Containerd.Binary, config.Runtime == ContainerRuntimeKind.Docker ? config.Docker.Binary : null,
+            config.Runtime == ContainerRuntimeKind.Docker ? config.Docker.CriDockerd : null);
 
     private static async Task<NodeFacts> GatherFacts(
         InstanceFactsGatherer gatherer,
         (HardwareFacts Hardware, KernelFacts Kernel, IReadOnlyList<DiskReport> Disks) host,
-        (string Kubelet, string Containerd, string? Docker) binaries,
+        (string Kubelet, string Containerd, string? Docker, string? CriDockerd) binaries,
         Timeline timeline,
         CancellationToken cancellation)
     {
-        var versions = Versions(cancellation).Versions(binaries.Kubelet, binaries.Containerd, binaries.Docker);
+        var versions = Versions(cancellation).Versions(binaries.Kubelet, binaries.Containerd, binaries.Docker, binaries.CriDockerd);
         return new NodeFacts
         {
             Instance = await timeline.MeasureAsync("metadata", () => gatherer.Instance.WaitAsync(cancellation)).ConfigureAwait(false),

@@ -809,28 +809,31 @@ internal sealed class ConfigValidation
         }
     }
 
-    // It becomes an environment variable in a unit. The value itself is never said: it may hold a password.
     private void ProxyUrl(string path, string? url)
     {
-        if (url is null)
+        if (url is not null && ProxyObjection(url) is { } objection)
         {
-            return;
+            Bad(path, objection);
         }
+    }
 
+    /// <summary>What is wrong with the URL of a proxy, which becomes an environment variable in a unit. The value itself is never said: it may hold a password.</summary>
+    public static string? ProxyObjection(string url)
+    {
         foreach (var c in url)
         {
             if (c is <= ' ' or >= '\x7f' or '"' or '\'' or '\\' or '`')
             {
-                Bad(path, "holds a space, quote or backslash, or something beyond ASCII; in user names and passwords they are written in percent, as in %22");
-                return;
+                return "holds a space, quote or backslash, or something beyond ASCII; in user names and passwords they are written in percent, as in %22";
             }
         }
 
-        Require(
-            Uri.TryCreate(url, UriKind.Absolute, out var parsed) && parsed.Scheme is "http" or "https" && parsed.Host.Length > 0
-                && parsed.AbsolutePath == "/" && parsed.Query.Length == 0 && parsed.Fragment.Length == 0,
-            path,
-            "is not a proxy; expected http://[user:password@]host[:port] and nothing more");
+        return !Uri.TryCreate(url, UriKind.Absolute, out var parsed) || parsed.Scheme is not ("http" or "https") || parsed.Host.Length == 0
+                || parsed.AbsolutePath != "/" || parsed.Query.Length > 0 || parsed.Fragment.Length > 0
+            ? "is not a proxy; expected http://[user:password@]host[:port] and nothing more"
+            // Without a password it stands in a unit, where % is systemd's.
+            : parsed.UserInfo.Length == 0 && url.Contains('%', StringComparison.Ordinal) ? "holds a '%' outside of user name and password"
+            : null;
     }
 
     private static bool IsAbsolutePath(string path)

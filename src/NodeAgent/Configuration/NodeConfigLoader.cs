@@ -47,14 +47,27 @@ internal static class NodeConfigLoader
 
     /// <summary>
     /// How the agent itself gets out, from layers that are not all there yet: tags may have to be asked of EC2, and that by the proxy. Null where nobody says, and
-    /// where something is wrong, which <see cref="Load"/> tells later.
+    /// where it is not of its kind, which <see cref="Load"/> tells later.
     /// </summary>
-    public static HttpProxyConfig? Proxy(IReadOnlyList<Layer> layers) => Early(layers, "proxy", ConfigJson.Default.HttpProxyConfig);
+    /// <exception cref="ConfigurationException">Not a URL of a proxy: by another way nothing would be reached, and that would be all that is said.</exception>
+    public static HttpProxyConfig? Proxy(IReadOnlyList<Layer> layers)
+    {
+        var proxy = Early(layers, "proxy", ConfigJson.Default.HttpProxyConfig, out var map);
+        foreach (var (name, url) in new[] { ("http", proxy?.Http), ("https", proxy?.Https) })
+        {
+            if (url is not null && ConfigValidation.ProxyObjection(url.Reveal()) is { } objection)
+            {
+                throw new ConfigurationException(new ConfigError(map!.Entries.GetValueOrDefault(name)?.Origin, $"proxy.{name}", objection));
+            }
+        }
+
+        return proxy;
+    }
 
     /// <summary>As <see cref="Proxy"/>: whom the agent trusts beside the machine's own CAs. Not checked yet for being certificates.</summary>
-    public static TrustConfig? Trust(IReadOnlyList<Layer> layers) => Early(layers, "trust", ConfigJson.Default.TrustConfig);
+    public static TrustConfig? Trust(IReadOnlyList<Layer> layers) => Early(layers, "trust", ConfigJson.Default.TrustConfig, out _);
 
-    private static T? Early<T>(IReadOnlyList<Layer> layers, string field, JsonTypeInfo<T> type)
+    private static T? Early<T>(IReadOnlyList<Layer> layers, string field, JsonTypeInfo<T> type, out ConfigMap? map)
         where T : class
     {
         var errors = new List<ConfigError>();
@@ -67,13 +80,13 @@ internal static class NodeConfigLoader
             }
         }
 
-        if (merged is not ConfigMap map)
+        map = merged as ConfigMap;
+        if (map is null)
         {
             return null;
         }
 
         var schema = ConfigSchema.Root.Field(field)!.Schema;
-        errors.Clear();
         ConfigBinding.Check(map, schema, field, errors);
         ConfigBinding.CheckRequired(map, schema, field, errors);
         if (errors.Count > 0)

@@ -32,7 +32,7 @@ internal static class Containerd
             // The CNI directory is watched, hosts.toml and certificates read at each pull: neither asks for a restart.
             Services = [new(Unit, [configuration, dropIn])],
             Files = [configuration, .. Registries(config)],
-            UnitFiles = [dropIn, ContainerRuntime.Images(config, "containerd", Unit, "")],
+            UnitFiles = [dropIn, ContainerRuntime.Images(config, "containerd", Unit, $" --pin {config.Containerd.SandboxImage}")],
         };
     }
 
@@ -185,8 +185,20 @@ internal static class Containerd
     // docs/hosts.md of containerd. docker.io is not the host that serves it.
     private static string Hosts(NodeConfig config, string registry, RegistryMirror? mirror)
     {
-        var text = new StringBuilder($"{Ownership.Header}\nserver = {Toml($"https://{(registry == "docker.io" ? "registry-1.docker.io" : registry)}")}\n");
-        text.Append(Authority("", registry));
+        var text = new StringBuilder($"{Ownership.Header}\n");
+        // Without a server it is the registry that was asked for, which is all that can be said of _default.
+        var server = $"https://{(registry == "docker.io" ? "registry-1.docker.io" : registry)}";
+        if (registry != "_default")
+        {
+            text.Append($"server = {Toml(server)}\n").Append(Authority("", registry));
+        }
+
+        // A file without any host does not parse (getSortedHosts in remotes/docker/config/hosts.go, 1.6 and 1.7).
+        if (mirror is null)
+        {
+            text.Append($"\n[host.{Toml(server)}]\n").Append(Authority("  ", registry));
+        }
+
         foreach (var endpoint in mirror?.Endpoints ?? [])
         {
             var url = endpoint.GetLeftPart(UriPartial.Path).TrimEnd('/');

@@ -25,7 +25,7 @@ internal static class HttpProxy
     /// <summary>What follows [Service] in their drop-ins, from its line break on; empty without a proxy.</summary>
     public static string ServiceLines(NodeConfig config) => config.Proxy is not { } proxy ? ""
         : HasPassword(proxy) ? $"\nEnvironmentFile={EnvironmentFile}"
-        // Nothing to escape (systemd.exec(5)): without a password, neither % nor quotes nor backslashes get past the configuration's checks.
+        // Nothing to escape (systemd.exec(5)): without a user, neither % nor quotes nor backslashes get past the configuration's checks.
         : string.Concat(Variables(proxy, config).Select(v => $"\nEnvironment=\"{v.Name}={v.Value}\""));
 
     private static IEnumerable<(string Name, string Value)> Variables(HttpProxyConfig proxy, NodeConfig config)

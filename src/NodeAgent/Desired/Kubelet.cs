@@ -101,13 +101,16 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
     /// <summary>The table's row of this version, or the nearest one where the configuration allows the version by name.</summary>
     private static KubeletVersion Row(NodeConfig config, KubernetesVersion version) =>
         KubeletVersions.Find(version)
-        ?? (version.Major == 1 && IsAllowed(config, version)
+        ?? (IsNewer(version) && IsAllowed(config, version)
             ? KubeletVersions.Nearest(version)
             : throw new ConfigurationException(new ConfigError(
                 null,
                 "kubelet.allowUnlisted",
                 $"{config.Kubelet.Binary} is kubelet {version}, which is not in the table of versions, {KubeletVersions.Oldest.Version} to {KubeletVersions.Newest.Version}; "
-                + $"install one of these{(version.Major == 1 ? $", or say kubelet.allowUnlisted: \"{version}\" to run it all the same" : "")}")));
+                + $"install one of these{(IsNewer(version) ? $", or say kubelet.allowUnlisted: \"{version}\" to run it all the same" : "")}")));
+
+    // Older ones had flags that the table does not tell of.
+    private static bool IsNewer(KubernetesVersion version) => version.Major == 1 && version.CompareTo(KubeletVersions.Newest.Version) > 0;
 
     private static bool IsAllowed(NodeConfig config, KubernetesVersion version) => config.Kubelet.AllowUnlisted == version.ToString();
 
@@ -115,7 +118,19 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
     {
         var warnings = new List<string>();
         var server = config.Runtime != ContainerRuntimeKind.Docker ? CriServer.Containerd : kubelet.Dockershim ? CriServer.Dockershim : CriServer.CriDockerd;
-        var version = server == CriServer.Containerd ? facts.Versions.Containerd : null;
+        var version = server switch { CriServer.Containerd => facts.Versions.Containerd, CriServer.CriDockerd => facts.Versions.CriDockerd, _ => null };
+        if (server == CriServer.CriDockerd && version is null)
+        {
+            throw new NotPossibleException(
+                $"kubelet {kubelet.Version} cannot drive Docker (dockershim was removed in 1.24, kubernetes#97252), and there is no {config.Docker.CriDockerd}: "
+                + "install cri-dockerd in the image, say in docker.criDockerd where it is, or say runtime: containerd");
+        }
+
+        if (server == CriServer.Containerd && Compatibility.CollectsSandboxImage(kubelet, version) is { } collects)
+        {
+            warnings.Add(collects);
+        }
+
         if (KubeletVersions.Find(kubelet.Version) is null)
         {
             warnings.Add($"kubelet {kubelet.Version} is not in the table of versions; it is treated as the nearest that is, since kubelet.allowUnlisted names it");

@@ -102,4 +102,8 @@ internal sealed record VersionFacts
     /// <summary>dockerd's; looked for where the configuration says that Docker is the runtime, and not written where it is not.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public string? Docker { get; init; }
+
+    /// <summary>As <see cref="Docker"/>.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? CriDockerd { get; init; }
 }

@@ -20,8 +20,9 @@ internal sealed class VersionMemory(Func<byte[]?> load, Action<byte[]> save, Fun
 
     /// <summary>Versions of the binaries that are there. Those that are not remembered run side by side.</summary>
     /// <param name="docker">dockerd, where it is the runtime.</param>
+    /// <param name="criDockerd">Likewise; a kubelet that drives Docker itself does without.</param>
     /// <exception cref="ProbeException">A binary says something that is not a version.</exception>
-    public async Task<VersionFacts> Versions(string kubelet, string containerd, string? docker = null)
+    public async Task<VersionFacts> Versions(string kubelet, string containerd, string? docker = null, string? criDockerd = null)
     {
         var known = Load();
         var looks = new List<Task<(string Path, RememberedVersion? Version)>>
@@ -32,6 +33,11 @@ internal sealed class VersionMemory(Func<byte[]?> load, Action<byte[]> save, Fun
         if (docker is not null)
         {
             looks.Add(Task.Run(() => Look(docker, known, ParseDocker)));
+        }
+
+        if (criDockerd is not null)
+        {
+            looks.Add(Task.Run(() => Look(criDockerd, known, ParseCriDockerd)));
         }
 
         var all = await Task.WhenAll(looks).ConfigureAwait(false);
@@ -60,7 +66,9 @@ internal sealed class VersionMemory(Func<byte[]?> load, Action<byte[]> save, Fun
             }
         }
 
-        return new VersionFacts { Kubelet = all[0].Version?.Version, Containerd = all[1].Version?.Version, Docker = docker is null ? null : all[2].Version?.Version };
+        return new VersionFacts { Kubelet = Of(kubelet), Containerd = Of(containerd), Docker = Of(docker), CriDockerd = Of(criDockerd) };
+
+        string? Of(string? path) => all.FirstOrDefault(a => a.Path == path).Version?.Version;
     }
 
     private (string Path, RememberedVersion? Version) Look(string path, SortedDictionary<string, RememberedVersion> known, Func<string, string?> parse)
@@ -112,6 +120,10 @@ internal sealed class VersionMemory(Func<byte[]?> load, Action<byte[]> save, Fun
     /// <summary>"Docker version 27.3.1, build 41ca978"; Debian: "Docker version 26.1.5+dfsg1, build 411e817".</summary>
     internal static string? ParseDocker(string said) =>
         said.Split(' ') is ["Docker", "version", var version, ..] ? WithoutPackaging(version.TrimEnd(',')) : null;
+
+    /// <summary>"cri-dockerd 0.3.4 (e88b1605)".</summary>
+    internal static string? ParseCriDockerd(string said) =>
+        said.Split(' ') is ["cri-dockerd", var version, ..] ? WithoutPackaging(version) : null;
 
     // What follows ~ or + is the distribution's, not the project's.
     private static string? WithoutPackaging(string version)

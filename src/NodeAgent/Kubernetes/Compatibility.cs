@@ -12,12 +12,13 @@ internal sealed record KubeletSurroundings(KubeletVersion Kubelet, CriServer Ser
 internal static class Compatibility
 {
     /// <returns>Why it cannot work, and what to do; null when nothing is known against it.</returns>
-    public static string? Refusal(KubeletSurroundings pair) => Docker(pair) ?? Interface(pair) ?? Cgroup(pair);
+    public static string? Refusal(KubeletSurroundings pair) => Interface(pair) ?? Cgroup(pair);
 
-    private static string? Docker(KubeletSurroundings pair) =>
-        pair.Server == CriServer.Dockershim && !pair.Kubelet.Dockershim
-            ? $"kubelet {pair.Kubelet.Version} cannot drive Docker: dockershim was removed in 1.24 (kubernetes#97252); "
-                + "install cri-dockerd in the image, or say runtime: containerd"
+    /// <summary>Works until the disk is nearly full: then kubelet deletes an image without which no pod starts, and a private machine cannot have it again.</summary>
+    public static string? CollectsSandboxImage(KubeletVersion kubelet, string? containerd) =>
+        KubeletVersions.SandboxImageFromCri.In(kubelet) && containerd is not null && !KubeletVersions.PinsImages(containerd)
+            ? $"kubelet {kubelet.Version} leaves it to the runtime which images are not collected ({KubeletVersions.SandboxImageFromCri.Source}), and containerd {containerd} "
+                + "cannot tell it (containerd#8718, #8720: 1.6.22, 1.7.3): the sandbox image may be deleted when the disk is nearly full; install a newer containerd"
             : null;
 
     private static string? Interface(KubeletSurroundings pair)

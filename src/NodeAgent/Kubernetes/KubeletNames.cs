@@ -72,7 +72,7 @@ internal sealed class KubeletNames
     [
         new("add-dir-header", 20, 26, Klog),
         new("alsologtostderr", 20, 26, Klog),
-        new("azure-container-registry-config", 20, 34, Absent34),
+        new("azure-container-registry-config", 20, 30, "Azure/karpenter-provider-azure#338: unknown to 1.30"),
         new("chaos-chance", 20, 34, Absent34),
         new("cloud-config", 20, 34, "kubernetes#130161"),
         new("cni-bin-dir", 20, 24, Dockershim),
@@ -104,7 +104,7 @@ internal sealed class KubeletNames
         new("log-text-info-buffer-size", 31, null, "reference of 1.34 (kubernetes/website kubelet.md); let pass from 1.31"),
         new("log-text-split-stream", 31, null, "reference of 1.34 (kubernetes/website kubelet.md); let pass from 1.31"),
         new("logtostderr", 20, 26, Klog),
-        new("master-service-namespace", 20, 34, Absent34),
+        new("master-service-namespace", 20, 27, "kubernetes/website#40185"),
         new("memory-manager-policy", 21, null, "kubernetes#95479, KEP-1769"),
         new("network-plugin", 20, 24, Dockershim),
         new("network-plugin-mtu", 20, 24, Dockershim),

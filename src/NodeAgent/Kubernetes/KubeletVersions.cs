@@ -101,6 +101,11 @@ internal static class KubeletVersions
     /// <summary>Before, a renewed tlsCertFile asks for a restart.</summary>
     public static readonly KubeletBehaviour ReloadsServingCertificate = new(31, "kubernetes#124574");
 
+    /// <summary>containerd#8718 and #8720: image pinning in 1.7.3, and in 1.6.22.</summary>
+    public static bool PinsImages(string containerd) =>
+        System.Version.TryParse(containerd.Split('-')[0], out var version)
+        && version >= (version is { Major: 1, Minor: 6 } ? new Version(1, 6, 22) : new Version(1, 7, 3));
+
     public static KubeletVersion Oldest => All[0];
 
     public static KubeletVersion Newest => All[^1];
@@ -108,7 +113,6 @@ internal static class KubeletVersions
     /// <returns>Null for a version that is not in the table.</returns>
     public static KubeletVersion? Find(KubernetesVersion version) => All.FirstOrDefault(v => v.Version == version);
 
-    /// <summary>What a version of 1.x that is not in the table is taken for when it is allowed by name: the nearest row, under its own number.</summary>
-    public static KubeletVersion Nearest(KubernetesVersion version) =>
-        Find(version) ?? (version.CompareTo(Newest.Version) > 0 ? Newest : Oldest) with { Minor = version.Minor, RanHere = null };
+    /// <summary>What a version of 1.x that is newer than the table is taken for when it is allowed by name: the newest row, under its own number.</summary>
+    public static KubeletVersion Nearest(KubernetesVersion version) => Find(version) ?? Newest with { Minor = version.Minor, RanHere = null };
 }

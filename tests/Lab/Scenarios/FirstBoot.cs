@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Shouldly;
 
 namespace NodeAgent.Lab.Scenarios;
@@ -10,13 +11,20 @@ internal static class FirstBoot
         var apiServer = lab.ApiServer.StartedAsync();
         await using var guest = await lab.BootAsync();
         await Worker.InstallAsync(lab, guest);
-        await Worker.LaunchAsync(lab, guest, "node: {readiness: {gate: ready}, labels: {pool: blue}, taints: [{key: dedicated, value: lab, effect: NoSchedule}]}\n");
+        await Worker.LaunchAsync(lab, guest, $$"""
+            node: {readiness: {gate: ready}, labels: {pool: blue}, taints: [{key: dedicated, value: lab, effect: NoSchedule}]}
+            time: {servers: [10.0.2.102]}
+            dns: {servers: [10.0.2.103], domains: [corp.example]}
+            trust: {certificates: {corporate: {{JsonSerializer.Serialize(await File.ReadAllTextAsync(lab.CertificateAuthority.CertificateFile))}}}}
+
+            """);
         await apiServer;
         await guest.RebootAsync();
         await Worker.ReadyAsync(lab, guest);
 
         await StorageAsync(guest);
         await NodeAsync(lab);
+        await HostAsync(guest);
         await KubeProxyAsync(lab, guest);
         await PodAsync(lab, guest);
         (await guest.CheckAsync("systemctl --failed --no-legend --plain")).ShouldBe("");
@@ -49,6 +57,16 @@ internal static class FirstBoot
         node.GetProperty("spec").GetProperty("providerID").GetString().ShouldBe("aws:///us-east-1a/i-0a5d1a26e00000001");
         node.GetProperty("spec").GetProperty("taints").EnumerateArray().Select(t => t.GetProperty("key").GetString()).ShouldContain("dedicated");
         node.GetProperty("status").GetProperty("allocatable").GetProperty("pods").GetString().ShouldBe("110");
+    }
+
+    /// <summary>What the services of the machine make of their drop-ins: they run, and say what was configured.</summary>
+    private static async Task HostAsync(Guest guest)
+    {
+        await guest.CheckAsync("systemctl is-active systemd-timesyncd systemd-resolved systemd-networkd");
+        (await guest.CheckAsync("timedatectl show-timesync --property SystemNTPServers --value")).ShouldBe("10.0.2.102");
+        (await guest.CheckAsync("resolvectl dns | grep Global")).ShouldContain("10.0.2.103");
+        (await guest.CheckAsync("resolvectl domain | grep Global")).ShouldContain("corp.example");
+        await guest.CheckAsync($"openssl verify -CAfile /etc/ssl/certs/ca-certificates.crt {Worker.AuthorityFolder}/ca.crt");
     }
 
     /// <summary>A pod of its own network: its address comes from the node's range, and the lease lies beside the container.</summary>

@@ -3,7 +3,7 @@
 . "$(dirname "$0")/common.sh"
 
 packages=(
-  linux-image-cloud-amd64 systemd-sysv udev dbus kmod procps iproute2 iputils-ping curl ca-certificates qemu-guest-agent busybox-static
+  linux-image-cloud-amd64 systemd-sysv systemd-resolved systemd-timesyncd udev dbus kmod procps iproute2 iputils-ping curl ca-certificates qemu-guest-agent busybox-static
   lvm2 mdadm xfsprogs e2fsprogs fdisk nvme-cli
   containerd runc docker.io docker-cli containernetworking-plugins iptables nftables conntrack ipset ipvsadm ethtool socat
   libssl3t64 libstdc++6 zlib1g # what a self-contained .NET program links

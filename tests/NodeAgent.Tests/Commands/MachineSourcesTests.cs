@@ -55,6 +55,22 @@ public sealed class MachineSourcesTests : IAsyncLifetime
         await _s3.DisposeAsync();
     }
 
+    [Theory]
+    [InlineData("10.0.0.1:3128")]
+    [InlineData("user:hunter2@proxy.example.com:3128")]
+    [InlineData("http://[fe80::1%25eth0]:3128")]
+    public async Task A_proxy_that_is_none_is_bad_configuration_before_anybody_is_asked_by_it(string proxy)
+    {
+        Say($"  endpoint: {_s3.Endpoint}\n");
+        _state.UserData = [.. _state.UserData!, .. Encoding.UTF8.GetBytes($"proxy: {{https: '{proxy}'}}\n")];
+
+        var error = (await Should.ThrowAsync<ConfigurationException>(() => Run())).Errors.ShouldHaveSingleItem();
+
+        error.Path.ShouldBe("proxy.https");
+        error.Message.ShouldNotContain("hunter2");
+        _s3.Requests.ShouldBeEmpty();
+    }
+
     [Fact]
     public async Task Six_layers_are_asked_for_with_the_role_and_those_that_are_there_merge()
     {

@@ -128,6 +128,11 @@ public class KubeletTests
     }
 
     [Fact]
+    public void A_version_before_the_table_is_refused_even_by_name() =>
+        Should.Throw<ConfigurationException>(() => List("1.19.16", "containerd", "kubelet: {allowUnlisted: '1.19'}\n"))
+            .Errors.ShouldHaveSingleItem().Message.ShouldEndWith("install one of these");
+
+    [Fact]
     public void A_version_that_is_not_in_the_table_can_be_allowed_by_name()
     {
         var list = List("1.37.0", "containerd", "kubelet: {allowUnlisted: '1.37'}\n");
@@ -184,7 +189,7 @@ public class KubeletTests
     private static Worker Machine(string version, string runtime, string config, string containerd)
     {
         var worker = new Worker { ExtraConfig = $"{Head}runtime: {runtime}\n{config}" };
-        worker.Facts = worker.Facts with { Versions = worker.Facts.Versions with { Kubelet = version, Containerd = containerd, Docker = "20.10.24" } };
+        worker.Facts = worker.Facts with { Versions = worker.Facts.Versions with { Kubelet = version, Containerd = containerd, Docker = "20.10.24", CriDockerd = "0.3.4" } };
         return worker;
     }
 }

@@ -189,6 +189,15 @@ public class RuntimeTests
     }
 
     [Fact]
+    public void A_mirror_of_all_registries_names_no_server_so_that_each_is_asked_last()
+    {
+        var worker = new Worker { ExtraConfig = ConfigText.Head + "containerd: {mirrors: {_default: {endpoints: ['https://m.example']}}}\n" };
+        worker.Apply();
+
+        Text(worker, "/etc/containerd/nodeagent/hosts/_default/hosts.toml").ShouldNotContain("server");
+    }
+
+    [Fact]
     public void A_mirror_is_trusted_by_the_authority_of_its_own_host()
     {
         var authority = ConfigText.Authority.Replace("\n", "\\n", StringComparison.Ordinal);
@@ -212,13 +221,44 @@ public class RuntimeTests
             """);
         Text(worker, "/etc/containerd/nodeagent/hosts/m.example:5000/hosts.toml").ShouldContain(
             "\nca = \"/etc/containerd/nodeagent/hosts/m.example:5000/ca.crt\"\n");
+        // One host at least, or containerd 1.6 and 1.7 do not read the file at all.
+        Text(worker, "/etc/containerd/nodeagent/hosts/m.example:5000/hosts.toml").ShouldContain(
+            "\n[host.\"https://m.example:5000\"]\n  ca = \"/etc/containerd/nodeagent/hosts/m.example:5000/ca.crt\"\n");
         Text(worker, "/etc/containerd/nodeagent/hosts/m.example:5000/ca.crt").ShouldContain(ConfigText.Authority.Trim());
+    }
+
+    [Theory]
+    [InlineData(null, "there is no /usr/bin/cri-dockerd")]
+    [InlineData("0.2.6", "install cri-dockerd 0.3 or later")]
+    public void A_later_kubelet_is_refused_without_a_cri_dockerd_that_fits(string? criDockerd, string said)
+    {
+        var worker = WithDocker(kubelet: "1.29.3");
+        worker.Facts = worker.Facts with { Versions = worker.Facts.Versions with { CriDockerd = criDockerd } };
+
+        Should.Throw<NotPossibleException>(worker.List).Message.ShouldContain(said);
+    }
+
+    /// <summary>Else the agent, at boot, would wait for the start of a service that waits for the agent: systemd's After= of one unit does not tell of the next.</summary>
+    [Theory]
+    [InlineData("1.20.2", "docker")]
+    [InlineData("1.29.3", "docker")]
+    [InlineData("1.29.3", "containerd")]
+    public void Each_service_that_the_agent_starts_is_ordered_after_it_directly(string kubelet, string runtime)
+    {
+        var worker = WithDocker(kubelet);
+        worker.ExtraConfig = ConfigText.Head + $"runtime: {runtime}\n";
+        var before = File.ReadAllLines(Path.Combine(Repository.Folder, "systemd", "nodeagent.service")).Single(l => l.StartsWith("Before=", StringComparison.Ordinal));
+
+        var services = worker.List().Items.OfType<Service>().Select(s => s.Name).ToList();
+
+        services.ShouldContain("kubelet.service");
+        services.Except(before["Before=".Length..].Split(' ')).ShouldBeEmpty();
     }
 
     private static Worker WithDocker(string kubelet = "1.20.2", string? docker = "26.1.5")
     {
         var worker = new Worker { ExtraConfig = ConfigText.Head + "runtime: docker\n" };
-        worker.Facts = worker.Facts with { Versions = new VersionFacts { Kubelet = kubelet, Containerd = "1.7.24", Docker = docker } };
+        worker.Facts = worker.Facts with { Versions = new VersionFacts { Kubelet = kubelet, Containerd = "1.7.24", Docker = docker, CriDockerd = "0.3.4" } };
         worker.Machine.Set(new UnitReport("docker.service", LoadState: "loaded", UnitFileState: "enabled"));
         return worker;
     }

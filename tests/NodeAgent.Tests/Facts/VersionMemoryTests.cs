@@ -38,6 +38,17 @@ public class VersionMemoryTests
     }
 
     [Fact]
+    public async Task Docker_and_cri_dockerd_are_looked_for_where_they_are_asked_for()
+    {
+        (_files["/usr/bin/dockerd"], _files["/usr/bin/cri-dockerd"]) = ("133 1 1.000000000", "134 1 1.000000000");
+        (_says["/usr/bin/dockerd"], _says["/usr/bin/cri-dockerd"]) = ("Docker version 26.1.5+dfsg1, build 411e817\n", "cri-dockerd 0.3.4 (e88b1605)\n");
+
+        (await Memory().Versions(Kubelet, Containerd, "/usr/bin/dockerd", "/usr/bin/cri-dockerd"))
+            .ShouldBe(new VersionFacts { Kubelet = "1.20.2", Containerd = "1.7.24", Docker = "26.1.5", CriDockerd = "0.3.4" });
+        (await Memory().Versions(Kubelet, Containerd, "/usr/bin/dockerd", "/usr/local/bin/cri-dockerd")).CriDockerd.ShouldBeNull();
+    }
+
+    [Fact]
     public async Task A_binary_that_was_replaced_runs_again_and_the_other_does_not()
     {
         await Memory().Versions(Kubelet, Containerd);

@@ -28,8 +28,6 @@ public class CompatibilityTests
     [InlineData(20, "Containerd", "2.0.0", 2, "kubelet speaks v1alpha2 (kubernetes#106501", "containerd v1 (containerd#8276", "install containerd before 2.0")]
     [InlineData(22, "Containerd", "2.1.4", 2, "install containerd before 2.0")]
     [InlineData(26, "CriDockerd", "0.2.6", 2, "cri-dockerd v1alpha2", "install cri-dockerd 0.3 or later")]
-    [InlineData(24, "Dockershim", null, 2, "kubelet 1.24 cannot drive Docker", "install cri-dockerd")]
-    [InlineData(36, "Dockershim", null, 2, "dockershim was removed in 1.24")]
     [InlineData(35, "Containerd", "2.1.4", 1, "cgroup v1, on which kubelet 1.35 does not start", "failCgroupV1: false")]
     [InlineData(36, "CriDockerd", "0.3.4", 1, "cgroup v1")]
     public void Pairs_that_cannot_work_are_refused_with_the_reason(int minor, string server, string? version, int cgroup, params string[] said)
@@ -40,6 +38,19 @@ public class CompatibilityTests
             refusal.ShouldContain(part);
         }
     }
+
+    [Theory]
+    [InlineData(28, "1.6.20", false)]
+    [InlineData(29, "1.6.20", true)]
+    [InlineData(29, "1.6.22", false)]
+    [InlineData(36, "1.6.36", false)]
+    [InlineData(30, "1.7.2", true)]
+    [InlineData(30, "1.7.3", false)]
+    [InlineData(30, "1.7.24", false)]
+    [InlineData(36, "2.1.0-rc.1", false)]
+    [InlineData(36, null, false)]
+    public void A_runtime_that_cannot_keep_the_sandbox_image_from_being_collected_is_told_of(int minor, string? containerd, bool told) =>
+        (Compatibility.CollectsSandboxImage(KubeletVersions.Find(new(1, minor))!, containerd) is not null).ShouldBe(told);
 
     [Fact]
     public void Cgroup_v1_can_be_insisted_upon() => Refusal(35, "Containerd", "2.1.4", 1, allowed: true).ShouldBeNull();
