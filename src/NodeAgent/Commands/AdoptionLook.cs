@@ -14,11 +14,7 @@ internal sealed class AdoptionLook
 {
     private readonly NodeInputs _inputs;
 
-    private AdoptionLook(NodeInputs inputs, DateTimeOffset now, AdoptionRecord? record)
-    {
-        (_inputs, Now, Record) = (inputs, now, record);
-        Values = ConfigValues.Of(inputs.Config.Tree);
-    }
+    private AdoptionLook(NodeInputs inputs, ConfigValues values, DateTimeOffset now, AdoptionRecord? record) => (_inputs, Values, Now, Record) = (inputs, values, now, record);
 
     public DateTimeOffset Now { get; }
 
@@ -65,22 +61,23 @@ internal sealed class AdoptionLook
         }
 
         var now = Seconds(machine.Now);
-        var look = new AdoptionLook(inputs, now, record);
-        if (record is null || record.Adopted.Identity == look.Values.Identity)
+        var values = ConfigValues.Of(inputs.Config.Tree);
+        if (record is null || record.Adopted.Identity == values.Identity)
         {
-            return look;
+            return new AdoptionLook(inputs, values, now, record);
         }
 
+        var policy = inputs.Config.Config.Adoption;
         var plan = Plan.Make(inputs.Resources, machine);
-        var pending = record.Saw(look.Values, now, look.Policy.Every.Value);
-        var slot = AdoptionSchedule.Slot(record.InstanceId, look.Values.Digest, pending.Since, look.Policy.Window.Value);
-        return new AdoptionLook(inputs, now, record)
+        var pending = record.Saw(values, now, policy.Every.Value);
+        var slot = AdoptionSchedule.Slot(record.InstanceId, values.Digest, pending.Since, policy.Window.Value);
+        return new AdoptionLook(inputs, values, now, record)
         {
-            Differences = look.Values.Since(record.Adopted, inputs.Config.OriginOf),
+            Differences = values.Since(record.Adopted, inputs.Config.OriginOf),
             Plan = plan,
             Pending = pending,
             Slot = slot,
-            Step = AdoptionSchedule.Decide(look.Policy, true, plan.Worst > Disruption.None, slot, now),
+            Step = AdoptionSchedule.Decide(policy, true, plan.Worst > Disruption.None, slot, now),
         };
     }
 
@@ -97,8 +94,14 @@ internal sealed class AdoptionLook
         }
     }
 
-    /// <summary>After a good run.</summary>
-    public static AdoptionRecord Adopted(NodeInputs inputs, DateTimeOffset now) => new(inputs.Facts.Instance.Id, Seconds(now), ConfigValues.Of(inputs.Config.Tree).All);
+    /// <summary>What to keep after a good run; what is kept already where that says the same.</summary>
+    public static AdoptionRecord Adopted(NodeInputs inputs, DateTimeOffset now, AdoptionRecord? before)
+    {
+        var values = ConfigValues.Of(inputs.Config.Tree);
+        return before?.Adopted.Identity != values.Identity ? new(inputs.Facts.Instance.Id, Seconds(now), values.All)
+            : before.Pending is null ? before
+            : before with { Pending = null };
+    }
 
     /// <exception cref="MachineException"/>
     public static void Keep(AdoptionRecord record) => Files.Write(AdoptionRecord.File, record.Write(), Files.OwnerOnly);
@@ -123,6 +126,8 @@ internal sealed class AdoptionLook
 
     public string When() => Step switch
     {
+        AdoptionStep.InSlot or AdoptionStep.Now when !LooksByItself =>
+            "It is adopted at the next boot, or by 'nodeagent apply': this node was made with adoption.when: boot, and does not look by itself yet.",
         AdoptionStep.AtBoot => $"It is adopted at the next boot, or by 'nodeagent apply': adoption.when is boot ({_inputs.Config.OriginOf("adoption.when")}).",
         AdoptionStep.InSlot => $"It is adopted as a whole from {Text(Slot)} on, this node's slot in the {Policy.Window} after it was first seen.{Failure}",
         _ => $"It is adopted {(IsDisruptive ? $"with the next look, since this node's slot began at {Text(Slot)}" : "with the next look")}, every {Policy.Every}.{Failure}",
@@ -146,6 +151,8 @@ internal sealed class AdoptionLook
     public static string Text(DateTimeOffset time) => time.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture);
 
     private string Failure => Pending?.FailedAt is { } at ? $" It was tried at {Text(at)} and failed; journalctl -t nodeagent says why." : "";
+
+    private bool LooksByItself => Record?.Values.GetValueOrDefault("adoption.when") == "\"running\"";
 
     // What is kept is read by people, too.
     public static DateTimeOffset Seconds(DateTimeOffset time) => new(time.UtcTicks - (time.UtcTicks % TimeSpan.TicksPerSecond), TimeSpan.Zero);

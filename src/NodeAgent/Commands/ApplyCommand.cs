@@ -168,7 +168,13 @@ internal static class ApplyCommand
         {
             if (isGood)
             {
-                AdoptionLook.Keep(_record = AdoptionLook.Adopted(_inputs!, now));
+                var before = _record;
+                _record = AdoptionLook.Adopted(_inputs!, now, before);
+                if (_record != before)
+                {
+                    AdoptionLook.Keep(_record);
+                }
+
                 _adoption = AdoptionLook.ForStatus(_record, _inputs!);
                 _inputs!.Keep();
             }

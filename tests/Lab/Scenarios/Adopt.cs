@@ -50,8 +50,13 @@ internal static class Adopt
             (await guest.CheckAsync("journalctl --output cat --unit nodeagent-adopt.service")).ShouldContain("none of which disturbs the node. It is adopted now.");
             (await PendingAsync(guest)).ExitCode.ShouldBe(0);
 
+            // Another rhythm counts at once, without a restart of the timer that would begin anew.
+            await PublishAsync(lab, Running("24h", "2h") + "kernel: {sysctls: {net.core.somaxconn: 4003}}");
+            await guest.CheckAsync("systemctl start nodeagent-adopt.service");
+            (await SecondsToNextLookAsync(guest)).ShouldBeInRange(7000, 7200);
+
             // A label is kubelet's to read, as it starts: this node's slot is some time in the next 30 days.
-            await PublishAsync(lab, Running("30d") + "kernel: {sysctls: {net.core.somaxconn: 4004}}\nnode: {labels: {example.com/pool: blue}}");
+            await PublishAsync(lab, Running("30d", "2h") + "kernel: {sysctls: {net.core.somaxconn: 4004}}\nnode: {labels: {example.com/pool: blue}}");
             await UntouchedAsync(guest, () => guest.CheckAsync("systemctl start nodeagent-adopt.service"));
             var first = await PendingAsync(guest);
             (first.ExitCode, first.Disruptive).ShouldBe((2, true));
@@ -64,7 +69,7 @@ internal static class Adopt
             (await Worker.InvocationAsync(guest, "kubelet.service")).ShouldBe(kubelet);
 
             // In a window of one second the slot has come.
-            await PublishAsync(lab, Running("1s") + "kernel: {sysctls: {net.core.somaxconn: 4004}}\nnode: {labels: {example.com/pool: blue}}");
+            await PublishAsync(lab, Running("1s", "2h") + "kernel: {sysctls: {net.core.somaxconn: 4004}}\nnode: {labels: {example.com/pool: blue}}");
             await guest.CheckAsync("systemctl start nodeagent-adopt.service || systemctl start nodeagent-adopt.service");
             var restarted = await Worker.InvocationAsync(guest, "kubelet.service");
             restarted.ShouldNotBe(kubelet);
@@ -75,7 +80,7 @@ internal static class Adopt
             await Worker.NothingToDoAsync(guest);
 
             // Bad configuration is told, by exit code too, and changes nothing; the next look is as good as any.
-            await PublishAsync(lab, Running("1s") + "node: {label: {example.com/pool: green}}");
+            await PublishAsync(lab, Running("1s", "2h") + "node: {label: {example.com/pool: green}}");
             await UntouchedAsync(guest, () => guest.RunAsync("systemctl start nodeagent-adopt.service"));
             (await guest.CheckAsync("systemctl show --value --property ExecMainStatus nodeagent-adopt.service")).ShouldBe("3");
             (await guest.CheckAsync("cat /run/nodeagent/status.json")).ShouldContain("unknown field 'label'");
@@ -101,7 +106,13 @@ internal static class Adopt
         }
     }
 
-    private static string Running(string window) => $"adoption: {{when: running, every: 1m, splay: 1s, window: {window}}}\n";
+    private static string Running(string window, string every = "1m") => $"adoption: {{when: running, every: {every}, splay: 1s, window: {window}}}\n";
+
+    private static async Task<int> SecondsToNextLookAsync(Guest guest) => int.Parse(
+        await guest.CheckAsync(
+            "next=$(busctl get-property org.freedesktop.systemd1 /org/freedesktop/systemd1/unit/nodeagent_2dadopt_2etimer org.freedesktop.systemd1.Timer NextElapseUSecMonotonic) && "
+            + "echo $((${next#t } / 1000000 - $(cut -d. -f1 /proc/uptime)))"),
+        null);
 
     private static Task PublishAsync(Laboratory lab, string more) =>
         lab.Aws.PutObjectAsync(S3Layers.Bucket, $"v1/{S3Layers.Layers[^1].Key}", $"apiVersion: nodeagent/v1\nkind: NodeConfig\n{more}\n");

@@ -18,7 +18,11 @@ public class AdoptionLookTests
     private readonly Worker _worker = new();
     private AdoptionRecord? _record;
 
-    public AdoptionLookTests() => Adopt();
+    public AdoptionLookTests()
+    {
+        _worker.ExtraConfig = Document(Running(""));
+        Adopt();
+    }
 
     [Fact]
     public void Nothing_is_new_right_after_a_run()
@@ -27,6 +31,19 @@ public class AdoptionLookTests
 
         (look.Step, look.Plan, look.Differences.Count, look.ToKeep).ShouldBe((AdoptionStep.NothingNew, null, 0, null));
         look.Sentence().ShouldMatch("^Nothing new: configuration [0-9a-f]{12} was adopted at 2026-11-21T12:00:00Z\\.$");
+    }
+
+    [Fact]
+    public void A_run_that_adopts_nothing_new_keeps_since_when_it_holds()
+    {
+        var before = _record;
+        _worker.Machine.Now += TimeSpan.FromDays(1);
+        Adopt();
+        _record.ShouldBeSameAs(before);
+
+        _record = before! with { Pending = new("other", _worker.Machine.Now, _worker.Machine.Now, null) };
+        Adopt();
+        (_record.AdoptedAt, _record.Pending).ShouldBe((before.AdoptedAt, null));
     }
 
     [Fact]
@@ -45,6 +62,15 @@ public class AdoptionLookTests
 
         (look.Adopts, look.ToKeep).ShouldBe((false, null));
         look.Sentence().ShouldContain("first run is nodeagent.service's");
+    }
+
+    [Fact]
+    public void A_node_that_does_not_look_yet_does_not_claim_to()
+    {
+        _worker.ExtraConfig = Document("");
+        Adopt();
+
+        Look(Running(Disruptive)).Sentence().ShouldContain("made with adoption.when: boot, and does not look by itself yet");
     }
 
     [Fact]
@@ -72,7 +98,7 @@ public class AdoptionLookTests
         first.Step.ShouldBe(AdoptionStep.InSlot);
         first.Slot.ShouldBeInRange(_worker.Machine.Now, _worker.Machine.Now.AddHours(24));
         PendingText.Write(first).ShouldContain("disturbs the node (restart kubelet.service)");
-        PendingText.Write(first).ShouldEndWith($"It is adopted as a whole from {AdoptionLook.Text(first.Slot)} on, this node's slot in the 24h after it was first seen.");
+        PendingText.Write(first).ShouldEndWith($"It is adopted as a whole from {AdoptionLook.Text(first.Slot)} on, this node's slot in the 1d after it was first seen.");
 
         while (_worker.Machine.Now.AddMinutes(30) < first.Slot)
         {
@@ -106,9 +132,8 @@ public class AdoptionLookTests
     public void Configuration_that_is_taken_back_is_forgotten()
     {
         _record = Look(Running(Disruptive)).ToKeep.ShouldNotBeNull();
-        _worker.ExtraConfig = Document("");
 
-        var look = Look();
+        var look = Look(Running(""));
 
         look.Step.ShouldBe(AdoptionStep.NothingNew);
         look.ToKeep.ShouldNotBeNull().Pending.ShouldBeNull();
@@ -156,7 +181,7 @@ public class AdoptionLookTests
         var written = PendingJson.Write(look, 2);
         written.ShouldNotContain("hush");
         PendingText.Write(look).ShouldNotContain("hush");
-        System.Text.Encoding.UTF8.GetString(AdoptionLook.Adopted(_worker.Inputs(), _worker.Machine.Now).Write()).ShouldNotContain("hush");
+        System.Text.Encoding.UTF8.GetString(AdoptionLook.Adopted(_worker.Inputs(), _worker.Machine.Now, null).Write()).ShouldNotContain("hush");
         using var json = JsonDocument.Parse(written);
         json.RootElement.GetProperty("slot").GetString().ShouldBe(AdoptionLook.Text(look.Slot));
         json.RootElement.GetProperty("disruptive").GetBoolean().ShouldBeTrue();
@@ -167,7 +192,7 @@ public class AdoptionLookTests
     private void Adopt()
     {
         WorkerTests.Problems(_worker.Apply()).ShouldBeEmpty();
-        _record = AdoptionLook.Adopted(_worker.Inputs(), _worker.Machine.Now);
+        _record = AdoptionLook.Adopted(_worker.Inputs(), _worker.Machine.Now, _record);
     }
 
     private AdoptionLook Look(string? config = null)
