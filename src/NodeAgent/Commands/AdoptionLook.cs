@@ -7,14 +7,15 @@ using NodeAgent.Telemetry;
 namespace NodeAgent.Commands;
 
 /// <summary>
-/// The present configuration of all layers against the one that this node was made from: what differs, what taking it would do, and when the node takes it. Reads
-/// only; what it saw, and what came of it, is for who runs by policy to keep.
+/// The present configuration of all layers against the one that this node was made from: what differs, what taking it would do, and when the node takes it.
+/// Reads only; what it saw, and what came of it, is for who runs by policy to keep.
 /// </summary>
 internal sealed class AdoptionLook
 {
     private readonly NodeInputs _inputs;
 
-    private AdoptionLook(NodeInputs inputs, ConfigValues values, DateTimeOffset now, AdoptionRecord? record) => (_inputs, Values, Now, Record) = (inputs, values, now, record);
+    private AdoptionLook(NodeInputs inputs, ConfigValues values, DateTimeOffset now, AdoptionRecord? record) =>
+        (_inputs, Values, Now, Record) = (inputs, values, now, record);
 
     public DateTimeOffset Now { get; }
 
@@ -121,7 +122,9 @@ internal sealed class AdoptionLook
         var disturbing = Plan!.Steps.Where(s => Plan.DisruptionOf(s) > Disruption.None).Select(s => s.Resource.Id).ToList();
         var text = Count(Plan.Changes, "change", "changes") + (disturbing.Count == 0 ? ", none of which disturbs the node"
             : $", of which {Count(disturbing.Count, "disturbs", "disturb")} the node ({string.Join(", ", disturbing)})");
-        return Plan.Refusals + Plan.Unknowns == 0 ? text : $"{text}, {Count(Plan.Refusals, "refused", "refused")}, {Count(Plan.Unknowns, "unknown", "unknown")}";
+        return Plan.Refusals + Plan.Unknowns == 0
+            ? text
+            : string.Create(CultureInfo.InvariantCulture, $"{text}, {Plan.Refusals} refused, {Plan.Unknowns} unknown");
     }
 
     public string When() => Step switch
@@ -130,7 +133,7 @@ internal sealed class AdoptionLook
             "It is adopted at the next boot, or by 'nodeagent apply': this node was made with adoption.when: boot, and does not look by itself yet.",
         AdoptionStep.AtBoot => $"It is adopted at the next boot, or by 'nodeagent apply': adoption.when is boot ({_inputs.Config.OriginOf("adoption.when")}).",
         AdoptionStep.InSlot => $"It is adopted as a whole from {Text(Slot)} on, this node's slot in the {Policy.Window} after it was first seen.{Failure}",
-        _ => $"It is adopted {(IsDisruptive ? $"with the next look, since this node's slot began at {Text(Slot)}" : "with the next look")}, every {Policy.Every}.{Failure}",
+        _ => $"It is adopted with the next look ({(IsDisruptive ? $"this node's slot began at {Text(Slot)}; " : "")}it looks every {Policy.Every}).{Failure}",
     };
 
     public StatusAdoption ForStatus() => ForStatus(Record, _inputs) with

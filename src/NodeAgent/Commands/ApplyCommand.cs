@@ -46,7 +46,11 @@ internal static class ApplyCommand
             }
         });
         command.SetAction((parse, cancellation) => new Run(
-            CommonOptions.Absolute(parse.GetValue(config)!), parse.GetValue(format) == "json", parse.GetValue(deadline).Value, parse.GetValue(atBoot), parse.GetValue(adopt)).Go(cancellation));
+            CommonOptions.Absolute(parse.GetValue(config)!),
+            parse.GetValue(format) == "json",
+            parse.GetValue(deadline).Value,
+            parse.GetValue(atBoot),
+            parse.GetValue(adopt)).Go(cancellation));
         return command;
     }
 
@@ -149,7 +153,9 @@ internal static class ApplyCommand
 
             var isHindered = look.Step == AdoptionStep.Now;
             var exitCode = isHindered ? ExitCode.Of(look.Plan!) : ExitCode.Ok;
-            var said = isHindered ? $"NOT ADOPTED, and nothing was changed: {string.Join("; ", look.Obstacles)}. {look.What()} It is tried again with the next look." : look.Sentence();
+            var said = isHindered
+                ? $"NOT ADOPTED, and nothing was changed: {string.Join("; ", look.Obstacles)}. {look.What()} It is tried again with the next look."
+                : look.Sentence();
             _log.ForContext("ExitCode", exitCode).Write(isHindered ? LogEventLevel.Error : LogEventLevel.Information, "{What:l}", said);
             Try(() => StatusFile.Say(StatusFile.DefaultPath, _ => _adoption with { Error = isHindered ? said : null }));
             if (json)

@@ -36,12 +36,12 @@ internal static class PendingText
         }
 
         var text = new StringBuilder();
-        text.Append(CultureInfo.InvariantCulture, $"Configuration {look.Values.Digest} is not the one that this node was made from, {look.Record.Adopted.Digest}, adopted at ");
-        text.Append(AdoptionLook.Text(look.Record.AdoptedAt)).Append(":\n");
+        text.Append(CultureInfo.InvariantCulture, $"Configuration {look.Values.Digest} is not the one that this node was made from, ");
+        text.Append(CultureInfo.InvariantCulture, $"{look.Record.Adopted.Digest}, adopted at {AdoptionLook.Text(look.Record.AdoptedAt)}:\n");
         foreach (var (path, before, after, origin) in look.Differences)
         {
             var other = before is not null && before == after ? " (another)" : "";
-            text.Append(CultureInfo.InvariantCulture, $"  {path}: {Short(before)} -> {Short(after)}{other}  # {(after is null && origin is null ? "no layer" : origin)}\n");
+            text.Append(CultureInfo.InvariantCulture, $"  {path}: {Short(before)} -> {Short(after)}{other}  # {origin ?? "no layer"}\n");
         }
 
         text.Append(CultureInfo.InvariantCulture, $"Taking it: {look.WhatItDoes()}; 'nodeagent plan' says which.\n");
@@ -59,10 +59,12 @@ internal static class PendingText
 /// <summary>Fields are only ever added.</summary>
 internal static class PendingJson
 {
+    private static readonly JsonWriterOptions Options = new() { Indented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
     public static string Write(AdoptionLook look, int exitCode)
     {
         using var buffer = new MemoryStream();
-        using (var json = new Utf8JsonWriter(buffer, new JsonWriterOptions { Indented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+        using (var json = new Utf8JsonWriter(buffer, Options))
         {
             var status = look.ForStatus();
             json.WriteStartObject();

@@ -4,11 +4,12 @@ using System.Text.Json.Serialization;
 namespace NodeAgent.Configuration;
 
 /// <summary>
-/// Which configuration a node was last made from, and which one it has seen since and not taken yet. Written after a good run, so that a run that dies leaves the
-/// new configuration pending. Root's alone, and of one instance: what an image brings of another counts for nothing.
+/// Which configuration a node was last made from, and which one it has seen since and not taken yet. Written after a good run, so that a run that dies leaves
+/// the new configuration pending. Root's alone, and of one instance: what an image brings of another counts for nothing.
 /// </summary>
 /// <param name="Values">As <see cref="ConfigValues.All"/>.</param>
-internal sealed record AdoptionRecord(string InstanceId, DateTimeOffset AdoptedAt, IReadOnlyDictionary<string, string> Values, PendingConfiguration? Pending = null)
+internal sealed record AdoptionRecord(
+    string InstanceId, DateTimeOffset AdoptedAt, IReadOnlyDictionary<string, string> Values, PendingConfiguration? Pending = null)
 {
     public const string File = "/var/lib/nodeagent/adopted.json";
 
@@ -22,7 +23,8 @@ internal sealed record AdoptionRecord(string InstanceId, DateTimeOffset AdoptedA
     {
         try
         {
-            return json is not null && JsonSerializer.Deserialize(json, AdoptionRecordJson.Default.AdoptionRecord) is { } record && record.InstanceId == instanceId ? record : null;
+            var record = json is null ? null : JsonSerializer.Deserialize(json, AdoptionRecordJson.Default.AdoptionRecord);
+            return record?.InstanceId == instanceId ? record : null;
         }
         catch (JsonException)
         {
@@ -33,8 +35,8 @@ internal sealed record AdoptionRecord(string InstanceId, DateTimeOffset AdoptedA
     public byte[] Write() => [.. JsonSerializer.SerializeToUtf8Bytes(this, AdoptionRecordJson.Default.AdoptionRecord), (byte)'\n'];
 
     /// <summary>
-    /// That a configuration which is not the adopted one is there. Its window counts from the first time, and only while the node looks: one that missed some looks
-    /// (S3 was away, a bad layer was published for a while) counts anew, or all whose slots passed meanwhile would take it with their next look.
+    /// That a configuration which is not the adopted one is there. Its window counts from the first time, and only while the node looks: one that missed some
+    /// looks (S3 was away, a bad layer was published for a while) counts anew, or all whose slots passed meanwhile would take it with their next look.
     /// </summary>
     /// <param name="every">How often the node looks.</param>
     public PendingConfiguration Saw(ConfigValues found, DateTimeOffset now, TimeSpan every) =>

@@ -8,8 +8,8 @@ using NodeAgent.Machine;
 namespace NodeAgent.Configuration;
 
 /// <summary>
-/// What a configuration says, by dotted path, however its layers were cut: to know another one by, and to say wherein they differ. Values are JSON. Of a secret there
-/// is only a slow digest, by which another one is noticed.
+/// What a configuration says, by dotted path, however its layers were cut: to know another one by, and to say wherein they differ. Values are JSON. Of a secret
+/// there is only a slow digest, by which another one is noticed.
 /// </summary>
 internal sealed class ConfigValues
 {

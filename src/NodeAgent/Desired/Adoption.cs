@@ -33,7 +33,7 @@ internal static class Adoption
             new ConfigFile(Concern.Runtime, $"/etc/systemd/system/{TimerUnit}.d/50-nodeagent.conf", string.Create(CultureInfo.InvariantCulture, $"""
                 {Ownership.Header}
                 [Timer]
-                # adoption.every after the timer started, and this node's share of adoption.splay, so that nodes of one launch do not look at once; then at that distance.
+                # adoption.every after its start, and this node's share of adoption.splay, so that nodes of one launch do not look at once; then at that distance.
                 # The empty one takes back what the unit itself says, all of it (systemd.timer(5)).
                 OnActiveSec=
                 OnActiveSec={(long)adoption.Every.Value.TotalSeconds + share}
