@@ -7,7 +7,7 @@ using NodeAgent.Machine;
 var root = new RootCommand("Turns an EC2 instance into a Kubernetes node, says beforehand what it would do, and repairs what drifted.")
 {
     ApplyCommand.Create(),
-    ConfigCommand.Create(LayersOfThisMachine),
+    ConfigCommand.Create(LayersOfThisMachine, PendingCommand.Run),
     FactsCommand.Create(FactsOfThisMachine, (path, content) => Files.Write(Path.GetFullPath(path), content, Files.OwnerOnly)),
     ImageCommand.Create(),
     PlanCommand.Create(),

@@ -32,6 +32,7 @@ internal sealed record Scenario(string Name, Ring Ring, Tier Tier, TimeSpan Dead
         new("s3-layers", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(5), S3Layers.RunAsync),
         new("inputs-away", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(6), InputsAway.RunAsync),
         new("proxy", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(5), Proxy.RunAsync),
+        new("adopt", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(8), Adopt.RunAsync),
         new("smoke", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(10), Smoke.RunAsync),
         new("tags-from-ec2", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(8), TagsFromEc2.RunAsync),
         new("first-boot", Ring.VirtualMachine, Tier.Ci, TimeSpan.FromMinutes(12), FirstBoot.RunAsync),

@@ -1,10 +1,12 @@
 using System.CommandLine;
 using System.Globalization;
+using NodeAgent.Configuration;
 using NodeAgent.Convergence;
 using NodeAgent.Desired;
 using NodeAgent.Machine;
 using NodeAgent.Telemetry;
 using Serilog.Core;
+using Serilog.Events;
 
 namespace NodeAgent.Commands;
 
@@ -20,6 +22,10 @@ internal static class ApplyCommand
         {
             Description = "As nodeagent.service runs it: keeps runtime and kubelet from starting before anything else is known of this machine.",
         };
+        var adopt = new Option<bool>("--adopt")
+        {
+            Description = "As nodeagent-adopt.service runs it: only where there is new configuration, and adoption.* lets this running node take it now.",
+        };
         var command = new Command("apply", """
             Make this machine the node it shall be: change what differs, restart what needs it, leave the rest alone.
 
@@ -30,20 +36,37 @@ internal static class ApplyCommand
               nodeagent apply --config repair.yaml --deadline 5m
             """)
         {
-            config, format, deadline, atBoot,
+            config, format, deadline, atBoot, adopt,
         };
+        command.Validators.Add(result =>
+        {
+            if (result.GetValue(adopt) && (result.GetValue(atBoot) || result.GetValue(config) is { Length: > 0 }))
+            {
+                result.AddError("--adopt goes by the layers of this machine while it runs; it does not go with --at-boot and --config");
+            }
+        });
         command.SetAction((parse, cancellation) => new Run(
-            CommonOptions.Absolute(parse.GetValue(config)!), parse.GetValue(format) == "json", parse.GetValue(deadline).Value, parse.GetValue(atBoot)).Go(cancellation));
+            CommonOptions.Absolute(parse.GetValue(config)!),
+            parse.GetValue(format) == "json",
+            parse.GetValue(deadline).Value,
+            parse.GetValue(atBoot),
+            parse.GetValue(adopt)).Go(cancellation));
         return command;
     }
 
-    private sealed class Run(IReadOnlyList<string> config, bool json, TimeSpan deadline, bool atBoot)
+    private sealed class Run(IReadOnlyList<string> config, bool json, TimeSpan deadline, bool atBoot, bool adopt)
     {
         private static readonly TimeSpan WhilePrepared = TimeSpan.FromMinutes(2);
 
         private readonly Timeline _timeline = new();
         private readonly Logger _log = RunLog.ToJournal(VersionCommand.Version, new JournalSink());
         private NodeInputs? _inputs;
+        private AdoptionLook? _look;
+        private AdoptionRecord? _record;
+        private StatusAdoption? _adoption;
+
+        /// <summary>Nothing is touched yet, and may be it never is: the status file goes on to say what the last run came to.</summary>
+        private bool _looks = adopt;
 
         public async Task<int> Go(CancellationToken stop)
         {
@@ -68,13 +91,21 @@ internal static class ApplyCommand
                     _log.Warning("{What:l}", standIn);
                 }
 
+                _record = AdoptionLook.ReadRecord(_inputs.Facts.Instance.Id);
+                _adoption = AdoptionLook.ForStatus(_record, _inputs);
+                if (_looks && Look(machine) is { } nothingMore)
+                {
+                    return nothingMore;
+                }
+
                 result = Converge(_inputs.Resources, machine, writer, timer.Token);
                 exitCode = stop.IsCancellationRequested ? ExitCode.ToldToStop : Math.Max(ExitCode.Of(result), gate is null ? 0 : ExitCode.Of(gate));
-                WriteStatus(machine, exitCode == ExitCode.Ok ? "applied" : "failed", exitCode, null, result);
-                if (exitCode == ExitCode.Ok && config.Count == 0)
+                if (config.Count == 0)
                 {
-                    Keep();
+                    Keep(exitCode == ExitCode.Ok, machine.Now);
                 }
+
+                WriteStatus(machine, exitCode == ExitCode.Ok ? "applied" : "failed", exitCode, null, result);
             }
             catch (Exception e)
             {
@@ -102,11 +133,68 @@ internal static class ApplyCommand
             new ApplyProgress(json || Journal.IsStandardError ? TextWriter.Null : Console.Out, Terminal.IsThere, Terminal.HasColor, ServiceNotify.Status, new RunLog(_log), _timeline),
             cancellation);
 
-        private void Keep()
+        /// <returns>The exit code where this run has nothing more to do.</returns>
+        private int? Look(LinuxReader machine)
+        {
+            var look = _look = _timeline.Measure("plan", () => AdoptionLook.At(_inputs!, machine, _record));
+            _adoption = look.ForStatus();
+            if (look.ToKeep is { } seen)
+            {
+                Try(() => AdoptionLook.Keep(_record = seen));
+            }
+
+            if (look.Adopts)
+            {
+                _log.Information("{What:l} It is adopted now.", look.What());
+                _looks = false;
+                WriteStatus(machine, "applying", null, null, null);
+                return null;
+            }
+
+            var isHindered = look.Step == AdoptionStep.Now;
+            var exitCode = isHindered ? ExitCode.Of(look.Plan!) : ExitCode.Ok;
+            var said = isHindered
+                ? $"NOT ADOPTED, and nothing was changed: {string.Join("; ", look.Obstacles)}. {look.What()} It is tried again with the next look."
+                : look.Sentence();
+            _log.ForContext("ExitCode", exitCode).Write(isHindered ? LogEventLevel.Error : LogEventLevel.Information, "{What:l}", said);
+            Try(() => StatusFile.Say(StatusFile.DefaultPath, _ => _adoption with { Error = isHindered ? said : null }));
+            if (json)
+            {
+                Console.Out.WriteLine(PendingJson.Write(look, exitCode));
+            }
+            else if (!Journal.IsStandardError)
+            {
+                (isHindered ? Console.Error : Console.Out).WriteLine(said);
+            }
+
+            return exitCode;
+        }
+
+        private void Keep(bool isGood, DateTimeOffset now) => Try(() =>
+        {
+            if (isGood)
+            {
+                var before = _record;
+                _record = AdoptionLook.Adopted(_inputs!, now, before);
+                if (_record != before)
+                {
+                    AdoptionLook.Keep(_record);
+                }
+
+                _adoption = AdoptionLook.ForStatus(_record, _inputs!);
+                _inputs!.Keep();
+            }
+            else if (_look is not null && _record is { Pending: { } pending })
+            {
+                AdoptionLook.Keep(_record = _record with { Pending = pending with { FailedAt = AdoptionLook.Seconds(now) } });
+            }
+        });
+
+        private void Try(Action write)
         {
             try
             {
-                _inputs!.Keep();
+                write();
             }
             catch (MachineException e)
             {
@@ -155,30 +243,35 @@ internal static class ApplyCommand
             }
         }
 
-        private void WriteStatus(LinuxReader machine, string state, int? exitCode, string? error, RunResult? result)
+        private void WriteStatus(LinuxReader machine, string state, int? exitCode, string? error, RunResult? result) => Try(() =>
         {
-            try
+            if (_looks)
             {
-                new StatusFile
+                // It came to nothing, or to that nobody has said anything yet.
+                if (error is not null)
                 {
-                    Version = VersionCommand.Version,
-                    State = state,
-                    At = machine.Now.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture),
-                    ExitCode = exitCode,
-                    InstanceId = _inputs?.Facts.Instance.Id,
-                    Node = _inputs?.NodeName,
-                    Error = error,
-                    StandIns = _inputs is { StandIns: { Count: > 0 } standIns } ? standIns : null,
-                    Changed = result?.Count<Changed>(),
-                    InSync = result?.Count<Held>(),
-                    Problems = result is null ? null : StatusProblem.Of(result),
-                    PhaseSeconds = result is null ? null : _timeline.Phases.ToDictionary(p => p.Phase, p => Math.Round(p.Duration.TotalSeconds, 3)),
-                }.Write(StatusFile.DefaultPath);
+                    StatusFile.Say(StatusFile.DefaultPath, before => (before ?? new()) with { Error = error, LookedAt = AdoptionLook.Text(machine.Now) });
+                }
+
+                return;
             }
-            catch (MachineException e)
+
+            new StatusFile
             {
-                _log.Warning("{What:l}", e.Message);
-            }
-        }
+                Version = VersionCommand.Version,
+                State = state,
+                At = machine.Now.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture),
+                ExitCode = exitCode,
+                InstanceId = _inputs?.Facts.Instance.Id,
+                Node = _inputs?.NodeName,
+                Error = error,
+                StandIns = _inputs is { StandIns: { Count: > 0 } standIns } ? standIns : null,
+                Changed = result?.Count<Changed>(),
+                InSync = result?.Count<Held>(),
+                Problems = result is null ? null : StatusProblem.Of(result),
+                PhaseSeconds = result is null ? null : _timeline.Phases.ToDictionary(p => p.Phase, p => Math.Round(p.Duration.TotalSeconds, 3)),
+                Adoption = _adoption,
+            }.Write(StatusFile.DefaultPath);
+        });
     }
 }

@@ -10,7 +10,9 @@ internal static class ConfigCommand
     /// The layers of this machine above the defaults, in their order, with these files (absolute paths) as the last ones: <see cref="Layers.Of"/> over the machine's
     /// reader, tags and user data where it has metadata. May throw <see cref="ConfigurationException"/>; anything else it throws is the caller's to turn into an exit code.
     /// </param>
-    public static Command Create(Func<IReadOnlyList<string>, CancellationToken, Task<IReadOnlyList<Layer>>> layersOf)
+    /// <param name="pending">Says on the first writer what is new to this node, as JSON or not, and exits. May throw as <paramref name="layersOf"/> does.</param>
+    public static Command Create(
+        Func<IReadOnlyList<string>, CancellationToken, Task<IReadOnlyList<Layer>>> layersOf, Func<TextWriter, bool, CancellationToken, Task<int>> pending)
     {
         var command = new Command("config", "Check or show this node's configuration, merged from all its layers.");
         command.Subcommands.Add(Verb(
@@ -25,18 +27,23 @@ internal static class ConfigCommand
             """,
             static (loaded, json) => json ? "{\n  \"errors\": []\n}" : Sum(loaded),
             "  "));
-        command.Subcommands.Add(Verb(
+        var show = Verb(
             layersOf,
             "show",
             """
             Show the merged configuration with the origin of every value. Secrets are masked.
+            With --pending: which values are not those that this node was made from, what taking them would do, and when the node takes them. Changes nothing.
+
+            Exit codes with --pending: 0 nothing pending, 2 something is, 1 failed, 3 bad configuration, 4 not reachable in time, 5 refused for safety.
 
             Example:
               nodeagent config show --config node.yaml
               maxPods: 58  # user data:12:11
             """,
             static (loaded, json) => json ? ConfigPrinter.ToJson(loaded) : ConfigPrinter.ToYaml(loaded).TrimEnd('\n'),
-            "  # "));
+            "  # ",
+            pending);
+        command.Subcommands.Add(show);
         command.Subcommands.Add(Schema());
         return command;
     }
@@ -59,12 +66,30 @@ internal static class ConfigCommand
     }
 
     private static Command Verb(
-        Func<IReadOnlyList<string>, CancellationToken, Task<IReadOnlyList<Layer>>> layersOf, string name, string description, Func<LoadedConfig, bool, string> print, string notePrefix)
+        Func<IReadOnlyList<string>, CancellationToken, Task<IReadOnlyList<Layer>>> layersOf,
+        string name,
+        string description,
+        Func<LoadedConfig, bool, string> print,
+        string notePrefix,
+        Func<TextWriter, bool, CancellationToken, Task<int>>? pending = null)
     {
         var files = new Option<string[]>("--config") { Description = "A further layer, which wins over all others; repeatable, the last wins.", HelpName = "FILE" };
         var format = new Option<string>("--format") { Description = "text or json", HelpName = "text|json", DefaultValueFactory = static _ => "text" };
         format.AcceptOnlyFromAmong("text", "json");
+        var onlyPending = new Option<bool>("--pending") { Description = "What is new to this node, instead of all." };
         var command = new Command(name, description) { files, format };
+        if (pending is not null)
+        {
+            command.Add(onlyPending);
+            command.Validators.Add(result =>
+            {
+                if (result.GetValue(onlyPending) && result.GetValue(files) is { Length: > 0 })
+                {
+                    result.AddError("--pending is about the layers of this machine; what files would change, 'nodeagent plan --config FILE' says");
+                }
+            });
+        }
+
         command.SetAction(async (result, cancellation) =>
         {
             var json = result.GetValue(format) == "json";
@@ -72,6 +97,11 @@ internal static class ConfigCommand
             var error = result.InvocationConfiguration.Error;
             try
             {
+                if (pending is not null && result.GetValue(onlyPending))
+                {
+                    return await pending(output, json, cancellation);
+                }
+
                 var paths = Array.ConvertAll(result.GetValue(files) ?? [], static file => Path.GetFullPath(file.Length == 0 ? "." : file));
                 var loaded = NodeConfigLoader.Load(await layersOf(paths, cancellation));
                 await output.WriteLineAsync(print(loaded, json));

@@ -31,7 +31,7 @@ internal static class ExitCode
         ConfigurationException or FactsException => BadConfiguration,
         NotPossibleException { IsRefusal: true } => Refused,
         AwsException { Kind: AwsFailureKind.NotReachable or AwsFailureKind.Unavailable or AwsFailureKind.Throttled } => NotReachableInTime,
-        OperationCanceledException => NotReachableInTime,
+        OperationCanceledException or NotReachableException => NotReachableInTime,
         _ => Failed,
     };
 

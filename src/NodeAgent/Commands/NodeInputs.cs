@@ -18,7 +18,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     public string NodeName => NodeNames.Of(Config.Config, Facts);
 
     /// <summary>A sentence for each source that was away, and that what was kept of the last good run stands in for.</summary>
-    public IReadOnlyList<string> StandIns { get; private init; } = [];
+    public IReadOnlyList<string> StandIns { get; init; } = [];
 
     private KeptInputs? ToKeep { get; init; }
 

@@ -38,9 +38,8 @@ internal sealed class PlanText(TextWriter output, bool color)
         }
 
         parts.Add(Count(plan.Steps.Count - plan.Changes - plan.Refusals - plan.Unknowns, "in sync"));
-        var worst = plan.Steps.Select(s => s.Finding switch { Change c => c.Disruption, After a => a.Expected.Disruption, _ => Disruption.None }).DefaultIfEmpty().Max();
         var sum = plan.Changes + plan.Refusals + plan.Unknowns == 0 ? "Nothing to do" : "Plan";
-        return $"{sum}: {string.Join(", ", parts)}.{(worst == Disruption.None ? "" : $" Most disruptive: {Words(worst)}.")}";
+        return $"{sum}: {string.Join(", ", parts)}.{(plan.Worst == Disruption.None ? "" : $" Most disruptive: {Words(plan.Worst)}.")}";
     }
 
     public static string Words(Disruption disruption) => disruption switch

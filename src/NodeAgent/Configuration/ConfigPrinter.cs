@@ -8,7 +8,7 @@ namespace NodeAgent.Configuration;
 /// <summary>The merged configuration for people, with the origin of every value, and for programs. Secrets are masked. What is printed as YAML can be read back.</summary>
 internal static class ConfigPrinter
 {
-    private const string Mask = "(secret)";
+    public const string Mask = "(secret)";
     private const int FlowWidth = 100;
 
     public static string ToYaml(LoadedConfig loaded)

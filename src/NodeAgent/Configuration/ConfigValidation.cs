@@ -122,6 +122,7 @@ internal sealed class ConfigValidation
         rules.Addresses();
         rules.Paths();
         rules.Certificates();
+        rules.Adoption();
         rules.Proxy();
         rules.Trust();
         rules.TimeAndNames();
@@ -759,6 +760,15 @@ internal sealed class ConfigValidation
             certificates.Lifetime.Value >= TimeSpan.FromMinutes(10) && certificates.Lifetime.Value <= TimeSpan.FromDays(3650),
             "certificates.lifetime",
             $"{certificates.Lifetime} is out of range; expected 10m to 3650d");
+    }
+
+    private void Adoption()
+    {
+        var adoption = _config.Adoption;
+        Require(
+            adoption.Every.Value >= TimeSpan.FromMinutes(1) && adoption.Every.Value <= TimeSpan.FromDays(1), "adoption.every", $"{adoption.Every} is out of range; expected 1m to 24h");
+        Require(adoption.Splay.Value <= TimeSpan.FromDays(1), "adoption.splay", $"{adoption.Splay} is out of range; expected up to 24h");
+        Require(adoption.Window.Value <= TimeSpan.FromDays(30), "adoption.window", $"{adoption.Window} is out of range; expected up to 30d");
     }
 
     private void Proxy()

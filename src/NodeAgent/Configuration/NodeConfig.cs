@@ -41,6 +41,8 @@ internal sealed record NodeConfig
 
     public required CertificatesConfig Certificates { get; init; }
 
+    public required AdoptionConfig Adoption { get; init; }
+
     public HttpProxyConfig? Proxy { get; init; }
 
     public TrustConfig? Trust { get; init; }
@@ -450,6 +452,28 @@ internal enum CertificateSourceKind
 
     /// <summary>Signed on this machine from a CA directory. For laboratories.</summary>
     Directory,
+}
+
+/// <summary>When a node that runs takes configuration that is not the one it was made from; <see cref="AdoptionSchedule"/> decides by it.</summary>
+internal sealed record AdoptionConfig
+{
+    public required AdoptionMoment When { get; init; }
+
+    /// <summary>How often a running node looks.</summary>
+    public required Duration Every { get; init; }
+
+    /// <summary>Over which nodes spread their looks.</summary>
+    public required Duration Splay { get; init; }
+
+    /// <summary>Over which nodes spread what disturbs them, counted from when each first saw it.</summary>
+    public required Duration Window { get; init; }
+}
+
+internal enum AdoptionMoment
+{
+    /// <summary>As it boots, or when somebody runs apply by hand.</summary>
+    Boot,
+    Running,
 }
 
 /// <summary>How agent, runtime and kubelet reach what is not in the exceptions (<see cref="ProxyExceptions"/>).</summary>

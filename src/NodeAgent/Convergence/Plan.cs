@@ -18,6 +18,15 @@ internal sealed class Plan
 
     public int Unknowns => Steps.Count(s => s.Finding is Unknown);
 
+    public Disruption Worst => Steps.Select(DisruptionOf).DefaultIfEmpty().Max();
+
+    public static Disruption DisruptionOf(PlannedStep step) => step.Finding switch
+    {
+        Change c => c.Disruption,
+        After a => a.Expected.Disruption,
+        _ => Disruption.None,
+    };
+
     public static Plan Make(ResourceList list, IMachineReader reader)
     {
         var steps = new List<PlannedStep>(list.Items.Count);

@@ -25,7 +25,7 @@ internal static class NodeResources
         var proxyFiles = HttpProxy.Files(config);
         Resource[] environment = [.. proxyFiles, trust.Bundle];
 
-        Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. runtime.UnitFiles, .. kubelet.UnitFiles];
+        Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. runtime.UnitFiles, .. kubelet.UnitFiles, .. Adoption.UnitFiles(config, facts)];
         Resource[] files = [BootGate.Armed(), .. network, .. runtime.Files, .. kubelet.Files, .. proxy, .. proxyFiles];
         Resource[] wanted = [.. kernel, .. certificates.Resources, .. files, .. unitFiles];
         var names = wanted.Select(r => r.Name).ToHashSet(StringComparer.Ordinal);
@@ -34,7 +34,7 @@ internal static class NodeResources
         var reload = new SystemdManager(
             Concern.Runtime,
             "of the node",
-            [.. storage.Mounts.Select(m => m.Unit), .. runtime.Services.Select(r => r.Unit), ContainerRuntime.ImagesUnit, Kubelet.Unit, Kubelet.ReadyUnit])
+            [.. storage.Mounts.Select(m => m.Unit), .. runtime.Services.Select(r => r.Unit), ContainerRuntime.ImagesUnit, Kubelet.Unit, Kubelet.ReadyUnit, .. Adoption.Units])
         {
             Needs = unitFiles,
             Inputs = [.. unitFiles, leftoverUnits],
@@ -53,6 +53,7 @@ internal static class NodeResources
             stamp,
             .. runtime.Running(stamp, mounts, environment),
             .. kubelet.Running(stamp, mounts, environment),
+            Adoption.Timer(config, reload),
         ])
         {
             Warnings = kubelet.Warnings,

@@ -43,7 +43,52 @@ internal sealed record StatusFile
 
     public IReadOnlyDictionary<string, double>? PhaseSeconds { get; init; }
 
+    /// <summary>Which configuration this node was made from, and which one waits.</summary>
+    public StatusAdoption? Adoption { get; init; }
+
     public void Write(string path) => Files.Write(path, JsonSerializer.SerializeToUtf8Bytes(this, Context.StatusFile), (UnixFileMode)0b110_100_100);
+
+    /// <summary>For what changes nothing on the node: the rest goes on to say what the last run came to. Nothing happens where there was none in this boot.</summary>
+    /// <exception cref="MachineException"/>
+    public static void Say(string path, Func<StatusAdoption?, StatusAdoption> adoption)
+    {
+        try
+        {
+            if (Files.Text(path) is { } text && JsonSerializer.Deserialize(text, Context.StatusFile) is { } status)
+            {
+                (status with { Adoption = adoption(status.Adoption) }).Write(path);
+            }
+        }
+        catch (Exception e) when (e is JsonException or ProbeException)
+        {
+            throw new MachineException("say in the status file what was adopted", $"{path}: {e.Message}", e);
+        }
+    }
+}
+
+/// <summary>Times are UTC, RFC 3339; configurations go by the first digits of their digest, in which secrets have no part.</summary>
+internal sealed record StatusAdoption
+{
+    /// <summary>"boot" or "running".</summary>
+    public string? When { get; init; }
+
+    public string? Adopted { get; init; }
+
+    public string? AdoptedAt { get; init; }
+
+    /// <summary>What is there and not adopted.</summary>
+    public string? Pending { get; init; }
+
+    /// <summary>When this node first saw it.</summary>
+    public string? PendingSince { get; init; }
+
+    /// <summary>From when on the node takes it; null where it does so with its next look, or its next boot.</summary>
+    public string? Slot { get; init; }
+
+    public string? LookedAt { get; init; }
+
+    /// <summary>Why the last look came to nothing.</summary>
+    public string? Error { get; init; }
 }
 
 internal sealed record StatusProblem(string Resource, string Outcome, string Why)

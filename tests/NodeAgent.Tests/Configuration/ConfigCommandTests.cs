@@ -102,6 +102,13 @@ public class ConfigCommandTests
         error.GetProperty("path").GetString().ShouldBe("node");
     }
 
+    [Fact]
+    public void Pending_is_of_the_layers_of_the_machine_alone()
+    {
+        Run(["show", "--pending", "--format", "json"], Base).ShouldBe((2, "pending True\n", ""));
+        Run(["show", "--pending", "--config", "x.yaml"], Base).Error.ShouldStartWith("--pending is about the layers of this machine; what files would change, 'nodeagent plan --config FILE' says");
+    }
+
     [Theory]
     [InlineData("check")]
     [InlineData("show")]
@@ -125,7 +132,7 @@ public class ConfigCommandTests
     private static (int Code, string Output, string Error) Run(string[] arguments, Func<IReadOnlyList<string>, CancellationToken, Task<IReadOnlyList<Layer>>> layersOf)
     {
         var (output, error) = (new StringWriter { NewLine = "\n" }, new StringWriter { NewLine = "\n" });
-        var code = new RootCommand { ConfigCommand.Create(layersOf) }.Parse(["config", .. arguments]).Invoke(new() { Output = output, Error = error });
+        var code = new RootCommand { ConfigCommand.Create(layersOf, static (output, json, _) => { output.WriteLine($"pending {json}"); return Task.FromResult(2); }) }.Parse(["config", .. arguments]).Invoke(new() { Output = output, Error = error });
         return (code, output.ToString(), error.ToString());
     }
 }

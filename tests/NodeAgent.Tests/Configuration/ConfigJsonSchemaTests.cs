@@ -25,7 +25,7 @@ public class ConfigJsonSchemaTests
     public void Schema_prints_what_is_committed_for_editors()
     {
         var output = new StringWriter();
-        var config = ConfigCommand.Create((_, _) => throw new InvalidOperationException("the schema needs no layer"));
+        var config = ConfigCommand.Create((_, _) => throw new InvalidOperationException("the schema needs no layer"), (_, _, _) => throw new InvalidOperationException("nor a machine"));
         new RootCommand { config }.Parse(["config", "schema"]).Invoke(new() { Output = output }).ShouldBe(0);
         if (Repository.IsRewriting)
         {

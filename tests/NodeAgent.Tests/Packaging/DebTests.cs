@@ -101,6 +101,17 @@ public sealed class DebTests : IDisposable
         shipped.ShouldBe(BootGate.DropIns().Cast<ConfigFile>().Select(f => (f.Name, f.Content)));
     }
 
+    /// <summary>Whether a node looks for configuration while it runs is for its configuration to say.</summary>
+    [Fact]
+    public void The_timer_of_adoption_comes_with_the_package_and_is_not_enabled_by_it()
+    {
+        var shipped = Contents.Read(typeof(DebTests).Assembly.Location, Path.Combine(Repository.Folder, "systemd"), "");
+
+        shipped.Entries.Select(e => e.Path).ShouldContain($"/usr/lib/systemd/system/{Adoption.TimerUnit}");
+        shipped.Entries.Select(e => e.Path).ShouldContain("/usr/lib/systemd/system/nodeagent-adopt.service");
+        shipped.EnabledUnits.ShouldBe(["nodeagent-ready.service", "nodeagent.service"], ignoreOrder: true);
+    }
+
     private Contents Sample()
     {
         var units = _directory.CreateSubdirectory("units").FullName;

@@ -30,6 +30,8 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
             _units[unit] = new UnitReport(unit, LoadState: "loaded", UnitFileState: "enabled");
         }
 
+        _units["nodeagent-adopt.timer"] = new UnitReport("nodeagent-adopt.timer", LoadState: "loaded", UnitFileState: "static");
+
         foreach (var module in new[] { "overlay", "br_netfilter", "nf_conntrack" })
         {
             _modules[module] = ModuleState.Available;

@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
+using NodeAgent.Commands;
 using NodeAgent.Configuration;
 using NodeAgent.Convergence;
 using NodeAgent.Desired;
@@ -44,16 +45,18 @@ internal sealed class Worker
 
     public string ExtraConfig { get; set; } = "{apiVersion: nodeagent/v1, kind: NodeConfig}";
 
-    public ResourceList List()
+    public ResourceList List() => Inputs().Resources;
+
+    public NodeInputs Inputs()
     {
         var authority = "{apiVersion: nodeagent/v1, kind: NodeConfig, cluster: {certificateAuthority: \"" + _authority.ExportCertificatePem().Replace("\n", "\\n", StringComparison.Ordinal) + "\"}}";
-        var config = NodeConfigLoader.Load(
+        var loaded = NodeConfigLoader.Load(
         [
             new Layer.Document("worker.yaml", Encoding.UTF8.GetBytes(Config)),
             new Layer.Document("ca.yaml", Encoding.UTF8.GetBytes(authority)),
             new Layer.Document("extra.yaml", Encoding.UTF8.GetBytes(ExtraConfig)),
-        ]).Config;
-        return NodeResources.Build(config, Facts, new Source(this, Certificates.Identity(config, Facts)));
+        ]);
+        return new(loaded, Facts, NodeResources.Build(loaded.Config, Facts, new Source(this, Certificates.Identity(loaded.Config, Facts))));
     }
 
     public Plan Plan() => NodeAgent.Convergence.Plan.Make(List(), Machine);
