@@ -41,6 +41,9 @@ internal sealed record StatusFile
     /// <summary>Resources that do not hold, and why, in order.</summary>
     public IReadOnlyList<StatusProblem>? Problems { get; init; }
 
+    /// <summary>What is left behind and only said, each a sentence.</summary>
+    public IReadOnlyList<string>? Notes { get; init; }
+
     public IReadOnlyDictionary<string, double>? PhaseSeconds { get; init; }
 
     public void Write(string path) => Files.Write(path, JsonSerializer.SerializeToUtf8Bytes(this, Context.StatusFile), (UnixFileMode)0b110_100_100);
