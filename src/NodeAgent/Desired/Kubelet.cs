@@ -361,7 +361,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
         new(quantities.OrderBy(q => q.Key, StringComparer.Ordinal).Select(q => KeyValuePair.Create<string, JsonNode?>(q.Key, q.Value)));
 
     /// <summary>systemd.service(5), "Command lines": specifiers, variables, quotes.</summary>
-    private static string Quote(string argument)
+    internal static string Quote(string argument)
     {
         var escaped = argument.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal)
             .Replace("%", "%%", StringComparison.Ordinal).Replace("$", "$$", StringComparison.Ordinal);

@@ -30,20 +30,21 @@ internal static class Registration
             ? Say(node, Read(before, texts.GetValueOrDefault(configuration.Name)), Read(dropIn.Content, configuration.Content))
             : []);
 
+    /// <param name="Provider">Names the instance.</param>
     /// <param name="Taints">Value by "key:effect".</param>
-    private sealed record Given(string? Node, IReadOnlyDictionary<string, string> Labels, IReadOnlyDictionary<string, string> Taints);
+    private sealed record Given(string? Node, string? Provider, IReadOnlyDictionary<string, string> Labels, IReadOnlyDictionary<string, string> Taints);
 
     private static IEnumerable<string> Say(string node, Given before, Given after)
     {
-        if (before.Node is not null && before.Node != node)
+        // The files of another machine, whose disk or image this is, say nothing of this one's Node; nor does a command line that nobody of ours wrote.
+        if (before.Node is null || before.Provider != after.Provider)
         {
-            yield return $"the Node {before.Node}, as this machine was called, stays in the cluster: kubectl delete node {before.Node}";
             yield break;
         }
 
-        // Not of a command line that nobody of ours wrote.
-        if (before.Node is null)
+        if (before.Node != node)
         {
+            yield return $"the Node {before.Node}, as this machine was called, stays in the cluster: kubectl delete node {before.Node}";
             yield break;
         }
 
@@ -89,9 +90,8 @@ internal static class Registration
             taints[$"{parts[0]}{(colon < 0 ? "" : taint[colon..])}"] = parts.Length > 1 ? parts[1] : "";
         }
 
-        if (configuration is not null
-            && YamlReader.ReadDocument("kubelet.yaml", Encoding.UTF8.GetBytes(configuration), []) is { } document
-            && document.Entries.GetValueOrDefault("registerWithTaints") is ConfigList list)
+        var document = configuration is null ? null : YamlReader.ReadDocument("kubelet.yaml", Encoding.UTF8.GetBytes(configuration), []);
+        if (document?.Entries.GetValueOrDefault("registerWithTaints") is ConfigList list)
         {
             foreach (var taint in list.Items.OfType<ConfigMap>())
             {
@@ -99,7 +99,7 @@ internal static class Registration
             }
         }
 
-        return new(flags.GetValueOrDefault("hostname-override"), labels, taints);
+        return new(flags.GetValueOrDefault("hostname-override"), document is null ? null : Text(document, "providerID"), labels, taints);
     }
 
     private static string Text(ConfigMap map, string key) => map.Entries.GetValueOrDefault(key) is ConfigScalar scalar ? scalar.Text : "";

@@ -280,12 +280,51 @@ public class PruneTests
             Instance = worker.Facts.Instance with { Id = "i-0fedcba9876543210", PrivateDnsName = name, PrivateAddress = address },
         };
 
-        WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
+        var result = worker.Apply();
 
+        WorkerTests.Problems(result).ShouldBeEmpty();
+        // Nobody is told to delete the Node of the machine that goes on elsewhere.
+        result.Notes.ShouldBeEmpty();
         WorkerTests.Pending(worker.Plan()).ShouldBeEmpty();
         Keys(worker.Machine).Intersect(keys).ShouldBeEmpty();
         worker.Machine.AllFiles.Where(f => f.Value.Content is { } c && Encoding.UTF8.GetString(c).Contains("i-0123456789abcdef0", StringComparison.Ordinal)).ShouldBeEmpty();
     }
+
+    [Fact]
+    public void A_node_that_changes_its_name_leaves_a_Node_which_is_said()
+    {
+        var worker = RichWorker();
+        worker.ExtraConfig = Rich.Replace("node:\n", "node:\n  name: instanceId\n", StringComparison.Ordinal);
+
+        var before = Worker.ExampleFacts().Instance.PrivateDnsName;
+        Said(worker.Plan().Notes).ShouldBe([$"remains of the Node: the Node {before}, as this machine was called, stays in the cluster: kubectl delete node {before}"]);
+    }
+
+    /// <summary>The field for taints came with kubelet 1.23; what moves there from the command line has not left.</summary>
+    [Fact]
+    public void Labels_and_taints_are_compared_whatever_place_says_them_and_what_is_new_or_other_is_said_too()
+    {
+        var worker = RichWorker();
+        worker.Facts = worker.Facts with { Versions = worker.Facts.Versions with { Kubelet = "1.30.2" } };
+        Said(worker.Plan().Notes).ShouldBeEmpty();
+        WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
+        worker.ExtraConfig = Rich.Replace("spot", "reserved", StringComparison.Ordinal).Replace("value: db,", "value: web,", StringComparison.Ordinal)
+            .Replace("node:\n", "node:\n  name: privateDnsName\n", StringComparison.Ordinal).Replace("NoSchedule}", "NoSchedule}, {key: new, effect: NoExecute}", StringComparison.Ordinal);
+
+        var node = Worker.ExampleFacts().Instance.PrivateDnsName;
+        Said(worker.Plan().Notes).ShouldBe(
+        [
+            $"remains of the Node: label example.com/pool=reserved comes with a new registration only: kubectl label node {node} --overwrite example.com/pool=reserved",
+            $"remains of the Node: taint dedicated=web:NoSchedule comes with a new registration only: kubectl taint node {node} --overwrite dedicated=web:NoSchedule",
+            $"remains of the Node: taint new:NoExecute comes with a new registration only: kubectl taint node {node} --overwrite new:NoExecute",
+        ]);
+    }
+
+    [Theory]
+    [InlineData("plain")]
+    [InlineData("two words")]
+    [InlineData("50% of $HOME \\ and \"more\"; it's all")]
+    public void What_is_quoted_for_a_command_line_is_read_back(string argument) => NodeAgent.Desired.Kubelet.Unquote(NodeAgent.Desired.Kubelet.Quote(argument)).ShouldBe(argument);
 
     [Fact]
     public void What_another_runtime_leaves_running_is_said()
