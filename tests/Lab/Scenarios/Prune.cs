@@ -90,10 +90,12 @@ internal static class Prune
             cd /etc/systemd/system
             printf '%s\n[Service]\nNice=1\n' "$header" >containerd.service.d/60-nodeagent-later.conf
             printf '%s\n[Service]\nExecStart=sleep infinity\n' "$header" >former.service
-            for m in free busy; do printf '%s\n[Mount]\nWhat=tmpfs\nWhere=/srv/%s\nType=tmpfs\n' "$header" $m >srv-$m.mount; done
+            for m in free busy required; do printf '%s\n[Mount]\nWhat=tmpfs\nWhere=/srv/%s\nType=tmpfs\n' "$header" $m >srv-$m.mount; done
             systemctl daemon-reload
-            systemctl start former.service srv-free.mount srv-busy.mount
-            systemd-run --quiet --unit holder --property WorkingDirectory=/srv/busy sleep infinity
+            systemctl start former.service srv-free.mount srv-busy.mount srv-required.mount
+            systemd-run --quiet --unit holder sh -c 'cd /srv/busy && exec sleep infinity'
+            systemd-run --quiet --unit needs --property RequiresMountsFor=/srv/required sleep infinity
+            timeout 5 sh -c 'until ls -l /proc/[0-9]*/cwd 2>/dev/null | grep -q /srv/busy; do sleep 0.1; done'
             """);
 
         (await Worker.PlanAsync(guest)).Resources.ShouldBe(
@@ -107,7 +109,8 @@ internal static class Prune
             ! systemctl is-active former.service
             ! mountpoint --quiet /srv/free
             mountpoint --quiet /srv/busy
-            systemctl is-active holder.service
+            mountpoint --quiet /srv/required
+            systemctl is-active holder.service needs.service
             test "$(systemctl show --value --property Nice containerd.service)" = 0
             """);
         var after = await InvocationsAsync(guest);

@@ -107,6 +107,33 @@ public class PruneTests
     }
 
     [Fact]
+    public void A_volume_whose_place_changes_is_mounted_at_the_new_one_and_the_old_one_is_said_while_it_is_in_use()
+    {
+        var worker = RichWorker();
+        worker.ExtraConfig = Rich.Replace("/srv/scratch", "/data/scratch", StringComparison.Ordinal);
+        worker.Machine.Breaks = w => w == "stop srv-scratch.mount" ? "target is busy" : null;
+
+        WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
+
+        WorkerTests.Pending(worker.Plan()).ShouldBeEmpty();
+        Said(worker.Plan().Notes).ShouldBe(["remains of volumes: volume nodeagent/scratch is still mounted at /srv/scratch, until the next boot or: umount /srv/scratch"]);
+        // Parts of it that pods were given are theirs.
+        worker.Machine.Unmount("/srv/scratch");
+        worker.Machine.Set(worker.Machine.Mounts().Single(m => m.Target == "/data/scratch") with { Target = "/var/lib/kubelet/pods/1/volume-subpaths/x/c/0" });
+        Said(worker.Plan().Notes).ShouldBeEmpty();
+    }
+
+    [Fact]
+    public void Where_volumes_cannot_be_asked_for_and_none_are_wanted_the_run_goes_on_and_says_so()
+    {
+        var machine = new NodeAgent.Machine.EmptyMachineReader(DateTimeOffset.UnixEpoch, []);
+        var list = new NodeAgent.Resources.UnwantedVolumes(null, new Dictionary<string, string>());
+
+        list.Examine(machine, []).ShouldBe(InSync.Instance);
+        list.Examine(new ReplayReader(new Recording()), []).ShouldBeOfType<InSync>().Notes.ShouldHaveSingleItem().ShouldStartWith("whether there are volume groups of ours could not be seen: ");
+    }
+
+    [Fact]
     public void What_runtime_and_kubelet_stand_on_is_not_taken_from_under_them_and_its_group_stays()
     {
         var worker = RichWorker();
