@@ -4,7 +4,8 @@ namespace NodeAgent.Convergence;
 internal abstract record Finding
 {
     /// <summary>
-    /// What is left behind and cannot be taken back quietly, each a sentence with what to do by hand. Said by plan and apply, and never a reason to change or to fail.
+    /// What is left behind and cannot be taken back quietly, each a sentence with what to do by hand. Said by plan and apply, and never a reason to change
+    /// or to fail.
     /// </summary>
     public IReadOnlyList<string> Notes { get; init; } = [];
 }

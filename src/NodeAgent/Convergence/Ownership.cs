@@ -20,8 +20,8 @@ internal static class Ownership
     private const string OnInstance = "# Written by NodeAgent. On ";
 
     /// <summary>
-    /// First line of a key file of ours: keys belong to one instance, and an image that was baked from it, or a disk that was moved, brings them to another. Its name
-    /// does not tell, since addresses come back and not every certificate names its node.
+    /// First line of a key file of ours: keys belong to one instance, and an image that was baked from it, or a disk that was moved, brings them to another.
+    /// Its name does not tell, since addresses come back and not every certificate names its node.
     /// </summary>
     public static string KeyHeader(string instance) => $"{OnInstance}{instance}.";
 

@@ -33,8 +33,9 @@ internal sealed record ContainerRuntime
     public static IReadOnlyList<string> Territory => [.. OwnDirectories, $"{Docker.CertificatesDirectory}/*"];
 
     /// <summary>What a service that was ours and is not needed any more goes on with, said when its drop-in leaves.</summary>
-    public Resource Remains() => new Remains(Concern.Runtime, "of other runtimes", [.. Others.Select(DropInOf)], texts => Others.Where(u => texts.ContainsKey(DropInOf(u)))
-        .Select(u => $"{u} is not this node's runtime any more, and is neither stopped nor disabled, nor is what it stored removed: systemctl disable --now {u}"));
+    public Resource Remains() => new Remains(Concern.Runtime, "of other runtimes", [.. Others.Select(DropInOf)], texts => Others
+        .Where(u => texts.ContainsKey(DropInOf(u)))
+        .Select(u => $"{u} is not this node's runtime any more; it is neither stopped nor disabled, and what it stored stays: systemctl disable --now {u}"));
 
     // containerd serves Docker, too, so that it never becomes one of these.
     private IEnumerable<string> Others => new[] { Docker.Unit }.Where(u => Services.All(s => s.Unit != u));
@@ -46,14 +47,19 @@ internal sealed record ContainerRuntime
 
     /// <param name="environment">As <see cref="Kubelet.Running"/> has it.</param>
     /// <param name="leftDropIns">As <see cref="Kubelet.Running"/> has it.</param>
-    public IReadOnlyList<Resource> Running(Resource stamp, IReadOnlyList<Resource> mounts, IReadOnlyList<Resource> environment, Func<string, Resource> leftDropIns)
+    public IReadOnlyList<Resource> Running(
+        Resource stamp, IReadOnlyList<Resource> mounts, IReadOnlyList<Resource> environment, Func<string, Resource> leftDropIns)
     {
         // A mount that came late hides the store that the service has open.
         var below = mounts.Where(m => Storage.Holds(m.Name, Root, Kubelet.PodLogs)).ToList();
         var resources = new List<Resource>();
         foreach (var service in Services)
         {
-            var restart = new Restart(Concern.Runtime, service.Unit) { Needs = [stamp], Inputs = [.. service.RestartOn, .. below, .. environment, leftDropIns(service.Unit)] };
+            var restart = new Restart(Concern.Runtime, service.Unit)
+            {
+                Needs = [stamp],
+                Inputs = [.. service.RestartOn, .. below, .. environment, leftDropIns(service.Unit)],
+            };
             resources.AddRange([restart, new Service(Concern.Runtime, service.Unit) { Needs = [stamp, restart] }]);
         }
 

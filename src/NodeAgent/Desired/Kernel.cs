@@ -21,7 +21,10 @@ internal static class Kernel
             new Remains(Concern.Kernel, "of modules and sysctls", [ModulesDirectory, SysctlDirectory], texts => Left(texts, names, config.Kernel.Sysctls.Keys)),
             new ConfigFile(Concern.Kernel, $"{ModulesDirectory}nodeagent.conf", string.Concat([Ownership.Header, "\n", .. names.Select(n => n + "\n")])),
             // After the distribution's 50- and cloud images' 60- to 80- files, which would win otherwise (sysctl.d(5): last one wins).
-            new ConfigFile(Concern.Kernel, $"{SysctlDirectory}95-nodeagent.conf", string.Concat([Ownership.Header, "\n", .. values.Select(s => $"{s.Key} = {s.Value}\n")])),
+            new ConfigFile(
+                Concern.Kernel,
+                $"{SysctlDirectory}95-nodeagent.conf",
+                string.Concat([Ownership.Header, "\n", .. values.Select(s => $"{s.Key} = {s.Value}\n")])),
             .. modules,
             .. values.Select(s => new Sysctl(s.Key, s.Value)
             {
@@ -37,7 +40,7 @@ internal static class Kernel
     {
         foreach (var module in Lines(ModulesDirectory).Except(modules))
         {
-            yield return $"module {module} is not loaded at boot any more; where it is loaded now, it stays until the next boot, or: modprobe --remove {module}";
+            yield return $"module {module} is not loaded at boot any more; loaded now, it stays until the next boot, or: modprobe --remove {module}";
         }
 
         foreach (var line in Lines(SysctlDirectory).Where(l => l.Contains('=', StringComparison.Ordinal)))
@@ -45,7 +48,8 @@ internal static class Kernel
             var parts = line.Split('=', 2, StringSplitOptions.TrimEntries);
             if (!sysctls.Contains(parts[0]))
             {
-                yield return $"sysctl {parts[0]} is not set any more; the running kernel keeps {parts[1]} until the next boot, since what it was before is not known";
+                yield return $"sysctl {parts[0]} is not set any more; the running kernel keeps {parts[1]} until the next boot, "
+                    + "since what it was before is not known";
             }
         }
 

@@ -97,7 +97,8 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
 
     /// <param name="environment">What it reads when it starts and others look after: proxy, certificates.</param>
     /// <param name="leftDropIns">Drop-ins of a unit that nothing wants any more.</param>
-    public IReadOnlyList<Resource> Running(Resource stamp, IReadOnlyList<Resource> mounts, IReadOnlyList<Resource> environment, Func<string, Resource> leftDropIns)
+    public IReadOnlyList<Resource> Running(
+        Resource stamp, IReadOnlyList<Resource> mounts, IReadOnlyList<Resource> environment, Func<string, Resource> leftDropIns)
     {
         var inputs = mounts.Where(m => Storage.Holds(m.Name, Root, PodLogs, Runtime.Root));
         var restart = new Restart(Concern.Kubelet, Unit) { Needs = [stamp], Inputs = [.. RestartOn, .. inputs, .. environment, leftDropIns(Unit)] };

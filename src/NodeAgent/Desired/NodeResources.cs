@@ -39,7 +39,9 @@ internal static class NodeResources
         // A drop-in that goes is a restart of its service alone; of other units' there is none to be owed.
         string[] services = [.. runtime.Services.Select(r => r.Unit), Kubelet.Unit];
         var leftDropIns = services.ToDictionary(
-            u => u, Resource (u) => new Leftovers($"drop-ins of {u}", [$"/etc/systemd/system/{u}.d"], names) { Needs = storage.Volumes }, StringComparer.Ordinal);
+            u => u,
+            Resource (u) => new Leftovers($"drop-ins of {u}", [$"/etc/systemd/system/{u}.d"], names) { Needs = storage.Volumes },
+            StringComparer.Ordinal);
         var leftoverUnits = new Leftovers("unit files", ["/etc/systemd/system", "/etc/systemd/system/*"], names)
         {
             Needs = storage.Volumes,
@@ -58,7 +60,8 @@ internal static class NodeResources
         var credentials = RegistryCredentials.Build(config, mounts);
         Resource[] prepared =
         [
-            .. storage.Volumes, .. kernel, .. others, runtime.Remains(), .. trust.Resources, .. certificates.Resources, .. files, .. unitFiles, leftovers, .. leftDropIns.Values, leftoverUnits, reload, .. mounts,
+            .. storage.Volumes, .. kernel, .. others, runtime.Remains(), .. trust.Resources, .. certificates.Resources, .. files, .. unitFiles,
+            leftovers, .. leftDropIns.Values, leftoverUnits, reload, .. mounts,
             .. credentials,
         ];
         var stamp = BootGate.Stamp(prepared);

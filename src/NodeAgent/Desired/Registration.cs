@@ -6,9 +6,9 @@ using NodeAgent.Resources;
 namespace NodeAgent.Desired;
 
 /// <summary>
-/// Labels and taints, which kubelet gives its Node when it makes it. Of a Node that exists it sets the labels of <see cref="KeptUp"/> alone, removes none, and leaves
-/// taints as they are (tryRegisterWithAPIServer and updateDefaultLabels in pkg/kubelet/kubelet_node_status.go, kubernetes@c579a32; kubernetes#122035). What the Node
-/// was made with stands in the files that kubelet was last started with.
+/// Labels and taints, which kubelet gives its Node when it makes it. Of a Node that exists it sets the labels of <see cref="KeptUp"/> alone, removes none, and
+/// leaves taints as they are (tryRegisterWithAPIServer and updateDefaultLabels in pkg/kubelet/kubelet_node_status.go, kubernetes@c579a32; kubernetes#122035).
+/// What the Node was made with stands in the files that kubelet was last started with.
 /// </summary>
 internal static class Registration
 {
@@ -16,7 +16,8 @@ internal static class Registration
     private static readonly HashSet<string> KeptUp =
     [
         "kubernetes.io/hostname", "kubernetes.io/os", "kubernetes.io/arch", "topology.kubernetes.io/zone", "topology.kubernetes.io/region",
-        "failure-domain.beta.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/region", "node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type",
+        "failure-domain.beta.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/region", "node.kubernetes.io/instance-type",
+        "beta.kubernetes.io/instance-type",
     ];
 
     /// <param name="node">The Node's name.</param>

@@ -30,7 +30,10 @@ internal sealed record Storage(IReadOnlyList<Resource> Volumes, IReadOnlyList<Re
         if (disks.Count == 0)
         {
             return config.WhenNoDisks == NoDisksPolicy.RootDisk
-                ? new Storage([new FormerVolumes([.. config.Volumes.Values.Select(v => $"/etc/systemd/system/{MountUnit(v.Mount ?? runtimeRoot)}")])], [], []) { Remains = OnRootDisk.Remains }
+                ? OnRootDisk with
+                {
+                    Volumes = [new FormerVolumes([.. config.Volumes.Values.Select(v => $"/etc/systemd/system/{MountUnit(v.Mount ?? runtimeRoot)}")])],
+                }
                 : throw new NotPossibleException(
                     $"storage.whenNoDisks is 'refuse' and {facts.Instance.Id} ({facts.Instance.Type}) has no ephemeral disk; "
                     + $"it has {string.Join(", ", facts.Disks.Select(d => $"{d.Path} ({d.Model})"))}. Launch a type with instance store, or widen storage.match")

@@ -117,7 +117,8 @@ internal sealed record RecordedFile(
     }
 }
 
-internal sealed record RecordedKey(FileKind Kind, string? Mode = null, byte[]? PublicKey = null, IReadOnlyList<byte[]>? Certificates = null, string? Comment = null)
+internal sealed record RecordedKey(
+    FileKind Kind, string? Mode = null, byte[]? PublicKey = null, IReadOnlyList<byte[]>? Certificates = null, string? Comment = null)
 {
     public static RecordedKey From(KeyReport key) =>
         new(key.Kind, key.Kind == FileKind.Absent ? null : RecordedFile.Octal(key.Mode), key.PublicKey, key.Certificates, key.Comment);

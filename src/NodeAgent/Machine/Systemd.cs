@@ -57,7 +57,8 @@ internal sealed class Systemd(Func<ISystemdManager> connect) : IDisposable
     {
         // systemd would stop what requires a mount (RequiresMountsFor=, WorkingDirectory=) along with it, and only then find out whether it can be unmounted.
         if (name.EndsWith(".mount", StringComparison.Ordinal)
-            && m.GetUnitProperties(m.LoadUnit(name)).RequiredBy.Where(u => m.GetUnitProperties(m.LoadUnit(u)).ActiveState is not ("inactive" or "failed")).ToList() is [var user, ..])
+            && m.GetUnitProperties(m.LoadUnit(name)).RequiredBy
+                .FirstOrDefault(u => m.GetUnitProperties(m.LoadUnit(u)).ActiveState is not ("inactive" or "failed")) is { } user)
         {
             throw new MachineException($"stop {name}", $"{user} runs and requires it");
         }

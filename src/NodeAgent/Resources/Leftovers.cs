@@ -6,8 +6,8 @@ using NodeAgent.Pki;
 namespace NodeAgent.Resources;
 
 /// <summary>
-/// Files of ours, known by their first line, that nothing in the list wants any more: they go, in the reverse of the order in which they were made. What only looks
-/// like ours (it lies in a directory of ours, or has our name) and does not carry the mark is said and stays. Looks only where the agent writes.
+/// Files of ours, known by their first line, that nothing in the list wants any more: they go, in the reverse of the order in which they were made. What only
+/// looks like ours (it lies in a directory of ours, or has our name) and does not carry the mark is said and stays. Looks only where the agent writes.
 /// </summary>
 internal sealed class Leftovers : Resource<Leftovers.State>
 {
@@ -99,7 +99,8 @@ internal sealed class Leftovers : Resource<Leftovers.State>
             }
             else if (UnknownUnit(directory, name))
             {
-                notes.Add($"{path} is a unit of a kind that this version of the agent does not make; it is left alone: a newer version looks after it, or remove it by hand");
+                notes.Add($"{path} is a unit of a kind that this version of the agent does not make; it is left alone: "
+                    + "a newer version looks after it, or remove it by hand");
             }
             else
             {
@@ -112,7 +113,8 @@ internal sealed class Leftovers : Resource<Leftovers.State>
         ? InSync.Saying(state.Notes)
         : new Change(
             $"no longer wanted: {string.Join(", ", state.Ours.Select(o => o.Unit is null ? o.Path : $"{o.Path} (and {o.Unit} is stopped)"))}",
-            Manifests is not null && state.Ours.Any(o => o.Path.StartsWith(Manifests + "/", StringComparison.Ordinal)) ? Disruption.RecreatesPods : Disruption.None,
+            Manifests is not null && state.Ours.Any(o => o.Path.StartsWith(Manifests + "/", StringComparison.Ordinal))
+                ? Disruption.RecreatesPods : Disruption.None,
             string.Concat(state.Ours.Select(o => $"- {o.Path}\n")))
         { Notes = state.Notes };
 
@@ -141,7 +143,7 @@ internal sealed class Leftovers : Resource<Leftovers.State>
         }
     }
 
-    private bool Owns(string directory) => OwnDirectories.Any(o => directory == o || (o.EndsWith("/*", StringComparison.Ordinal) && directory[..directory.LastIndexOf('/')] == o[..^2]));
+    private bool Owns(string directory) => OwnDirectories.Contains(directory) || OwnDirectories.Contains(directory[..directory.LastIndexOf('/')] + "/*");
 
     // In /etc/nodeagent people write, and may override our units by name.
     private static bool LooksLikeOurs(string directory, string name) => name.Contains("nodeagent", StringComparison.Ordinal)

@@ -5,8 +5,8 @@ using NodeAgent.Machine;
 namespace NodeAgent.Resources;
 
 /// <summary>
-/// What stays behind when settings leave files of ours: read from the files as they are now, so that no record is needed, and said before they are written. In the
-/// list it stands before them. Nothing of it is ever changed here.
+/// What stays behind when settings leave files of ours: read from the files as they are now, so that no record is needed, and said before they are written. In
+/// the list it stands before them. Nothing of it is ever changed here.
 /// </summary>
 /// <param name="paths">Files; or, ending in a slash, those in a directory that carry our mark.</param>
 /// <param name="say">Sentences, from the texts of those files that are there.</param>

@@ -4,10 +4,13 @@ using NodeAgent.Machine;
 
 namespace NodeAgent.Resources;
 
-/// <summary>Volume groups, volumes and mounts of ours that the configuration no longer names. They hold data, so they are said and stay; their unit files go.</summary>
+/// <summary>
+/// Volume groups, volumes and mounts of ours that the configuration no longer names. They hold data, so they are said and stay; their unit files go.
+/// </summary>
 /// <param name="group">Null where the configuration wants none.</param>
 /// <param name="volumes">Wanted volumes by name, each with the place where it is mounted.</param>
-internal sealed class UnwantedVolumes(string? group, IReadOnlyDictionary<string, string> volumes) : Resource<IReadOnlyList<string>>(Concern.Storage, "remains", "of volumes")
+internal sealed class UnwantedVolumes(string? group, IReadOnlyDictionary<string, string> volumes)
+    : Resource<IReadOnlyList<string>>(Concern.Storage, "remains", "of volumes")
 {
     protected override IReadOnlyList<string> Nothing => [];
 
@@ -41,7 +44,8 @@ internal sealed class UnwantedVolumes(string? group, IReadOnlyDictionary<string,
         if (found.Name != group)
         {
             var targets = ours.SelectMany(v => Targets(found, v, mounts)).Order(StringComparer.Ordinal).ToList();
-            yield return string.Create(CultureInfo.InvariantCulture, $"volume group {found.Name} is no longer wanted and keeps its {ours.Count} volumes and their data{At(targets)}; ")
+            var count = ours.Count.ToString(CultureInfo.InvariantCulture);
+            yield return $"volume group {found.Name} is no longer wanted and keeps its {count} volumes and their data{At(targets)}; "
                 + $"to remove it with all that is on it: {Unmount(targets)}vgremove --yes {found.Name}";
             yield break;
         }
@@ -56,7 +60,8 @@ internal sealed class UnwantedVolumes(string? group, IReadOnlyDictionary<string,
             }
             else if (targets.Where(t => t != wanted).ToList() is { Count: > 0 } elsewhere)
             {
-                yield return $"volume {found.Name}/{volume.Name} is still mounted at {string.Join(", ", elsewhere)}, until the next boot or: {Unmount(elsewhere).TrimEnd(' ', '&')}";
+                yield return $"volume {found.Name}/{volume.Name} is still mounted at {string.Join(", ", elsewhere)}, until the next boot or: "
+                    + Unmount(elsewhere).TrimEnd(' ', '&');
             }
         }
     }

@@ -3,7 +3,7 @@ using Shouldly;
 
 namespace NodeAgent.Lab.Scenarios;
 
-/// <summary>What leaves the configuration leaves the node, what cannot is said, and what carries no mark of ours is said and stays, with or without records.</summary>
+/// <summary>What leaves the configuration leaves the node, what cannot is said, what carries no mark of ours is said and stays, with or without records.</summary>
 internal static class Prune
 {
     private static readonly string Rich = Worker.ContainerOverrides.Replace("  sysctls:\n", "  sysctls:\n    net.core.somaxconn: 5000\n", StringComparison.Ordinal) + """

@@ -57,7 +57,7 @@ public class PruneTests
         var node = Worker.ExampleFacts().Instance.PrivateDnsName;
         string[] said =
         [
-            "remains of modules and sysctls: module ip_vs is not loaded at boot any more; where it is loaded now, it stays until the next boot, or: modprobe --remove ip_vs",
+            "remains of modules and sysctls: module ip_vs is not loaded at boot any more; loaded now, it stays until the next boot, or: modprobe --remove ip_vs",
             "remains of modules and sysctls: sysctl net.core.somaxconn is not set any more; the running kernel keeps 4096 until the next boot, since what it was before is not known",
             "remains of the pod network: the bridge cni0, its address and its rules stay until the next boot, or until its last pod is gone and: ip link delete cni0",
             $"remains of the Node: label example.com/disk stays on the Node, since kubelet removes none: kubectl label node {node} example.com/disk-",
