@@ -23,9 +23,8 @@ internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource 
         return new Certificates([authority, .. roles.Values], authority, roles);
     }
 
-    /// <summary>Files of all roles, by path, each with its subject: what a role that is not wanted leaves is known by them.</summary>
-    public static IReadOnlyDictionary<string, string> Subjects(NodeConfig config, NodeFacts facts) =>
-        RoleTable.Worker.ToDictionary(r => r.Path, r => r.For(Identity(config, facts)).Subject);
+    /// <summary>Files of all roles, wanted or not.</summary>
+    public static IReadOnlyList<string> Paths => [.. RoleTable.Worker.Select(r => r.Path)];
 
     public static string PathOf(string role) => RoleTable.Find(role)?.Path ?? throw new ArgumentException($"there is no role {role}");
 

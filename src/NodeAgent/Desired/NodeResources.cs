@@ -32,7 +32,7 @@ internal static class NodeResources
         var leftovers = new Leftovers("files", Territory, names)
         {
             NamedOurs = [PodNetwork.ConfigurationPath, .. ContainerRuntime.NamedOurs],
-            Keys = Certificates.Subjects(config, facts),
+            Keys = Certificates.Paths,
             OwnDirectories = ContainerRuntime.OwnDirectories,
             Manifests = Kubelet.ManifestDirectory,
         };

@@ -1,7 +1,6 @@
 using System.Text;
 using NodeAgent.Convergence;
 using NodeAgent.Machine;
-using NodeAgent.Pki;
 
 namespace NodeAgent.Resources;
 
@@ -25,8 +24,8 @@ internal sealed class Leftovers : Resource<Leftovers.State>
     /// <summary>Paths that nobody else uses, for files whose format has no comments to mark them with.</summary>
     public IReadOnlyList<string> NamedOurs { get; init; } = [];
 
-    /// <summary>Files with a key and its certificate, by path: the subject by which the certificate shows that the file is ours.</summary>
-    public IReadOnlyDictionary<string, string> Keys { get; init; } = new Dictionary<string, string>();
+    /// <summary>Paths of files with a key, which are not read like others.</summary>
+    public IReadOnlyList<string> Keys { get; init; } = [];
 
     /// <summary>Directories of the territory in which nobody else has files.</summary>
     public IReadOnlyList<string> OwnDirectories { get; init; } = [];
@@ -52,19 +51,16 @@ internal sealed class Leftovers : Resource<Leftovers.State>
     {
         var ours = new List<Leftover>();
         var notes = new List<string>();
-        foreach (var (path, subject) in Keys.Where(k => !_wanted.Contains(k.Key)))
+        foreach (var path in Keys.Where(k => !_wanted.Contains(k)))
         {
             var report = reader.PrivateKey(path);
-            if (report.Kind == FileKind.Regular)
+            if (Ownership.InstanceOf(report) is not null)
             {
-                if (report.Certificates is [var first, ..] && ParsedCertificate.Parse(first)?.Subject == subject)
-                {
-                    ours.Add(new(path));
-                }
-                else
-                {
-                    notes.Add($"{path} is not wanted, and holds no certificate for {subject} by which it would be ours: look at it, and remove it by hand");
-                }
+                ours.Add(new(path));
+            }
+            else if (report.Kind == FileKind.Regular)
+            {
+                notes.Add(Unmarked(path));
             }
         }
 
@@ -94,7 +90,7 @@ internal sealed class Leftovers : Resource<Leftovers.State>
             {
                 if (Owns(directory) || LooksLikeOurs(directory, name))
                 {
-                    notes.Add($"{path} does not carry our mark, its first line, so it is left alone: look at it, and remove it by hand if nothing needs it");
+                    notes.Add(Unmarked(path));
                 }
             }
             else if (UnknownUnit(directory, name))
@@ -130,6 +126,9 @@ internal sealed class Leftovers : Resource<Leftovers.State>
             writer.DeleteFile(path);
         }
     }
+
+    private static string Unmarked(string path) =>
+        $"{path} does not carry our mark, its first line, so it is left alone: look at it, and remove it by hand if nothing needs it";
 
     private static void Stop(IMachineWriter writer, string unit, CancellationToken cancellation)
     {

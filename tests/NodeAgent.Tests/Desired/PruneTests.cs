@@ -227,6 +227,22 @@ public class PruneTests
     }
 
     [Fact]
+    public void A_key_that_is_not_ours_stays_where_ours_would_be()
+    {
+        var worker = new Worker();
+        worker.Apply();
+        const string Path = "/etc/kubernetes/pki/kube-proxy/client.pem";
+        var text = Encoding.UTF8.GetString(worker.Machine.File(Path).Content!);
+        worker.Machine.Put(Path, Text(text[(text.IndexOf('\n', StringComparison.Ordinal) + 1)..]));
+        worker.ExtraConfig = Lean;
+
+        WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
+
+        worker.Machine.File(Path).Kind.ShouldBe(FileKind.Regular);
+        Said(worker.Plan().Notes).ShouldHaveSingleItem().ShouldStartWith($"leftover files: {Path} does not carry our mark");
+    }
+
+    [Fact]
     public void A_drop_in_of_ours_that_nothing_wants_goes_and_restarts_its_service_alone()
     {
         var worker = new Worker();
