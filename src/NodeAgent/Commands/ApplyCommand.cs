@@ -269,6 +269,7 @@ internal static class ApplyCommand
                 Changed = result?.Count<Changed>(),
                 InSync = result?.Count<Held>(),
                 Problems = result is null ? null : StatusProblem.Of(result),
+                Notes = result is { Notes: { Count: > 0 } notes } ? [.. notes.Select(n => $"{n.Resource.Id}: {n.Note}")] : null,
                 PhaseSeconds = result is null ? null : _timeline.Phases.ToDictionary(p => p.Phase, p => Math.Round(p.Duration.TotalSeconds, 3)),
                 Adoption = _adoption,
             }.Write(StatusFile.DefaultPath);

@@ -40,6 +40,7 @@ internal static class PlanJson
             }
 
             json.WriteEndArray();
+            RunJson.WriteNotes(json, plan.Notes);
             json.WriteEndObject();
         }
 

@@ -10,7 +10,7 @@ internal sealed class PlanText(TextWriter output, bool color)
 
     public void Write(Plan plan)
     {
-        foreach (var group in plan.Steps.Where(s => s.Finding is not InSync).GroupBy(s => s.Resource.Concern).OrderBy(g => g.Key))
+        foreach (var group in plan.Steps.Where(s => s.Finding is not InSync || s.Finding.Notes.Count > 0).GroupBy(s => s.Resource.Concern).OrderBy(g => g.Key))
         {
             output.WriteLine(Paint(Bold, Title(group.Key)));
             foreach (var step in group)
@@ -39,6 +39,11 @@ internal sealed class PlanText(TextWriter output, bool color)
 
         parts.Add(Count(plan.Steps.Count - plan.Changes - plan.Refusals - plan.Unknowns, "in sync"));
         var sum = plan.Changes + plan.Refusals + plan.Unknowns == 0 ? "Nothing to do" : "Plan";
+        if (plan.Notes.Count is > 0 and var notes)
+        {
+            parts.Add(Count(notes, "only said"));
+        }
+
         return $"{sum}: {string.Join(", ", parts)}.{(plan.Worst == Disruption.None ? "" : $" Most disruptive: {Words(plan.Worst)}.")}";
     }
 
@@ -58,6 +63,19 @@ internal sealed class PlanText(TextWriter output, bool color)
     };
 
     private void Write(PlannedStep step)
+    {
+        if (step.Finding is not InSync)
+        {
+            WriteChange(step);
+        }
+
+        foreach (var note in step.Finding.Notes)
+        {
+            output.WriteLine($"  {Paint(Cyan, "i")} {step.Resource.Id}: {note}");
+        }
+    }
+
+    private void WriteChange(PlannedStep step)
     {
         var (mark, paint, text, diff) = step.Finding switch
         {

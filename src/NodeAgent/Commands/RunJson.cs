@@ -31,6 +31,7 @@ internal static class RunJson
             }
 
             json.WriteEndArray();
+            WriteNotes(json, result.Notes);
             json.WriteStartObject("phaseSeconds");
             foreach (var (phase, duration) in timeline.Phases)
             {
@@ -42,5 +43,25 @@ internal static class RunJson
         }
 
         return Encoding.UTF8.GetString(buffer.ToArray());
+    }
+
+    /// <summary>What is only said; left out where nothing is.</summary>
+    public static void WriteNotes(Utf8JsonWriter json, IReadOnlyList<(Resource Resource, string Note)> notes)
+    {
+        if (notes.Count == 0)
+        {
+            return;
+        }
+
+        json.WriteStartArray("notes");
+        foreach (var (resource, note) in notes)
+        {
+            json.WriteStartObject();
+            json.WriteString("resource", resource.Id);
+            json.WriteString("note", note);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
     }
 }

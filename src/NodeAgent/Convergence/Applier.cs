@@ -4,7 +4,11 @@ using NodeAgent.Machine;
 namespace NodeAgent.Convergence;
 
 /// <summary>What became of one resource in one run.</summary>
-internal abstract record Outcome;
+internal abstract record Outcome
+{
+    /// <summary>As <see cref="Finding.Notes"/>, once the work is done.</summary>
+    public IReadOnlyList<string> Notes { get; init; } = [];
+}
 
 internal sealed record Held : Outcome
 {
@@ -37,6 +41,8 @@ internal interface IRunObserver
 
 internal sealed record RunResult(IReadOnlyList<Step> Steps)
 {
+    public IReadOnlyList<(Resource Resource, string Note)> Notes => [.. Steps.SelectMany(s => s.Outcome.Notes.Select(n => (s.Resource, n)))];
+
     public int Count<T>()
         where T : Outcome => Steps.Count(s => s.Outcome is T);
 
@@ -85,7 +91,7 @@ internal static class Applier
                 cancellation);
             return finding switch
             {
-                InSync => Held.Instance,
+                InSync inSync => inSync.Notes.Count == 0 ? Held.Instance : new Held { Notes = inSync.Notes },
                 Refused refused => new RefusedToChange(refused),
                 Unknown unknown => new Failed(unknown.Why),
                 Change change => Verify(resource, change, reader),
@@ -104,7 +110,7 @@ internal static class Applier
 
     private static Outcome Verify(Resource resource, Change change, IMachineReader reader) => resource.Examine(reader, []) switch
     {
-        InSync => new Changed(change),
+        InSync inSync => new Changed(change) { Notes = inSync.Notes },
         Change still => new Failed($"was carried out ({change.Why}) and still differs: {still.Why}"),
         Refused refused => new Failed($"was carried out ({change.Why}) and is now refused: {refused.Why}"),
         Unknown unknown => new Failed($"was carried out ({change.Why}) and cannot be examined: {unknown.Why}"),

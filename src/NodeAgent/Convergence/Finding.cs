@@ -1,11 +1,20 @@
 namespace NodeAgent.Convergence;
 
 /// <summary>What examining a resource found.</summary>
-internal abstract record Finding;
+internal abstract record Finding
+{
+    /// <summary>
+    /// What is left behind and cannot be taken back quietly, each a sentence with what to do by hand. Said by plan and apply, and never a reason to change
+    /// or to fail.
+    /// </summary>
+    public IReadOnlyList<string> Notes { get; init; } = [];
+}
 
 internal sealed record InSync : Finding
 {
     public static readonly InSync Instance = new();
+
+    public static InSync Saying(IReadOnlyList<string> notes) => notes.Count == 0 ? Instance : new() { Notes = notes };
 }
 
 /// <param name="Why">One clause, lower case, without a full stop: "content differs", "not running".</param>

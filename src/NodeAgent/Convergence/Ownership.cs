@@ -17,6 +17,18 @@ internal static class Ownership
     /// <summary>LVM tag of a logical volume of ours from its creation until its file system stands.</summary>
     public const string UnformattedTag = "nodeagent.unformatted";
 
+    private const string OnInstance = "# Written by NodeAgent. On ";
+
+    /// <summary>
+    /// First line of a key file of ours: keys belong to one instance, and an image that was baked from it, or a disk that was moved, brings them to another.
+    /// Its name does not tell, since addresses come back and not every certificate names its node.
+    /// </summary>
+    public static string KeyHeader(string instance) => $"{OnInstance}{instance}.";
+
+    /// <summary>The instance on which a key was made; null where its file does not say.</summary>
+    public static string? InstanceOf(KeyReport key) =>
+        key.Comment is { } line && line.StartsWith(OnInstance, StringComparison.Ordinal) ? line[OnInstance.Length..].TrimEnd('.') : null;
+
     public static bool IsOurs(FileReport file) => file.Kind == FileKind.Regular && file.Content is { } content && (content.AsSpan().StartsWith(FileMark) || content.AsSpan().StartsWith(JsonBytes));
 
     /// <summary>Of <see cref="Header"/> up to the first full stop: what follows may be reworded without losing files of an older version.</summary>

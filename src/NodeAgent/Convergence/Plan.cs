@@ -27,6 +27,9 @@ internal sealed class Plan
         _ => Disruption.None,
     };
 
+    /// <summary>What is only said, with the resource that says it, in the list's order.</summary>
+    public IReadOnlyList<(Resource Resource, string Note)> Notes => [.. Steps.SelectMany(s => s.Finding.Notes.Select(n => (s.Resource, n)))];
+
     public static Plan Make(ResourceList list, IMachineReader reader)
     {
         var steps = new List<PlannedStep>(list.Items.Count);

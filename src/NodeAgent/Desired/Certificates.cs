@@ -19,9 +19,12 @@ internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource 
         var authority = new ConfigFile(Concern.Certificates, AuthorityPath, authorities);
         var roles = RoleTable.Worker
             .Where(r => r.Role != ServiceProxy.Role || config.KubeProxy.Mode != ProxyMode.None)
-            .ToDictionary(r => r.Role, Resource (r) => new Certificate(r, r.For(node), node.Name, authorities, source));
+            .ToDictionary(r => r.Role, Resource (r) => new Certificate(r, r.For(node), node.Name, authorities, source) { Instance = facts.Instance.Id });
         return new Certificates([authority, .. roles.Values], authority, roles);
     }
+
+    /// <summary>Files of all roles, wanted or not.</summary>
+    public static IReadOnlyList<string> Paths => [.. RoleTable.Worker.Select(r => r.Path)];
 
     public static string PathOf(string role) => RoleTable.Find(role)?.Path ?? throw new ArgumentException($"there is no role {role}");
 

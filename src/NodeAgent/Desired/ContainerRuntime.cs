@@ -26,21 +26,40 @@ internal sealed record ContainerRuntime
     /// <summary>Paths of ours in formats that hold no comment to know them by.</summary>
     public static IReadOnlyList<string> NamedOurs => [Docker.ConfigurationPath];
 
-    /// <summary>Where files of ours lie, whichever the runtime is now.</summary>
-    public static IReadOnlyList<string> Territory => [Containerd.Directory, $"{Containerd.HostsDirectory}/*", $"{Docker.CertificatesDirectory}/*"];
+    /// <summary>Where nobody else has files, whichever the runtime is now.</summary>
+    public static IReadOnlyList<string> OwnDirectories => [Containerd.Directory, $"{Containerd.HostsDirectory}/*", Docker.Directory];
+
+    /// <summary>Where files of ours lie.</summary>
+    public static IReadOnlyList<string> Territory => [.. OwnDirectories, $"{Docker.CertificatesDirectory}/*"];
+
+    /// <summary>What a service that was ours and is not needed any more goes on with, said when its drop-in leaves.</summary>
+    public Resource Remains() => new Remains(Concern.Runtime, "of other runtimes", [.. Others.Select(DropInOf)], texts => Others
+        .Where(u => texts.ContainsKey(DropInOf(u)))
+        .Select(u => $"{u} is not this node's runtime any more; it is neither stopped nor disabled, and what it stored stays: systemctl disable --now {u}"));
+
+    // containerd serves Docker, too, so that it never becomes one of these.
+    private IEnumerable<string> Others => new[] { Docker.Unit }.Where(u => Services.All(s => s.Unit != u));
+
+    private static string DropInOf(string unit) => $"/etc/systemd/system/{unit}.d/50-nodeagent.conf";
 
     public static ContainerRuntime Build(NodeConfig config, NodeFacts facts, Storage storage) =>
         config.Runtime == ContainerRuntimeKind.Docker ? Docker.Build(config, facts, storage) : Containerd.Build(config, facts, storage);
 
     /// <param name="environment">As <see cref="Kubelet.Running"/> has it.</param>
-    public IReadOnlyList<Resource> Running(Resource stamp, IReadOnlyList<Resource> mounts, IReadOnlyList<Resource> environment)
+    /// <param name="leftDropIns">As <see cref="Kubelet.Running"/> has it.</param>
+    public IReadOnlyList<Resource> Running(
+        Resource stamp, IReadOnlyList<Resource> mounts, IReadOnlyList<Resource> environment, Func<string, Resource> leftDropIns)
     {
         // A mount that came late hides the store that the service has open.
         var below = mounts.Where(m => Storage.Holds(m.Name, Root, Kubelet.PodLogs)).ToList();
         var resources = new List<Resource>();
         foreach (var service in Services)
         {
-            var restart = new Restart(Concern.Runtime, service.Unit) { Needs = [stamp], Inputs = [.. service.RestartOn, .. below, .. environment] };
+            var restart = new Restart(Concern.Runtime, service.Unit)
+            {
+                Needs = [stamp],
+                Inputs = [.. service.RestartOn, .. below, .. environment, leftDropIns(service.Unit)],
+            };
             resources.AddRange([restart, new Service(Concern.Runtime, service.Unit) { Needs = [stamp, restart] }]);
         }
 

@@ -21,7 +21,9 @@ internal static class Docker
     public const string CriSocket = "/run/cri-dockerd.sock";
 
     /// <summary>Beside our containerd's: /etc/docker is Docker's own, and its daemon.json is read by others who expect it to be in force.</summary>
-    public const string ConfigurationPath = "/etc/docker/nodeagent/daemon.json";
+    public const string ConfigurationPath = $"{Directory}/daemon.json";
+
+    public const string Directory = "/etc/docker/nodeagent";
 
     public const string CertificatesDirectory = "/etc/docker/certs.d";
 

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using NodeAgent.Configuration;
@@ -80,7 +81,11 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             """);
         var providers = Providers.Files(config, version);
         return new Kubelet(
-            [new DirectoryResource(Concern.Kubelet, ManifestDirectory, DirectoryResource.Searchable), kubeconfig, configuration, .. providers],
+            [
+                Registration.Remains(NodeNames.Of(config, facts), dropIn, configuration),
+                new DirectoryResource(Concern.Kubelet, ManifestDirectory, DirectoryResource.Searchable),
+                kubeconfig, configuration, .. providers,
+            ],
             [dropIn, ready],
             // client-go reads a renewed client certificate by itself.
             [certificates.Authority, kubeconfig, configuration, dropIn, .. providers, .. KubeletVersions.ReloadsServingCertificate.In(kubelet) ? Array.Empty<Resource>() : [serving]],
@@ -91,10 +96,12 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
     }
 
     /// <param name="environment">What it reads when it starts and others look after: proxy, certificates.</param>
-    public IReadOnlyList<Resource> Running(Resource stamp, IReadOnlyList<Resource> mounts, IReadOnlyList<Resource> environment)
+    /// <param name="leftDropIns">Drop-ins of a unit that nothing wants any more.</param>
+    public IReadOnlyList<Resource> Running(
+        Resource stamp, IReadOnlyList<Resource> mounts, IReadOnlyList<Resource> environment, Func<string, Resource> leftDropIns)
     {
         var inputs = mounts.Where(m => Storage.Holds(m.Name, Root, PodLogs, Runtime.Root));
-        var restart = new Restart(Concern.Kubelet, Unit) { Needs = [stamp], Inputs = [.. RestartOn, .. inputs, .. environment] };
+        var restart = new Restart(Concern.Kubelet, Unit) { Needs = [stamp], Inputs = [.. RestartOn, .. inputs, .. environment, leftDropIns(Unit)] };
         return [restart, new Service(Concern.Kubelet, Unit) { Needs = [stamp, restart] }];
     }
 
@@ -370,11 +377,30 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
         new(quantities.OrderBy(q => q.Key, StringComparer.Ordinal).Select(q => KeyValuePair.Create<string, JsonNode?>(q.Key, q.Value)));
 
     /// <summary>systemd.service(5), "Command lines": specifiers, variables, quotes.</summary>
-    private static string Quote(string argument)
+    internal static string Quote(string argument)
     {
         var escaped = argument.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal)
             .Replace("%", "%%", StringComparison.Ordinal).Replace("$", "$$", StringComparison.Ordinal);
         return escaped.AsSpan().ContainsAny(" '\";") ? $"\"{escaped}\"" : escaped;
+    }
+
+    /// <summary>What <see cref="Quote"/> made it from.</summary>
+    internal static string Unquote(string argument)
+    {
+        if (argument is ['"', .., '"'])
+        {
+            argument = argument[1..^1];
+        }
+
+        var text = new StringBuilder();
+        for (var i = 0; i < argument.Length; i++)
+        {
+            // Each of these stands for the one that follows.
+            i += argument[i] is '\\' or '%' or '$' && i + 1 < argument.Length ? 1 : 0;
+            text.Append(argument[i]);
+        }
+
+        return text.ToString();
     }
 }
 

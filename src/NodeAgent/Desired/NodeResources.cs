@@ -29,21 +29,39 @@ internal static class NodeResources
         Resource[] files = [BootGate.Armed(), .. network, .. runtime.Files, .. kubelet.Files, .. proxy, .. proxyFiles];
         Resource[] wanted = [.. kernel, .. certificates.Resources, .. files, .. unitFiles];
         var names = wanted.Select(r => r.Name).ToHashSet(StringComparer.Ordinal);
-        var leftovers = new Leftovers("files", Territory, names) { NamedOurs = [PodNetwork.ConfigurationPath, .. ContainerRuntime.NamedOurs] };
-        var leftoverUnits = new Leftovers("unit files", ["/etc/systemd/system", "/etc/systemd/system/*"], names) { Needs = storage.Volumes };
+        var leftovers = new Leftovers("files", Territory, names)
+        {
+            NamedOurs = [PodNetwork.ConfigurationPath, .. ContainerRuntime.NamedOurs],
+            Keys = Certificates.Paths,
+            OwnDirectories = ContainerRuntime.OwnDirectories,
+            Manifests = Kubelet.ManifestDirectory,
+        };
+        // A drop-in that goes is a restart of its service alone; of other units' there is none to be owed.
+        string[] services = [.. runtime.Services.Select(r => r.Unit), Kubelet.Unit];
+        var leftDropIns = services.ToDictionary(
+            u => u,
+            Resource (u) => new Leftovers($"drop-ins of {u}", [$"/etc/systemd/system/{u}.d"], names) { Needs = storage.Volumes },
+            StringComparer.Ordinal);
+        var leftoverUnits = new Leftovers("unit files", ["/etc/systemd/system", "/etc/systemd/system/*"], names)
+        {
+            Needs = storage.Volumes,
+            Except = services.Select(u => $"/etc/systemd/system/{u}.d").ToHashSet(StringComparer.Ordinal),
+            StopsFirst = (path, text) => path.Count('/') == 4 ? Storage.StopsFirst(path, text, Kubelet.Root, Kubelet.PodLogs, runtime.Root) : null,
+        };
         var reload = new SystemdManager(
             Concern.Runtime,
             "of the node",
             [.. storage.Mounts.Select(m => m.Unit), .. runtime.Services.Select(r => r.Unit), ContainerRuntime.ImagesUnit, Kubelet.Unit, Kubelet.ReadyUnit, .. Adoption.Units])
         {
             Needs = unitFiles,
-            Inputs = [.. unitFiles, leftoverUnits],
+            Inputs = [.. unitFiles, .. leftDropIns.Values, leftoverUnits],
         };
         var mounts = storage.Mounts.Select(m => m.ToResource(reload)).ToList();
         var credentials = RegistryCredentials.Build(config, mounts);
         Resource[] prepared =
         [
-            .. storage.Volumes, .. kernel, .. others, .. trust.Resources, .. certificates.Resources, .. files, .. unitFiles, leftovers, leftoverUnits, reload, .. mounts,
+            .. storage.Volumes, .. kernel, .. others, runtime.Remains(), .. trust.Resources, .. certificates.Resources, .. files, .. unitFiles,
+            leftovers, .. leftDropIns.Values, leftoverUnits, reload, .. mounts,
             .. credentials,
         ];
         var stamp = BootGate.Stamp(prepared);
@@ -51,9 +69,10 @@ internal static class NodeResources
         [
             .. prepared,
             stamp,
-            .. runtime.Running(stamp, mounts, environment),
-            .. kubelet.Running(stamp, mounts, environment),
+            .. runtime.Running(stamp, mounts, environment, u => leftDropIns[u]),
+            .. kubelet.Running(stamp, mounts, environment, u => leftDropIns[u]),
             Adoption.Timer(config, reload),
+            storage.Remains,
         ])
         {
             Warnings = kubelet.Warnings,
@@ -68,9 +87,10 @@ internal static class NodeResources
         "/etc/cni/net.d",
         .. ContainerRuntime.Territory,
         "/etc/kubernetes",
-        Kubelet.ManifestDirectory,
         ServiceProxy.Directory,
         "/etc/nodeagent",
+        // Last made and first to go: a pod, then what it reads.
+        Kubelet.ManifestDirectory,
     ];
 }
 

@@ -15,7 +15,11 @@ internal static class PodNetwork
     {
         if (config.Network.Plugin == NetworkPlugin.None)
         {
-            return [];
+            return
+            [
+                new Remains(Concern.Network, "of the pod network", [ConfigurationPath], texts => texts.Count == 0 ? []
+                    : ["the bridge cni0, its address and its rules stay until the next boot, or until its last pod is gone and: ip link delete cni0"]),
+            ];
         }
 
         var range = config.Network.PodRange ?? throw new NotPossibleException("network.podRange is needed by network.plugin: bridge");

@@ -15,13 +15,19 @@ internal static class ServiceProxy
 
     public const string Directory = "/etc/kubernetes/kube-proxy";
 
+    private const string ManifestPath = $"{Kubelet.ManifestDirectory}/kube-proxy.yaml";
+
     public static IReadOnlyList<string> Modules(ProxyMode mode) => mode == ProxyMode.None ? [] : ["nf_conntrack"];
 
     public static IReadOnlyList<Resource> Build(NodeConfig config, NodeFacts facts, Certificates certificates)
     {
         if (config.KubeProxy.Mode == ProxyMode.None)
         {
-            return [];
+            return
+            [
+                new Remains(Concern.StaticPods, "of kube-proxy", [$"{Kubelet.ManifestDirectory}/"], texts => texts.ContainsKey(ManifestPath)
+                    ? ["kube-proxy's rules stay in the running kernel until the next boot, or: kube-proxy --cleanup"] : []),
+            ];
         }
 
         var certificate = certificates.ByRole[Role];
@@ -35,7 +41,7 @@ internal static class ServiceProxy
         [
             kubeconfig,
             configuration,
-            new ConfigFile(Concern.StaticPods, $"{Kubelet.ManifestDirectory}/kube-proxy.yaml", Documents.Yaml(pod))
+            new ConfigFile(Concern.StaticPods, ManifestPath, Documents.Yaml(pod))
             {
                 Disruption = Disruption.RecreatesPods,
                 Needs = [certificate, kubeconfig, configuration],

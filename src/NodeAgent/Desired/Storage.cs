@@ -13,7 +13,10 @@ internal sealed record Storage(IReadOnlyList<Resource> Volumes, IReadOnlyList<Re
 {
     private const string ElasticBlockStore = "Amazon Elastic Block Store";
 
-    private static readonly Storage OnRootDisk = new([], [], []);
+    private static readonly Storage OnRootDisk = new([], [], []) { Remains = new UnwantedVolumes(null, new Dictionary<string, string>()) };
+
+    /// <summary>What is said of volumes that are no longer wanted.</summary>
+    public required Resource Remains { get; init; }
 
     /// <param name="runtimeRoot">Where the volume is mounted that has no place of its own.</param>
     public static Storage Build(StorageConfig config, string runtimeRoot, NodeFacts facts)
@@ -27,7 +30,10 @@ internal sealed record Storage(IReadOnlyList<Resource> Volumes, IReadOnlyList<Re
         if (disks.Count == 0)
         {
             return config.WhenNoDisks == NoDisksPolicy.RootDisk
-                ? new Storage([new FormerVolumes([.. config.Volumes.Values.Select(v => $"/etc/systemd/system/{MountUnit(v.Mount ?? runtimeRoot)}")])], [], [])
+                ? OnRootDisk with
+                {
+                    Volumes = [new FormerVolumes([.. config.Volumes.Values.Select(v => $"/etc/systemd/system/{MountUnit(v.Mount ?? runtimeRoot)}")])],
+                }
                 : throw new NotPossibleException(
                     $"storage.whenNoDisks is 'refuse' and {facts.Instance.Id} ({facts.Instance.Type}) has no ephemeral disk; "
                     + $"it has {string.Join(", ", facts.Disks.Select(d => $"{d.Path} ({d.Model})"))}. Launch a type with instance store, or widen storage.match")
@@ -72,7 +78,10 @@ internal sealed record Storage(IReadOnlyList<Resource> Volumes, IReadOnlyList<Re
             mounts.Add(new PlannedMount(MountUnit(target), target, config.VolumeGroup, name, type, volume.Options, filesystem, file));
         }
 
-        return new Storage(resources, files, [.. mounts.OrderBy(m => m.Target, StringComparer.Ordinal)]);
+        return new Storage(resources, files, [.. mounts.OrderBy(m => m.Target, StringComparer.Ordinal)])
+        {
+            Remains = new UnwantedVolumes(config.VolumeGroup, mounts.ToDictionary(m => m.Volume, m => m.Target)),
+        };
     }
 
     /// <summary>A RequiresMountsFor= line with the mounts of ours that hold any of the paths or a part of one; empty when there are none.</summary>
@@ -85,6 +94,22 @@ internal sealed record Storage(IReadOnlyList<Resource> Volumes, IReadOnlyList<Re
     /// <summary>Whether something mounted at <paramref name="target"/> is above, at or below one of the paths.</summary>
     public static bool Holds(string target, params IReadOnlyList<string> paths) =>
         paths.Any(p => $"{p}/".StartsWith(target + "/", StringComparison.Ordinal) || target.StartsWith(p + "/", StringComparison.Ordinal));
+
+    /// <summary>
+    /// Which unit to stop before its file, one of ours, goes. Not the mount of what runtime or kubelet have open: that would take their state from under
+    /// pods that run, and stays until the next boot.
+    /// </summary>
+    public static string? StopsFirst(string path, string text, params IReadOnlyList<string> inUse)
+    {
+        var unit = path["/etc/systemd/system/".Length..];
+        if (unit.EndsWith(".service", StringComparison.Ordinal))
+        {
+            return unit;
+        }
+
+        var where = text.Split('\n').FirstOrDefault(l => l.StartsWith("Where=", StringComparison.Ordinal))?["Where=".Length..];
+        return unit.EndsWith(".mount", StringComparison.Ordinal) && where is not null && !Holds(where, inUse) ? unit : null;
+    }
 
     /// <summary>As systemd-escape --path --suffix=mount names it.</summary>
     public static string MountUnit(string path)

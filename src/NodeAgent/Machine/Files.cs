@@ -20,7 +20,9 @@ internal static class Files
     /// What a write in progress is called. kubelet's manifests, CNI's and every *.d directory pass over such a name; a crash leaves at most one a target, and
     /// the next write takes it over.
     /// </summary>
-    public static string TemporaryName(string path) => $"{Path.GetDirectoryName(path)}/.{Path.GetFileName(path)}.nodeagent-new";
+    public static string TemporaryName(string path) => $"{Path.GetDirectoryName(path)}/.{Path.GetFileName(path)}{TemporarySuffix}";
+
+    public const string TemporarySuffix = ".nodeagent-new";
 
     public static FileReport Report(string path)
     {

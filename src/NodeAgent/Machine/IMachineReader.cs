@@ -81,7 +81,13 @@ internal sealed record FileReport(
 
 /// <param name="PublicKey">SubjectPublicKeyInfo, DER; null when there is no file or it holds no key that can be read.</param>
 /// <param name="Certificates">What stands in the CERTIFICATE blocks of the same PEM file, in its order; not checked for being certificates.</param>
-internal sealed record KeyReport(FileKind Kind, UnixFileMode Mode = UnixFileMode.None, byte[]? PublicKey = null, IReadOnlyList<byte[]>? Certificates = null)
+/// <param name="Comment">The first line where it is a comment (#): text before PEM blocks explains them (RFC 7468, 5.2).</param>
+internal sealed record KeyReport(
+    FileKind Kind,
+    UnixFileMode Mode = UnixFileMode.None,
+    byte[]? PublicKey = null,
+    IReadOnlyList<byte[]>? Certificates = null,
+    string? Comment = null)
 {
     public static readonly KeyReport Absent = new(FileKind.Absent);
 }

@@ -23,6 +23,7 @@ internal interface IMachineWriter
     /// <summary>As <see cref="StartUnit"/>.</summary>
     void RestartUnit(string name);
 
+    /// <summary>Stops and waits. A mount is left alone when something uses it or a running unit requires it, which is a failure.</summary>
     void StopUnit(string name);
 
     /// <summary>systemctl reload; for a mount unit that is a remount with the options of its file.</summary>

@@ -64,6 +64,9 @@ internal sealed record UnitProperties
     public string Job { get; init; } = "";
 
     public IReadOnlyList<string> After { get; init; } = [];
+
+    /// <summary>Units that are stopped when it is.</summary>
+    public IReadOnlyList<string> RequiredBy { get; init; } = [];
 }
 
 /// <param name="name">D-Bus name of the error; empty when it is not one that came over the bus.</param>

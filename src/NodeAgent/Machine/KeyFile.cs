@@ -54,7 +54,8 @@ internal static class KeyFile
                 rest = rest[fields.Location.End..];
             }
 
-            return new KeyReport(FileKind.Regular, mode, keys == 1 ? key : null, certificates);
+            var line = text.AsSpan(0, text.AsSpan().IndexOf('\n') is >= 0 and var end ? end : 0);
+            return new KeyReport(FileKind.Regular, mode, keys == 1 ? key : null, certificates, line.StartsWith("# ") ? line.ToString() : null);
         }
         finally
         {

@@ -117,12 +117,13 @@ internal sealed record RecordedFile(
     }
 }
 
-internal sealed record RecordedKey(FileKind Kind, string? Mode = null, byte[]? PublicKey = null, IReadOnlyList<byte[]>? Certificates = null)
+internal sealed record RecordedKey(
+    FileKind Kind, string? Mode = null, byte[]? PublicKey = null, IReadOnlyList<byte[]>? Certificates = null, string? Comment = null)
 {
     public static RecordedKey From(KeyReport key) =>
-        new(key.Kind, key.Kind == FileKind.Absent ? null : RecordedFile.Octal(key.Mode), key.PublicKey, key.Certificates);
+        new(key.Kind, key.Kind == FileKind.Absent ? null : RecordedFile.Octal(key.Mode), key.PublicKey, key.Certificates, key.Comment);
 
-    public KeyReport ToReport() => new(Kind, Mode is null ? UnixFileMode.None : RecordedFile.FromOctal(Mode), PublicKey, Certificates);
+    public KeyReport ToReport() => new(Kind, Mode is null ? UnixFileMode.None : RecordedFile.FromOctal(Mode), PublicKey, Certificates, Comment);
 }
 
 [JsonSourceGenerationOptions(

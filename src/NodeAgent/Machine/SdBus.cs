@@ -137,15 +137,10 @@ internal sealed unsafe partial class SdBus : ISystemdManager
                     properties = properties with { Job = job == 0 ? "" : jobPath };
                     break;
                 case "After":
-                    var after = new List<string>();
-                    Check(sd_bus_message_enter_container(m, (byte)'a', "s"));
-                    while (Check(sd_bus_message_at_end(m, 0)) == 0)
-                    {
-                        after.Add(ReadString(m, 's'));
-                    }
-
-                    Check(sd_bus_message_exit_container(m));
-                    properties = properties with { After = after };
+                    properties = properties with { After = Strings(m) };
+                    break;
+                case "RequiredBy":
+                    properties = properties with { RequiredBy = Strings(m) };
                     break;
                 default:
                     return false;
@@ -154,6 +149,19 @@ internal sealed unsafe partial class SdBus : ISystemdManager
             return true;
         });
         return properties;
+
+        static List<string> Strings(nint m)
+        {
+            var strings = new List<string>();
+            Check(sd_bus_message_enter_container(m, (byte)'a', "s"));
+            while (Check(sd_bus_message_at_end(m, 0)) == 0)
+            {
+                strings.Add(ReadString(m, 's'));
+            }
+
+            Check(sd_bus_message_exit_container(m));
+            return strings;
+        }
     }
 
     public (string Result, int ExitStatus)? GetServiceResult(string path)

@@ -53,7 +53,18 @@ internal sealed class Systemd(Func<ISystemdManager> connect) : IDisposable
         return m.RestartUnit(name, "replace");
     });
 
-    public void Stop(string name) => Run("stop", name, m => m.StopUnit(name, "replace"));
+    public void Stop(string name) => Run("stop", name, m =>
+    {
+        // systemd would stop what requires a mount (RequiresMountsFor=, WorkingDirectory=) along with it, and only then find out whether it can be unmounted.
+        if (name.EndsWith(".mount", StringComparison.Ordinal)
+            && m.GetUnitProperties(m.LoadUnit(name)).RequiredBy
+                .FirstOrDefault(u => m.GetUnitProperties(m.LoadUnit(u)).ActiveState is not ("inactive" or "failed")) is { } user)
+        {
+            throw new MachineException($"stop {name}", $"{user} runs and requires it");
+        }
+
+        return m.StopUnit(name, "replace");
+    });
 
     public void Reload(string name) => Run("reload", name, m => m.ReloadUnit(name, "replace"));
 

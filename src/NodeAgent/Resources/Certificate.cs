@@ -28,6 +28,9 @@ internal sealed class Certificate(RoleCertificate role, CertificateContent conte
 
     public string Role => role.Role;
 
+    /// <summary>The ID of the instance to which the key belongs.</summary>
+    public required string Instance { get; init; }
+
     public CertificateContent Content => content;
 
     protected override State Observe(IMachineReader reader) => new(reader.PrivateKey(Name), reader.Now);
@@ -68,7 +71,7 @@ internal sealed class Certificate(RoleCertificate role, CertificateContent conte
             throw new MachineException(Id, "what was issued is not what was asked for: " + string.Join("; ", reasons));
         }
 
-        var pem = Encoding.ASCII.GetBytes(Pem.Combine(chain, key));
+        var pem = Encoding.ASCII.GetBytes($"{Ownership.KeyHeader(Instance)}\n{Pem.Combine(chain, key)}");
         writer.WriteFile(Name, pem, OwnerOnly);
         CryptographicOperations.ZeroMemory(pem);
     }
@@ -103,6 +106,11 @@ internal sealed class Certificate(RoleCertificate role, CertificateContent conte
         {
             // Whoever could read it may have the key, so a chmod would not do.
             reasons.Add($"mode is 0{Convert.ToString((int)file.Mode, 8)}, should be 0600");
+        }
+
+        if (Ownership.InstanceOf(file) is { } origin && origin != Instance)
+        {
+            reasons.Add($"the key was made on {origin}");
         }
 
         if (!file.PublicKey.AsSpan().SequenceEqual(certificate.PublicKey))

@@ -1,10 +1,14 @@
+using System.Text;
 using NodeAgent.Convergence;
 using NodeAgent.Machine;
 
 namespace NodeAgent.Resources;
 
-/// <summary>Files of ours, known by their first line, that nothing in the list wants any more. Looks only where the agent writes.</summary>
-internal sealed class Leftovers : Resource<IReadOnlyList<string>>
+/// <summary>
+/// Files of ours, known by their first line, that nothing in the list wants any more: they go, in the reverse of the order in which they were made. What only
+/// looks like ours (it lies in a directory of ours, or has our name) and does not carry the mark is said and stays. Looks only where the agent writes.
+/// </summary>
+internal sealed class Leftovers : Resource<Leftovers.State>
 {
     private readonly IReadOnlyList<string> _directories;
     private readonly IReadOnlySet<string> _wanted;
@@ -20,30 +24,134 @@ internal sealed class Leftovers : Resource<IReadOnlyList<string>>
     /// <summary>Paths that nobody else uses, for files whose format has no comments to mark them with.</summary>
     public IReadOnlyList<string> NamedOurs { get; init; } = [];
 
-    protected override IReadOnlyList<string> Nothing => [];
+    /// <summary>Paths of files with a key, which are not read like others.</summary>
+    public IReadOnlyList<string> Keys { get; init; } = [];
 
-    protected override IReadOnlyList<string> Observe(IMachineReader reader)
+    /// <summary>Directories of the territory in which nobody else has files.</summary>
+    public IReadOnlyList<string> OwnDirectories { get; init; } = [];
+
+    /// <summary>What goes with a file that kubelet runs a static pod from.</summary>
+    public string? Manifests { get; init; }
+
+    /// <summary>Directories of the territory that another one looks after.</summary>
+    public IReadOnlySet<string> Except { get; init; } = new HashSet<string>();
+
+    /// <summary>The unit to stop before its file goes, by path and text; null where none is.</summary>
+    public Func<string, string, string?> StopsFirst { get; init; } = (_, _) => null;
+
+    /// <param name="Ours">In the order in which they were made.</param>
+    internal sealed record State(IReadOnlyList<Leftover> Ours, IReadOnlyList<string> Notes);
+
+    /// <param name="Unit">To be stopped first.</param>
+    internal sealed record Leftover(string Path, string? Unit = null);
+
+    protected override State Nothing => new([], []);
+
+    protected override State Observe(IMachineReader reader)
     {
-        var found = new List<string>();
-        foreach (var directory in _directories.SelectMany(d => Expand(reader, d)))
+        var ours = new List<Leftover>();
+        var notes = new List<string>();
+        foreach (var path in Keys.Where(k => !_wanted.Contains(k)))
         {
-            found.AddRange(reader.Directory(directory).Select(n => $"{directory}/{n}").Where(p => !_wanted.Contains(p) && Ownership.IsOurs(reader.File(p))));
+            var report = reader.PrivateKey(path);
+            if (Ownership.InstanceOf(report) is not null)
+            {
+                ours.Add(new(path));
+            }
+            else if (report.Kind == FileKind.Regular)
+            {
+                notes.Add(Unmarked(path));
+            }
         }
 
-        found.AddRange(NamedOurs.Where(p => !_wanted.Contains(p) && reader.File(p).Kind == FileKind.Regular));
-        return found;
+        foreach (var directory in _directories.SelectMany(d => Expand(reader, d)).Where(d => !Except.Contains(d)))
+        {
+            foreach (var name in reader.Directory(directory))
+            {
+                var path = $"{directory}/{name}";
+                if (!_wanted.Contains(path) && !NamedOurs.Contains(path) && reader.File(path) is { Kind: FileKind.Regular } file)
+                {
+                    Judge(path, directory, name, file);
+                }
+            }
+        }
+
+        ours.AddRange(NamedOurs.Where(p => !_wanted.Contains(p) && reader.File(p).Kind == FileKind.Regular).Select(p => new Leftover(p)));
+        return new State(ours, notes);
+
+        void Judge(string path, string directory, string name, FileReport file)
+        {
+            // By its name a file that the agent was about to put in place when it died: only half of it may be there.
+            if (name.StartsWith('.') && name.EndsWith(Files.TemporarySuffix, StringComparison.Ordinal))
+            {
+                ours.Add(new(path));
+            }
+            else if (!Ownership.IsOurs(file))
+            {
+                if (Owns(directory) || LooksLikeOurs(directory, name))
+                {
+                    notes.Add(Unmarked(path));
+                }
+            }
+            else if (UnknownUnit(directory, name))
+            {
+                notes.Add($"{path} is a unit of a kind that this version of the agent does not make; it is left alone: "
+                    + "a newer version looks after it, or remove it by hand");
+            }
+            else
+            {
+                ours.Add(new(path, file.Content is { } content ? StopsFirst(path, Encoding.UTF8.GetString(content)) : null));
+            }
+        }
     }
 
-    protected override Finding Diff(IReadOnlyList<string> state, IReadOnlyList<Resource> pending) =>
-        state.Count == 0 ? InSync.Instance : new Change($"no longer wanted: {string.Join(", ", state)}", Diff: string.Concat(state.Select(p => $"- {p}\n")));
+    protected override Finding Diff(State state, IReadOnlyList<Resource> pending) => state.Ours.Count == 0
+        ? InSync.Saying(state.Notes)
+        : new Change(
+            $"no longer wanted: {string.Join(", ", state.Ours.Select(o => o.Unit is null ? o.Path : $"{o.Path} (and {o.Unit} is stopped)"))}",
+            Manifests is not null && state.Ours.Any(o => o.Path.StartsWith(Manifests + "/", StringComparison.Ordinal))
+                ? Disruption.RecreatesPods : Disruption.None,
+            string.Concat(state.Ours.Select(o => $"- {o.Path}\n")))
+        { Notes = state.Notes };
 
-    protected override void Apply(IMachineWriter writer, IReadOnlyList<string> state, Change change, CancellationToken cancellation)
+    protected override void Apply(IMachineWriter writer, State state, Change change, CancellationToken cancellation)
     {
-        foreach (var path in state.Reverse())
+        foreach (var (path, unit) in state.Ours.Reverse())
         {
+            if (unit is not null)
+            {
+                Stop(writer, unit, cancellation);
+            }
+
             writer.DeleteFile(path);
         }
     }
+
+    private static string Unmarked(string path) =>
+        $"{path} does not carry our mark, its first line, so it is left alone: look at it, and remove it by hand if nothing needs it";
+
+    private static void Stop(IMachineWriter writer, string unit, CancellationToken cancellation)
+    {
+        try
+        {
+            writer.StopUnit(unit);
+        }
+        catch (MachineException) when (unit.EndsWith(".mount", StringComparison.Ordinal) && !cancellation.IsCancellationRequested)
+        {
+            // Somebody uses it. Its file goes all the same, so that the next boot does without; until then UnwantedVolumes says that it is mounted.
+        }
+    }
+
+    private bool Owns(string directory) => OwnDirectories.Contains(directory) || OwnDirectories.Contains(directory[..directory.LastIndexOf('/')] + "/*");
+
+    // In /etc/nodeagent people write, and may override our units by name.
+    private static bool LooksLikeOurs(string directory, string name) => name.Contains("nodeagent", StringComparison.Ordinal)
+        && directory != "/etc/nodeagent" && !(IsUnits(directory) && name.EndsWith(".service", StringComparison.Ordinal));
+
+    private static bool UnknownUnit(string directory, string name) =>
+        IsUnits(directory) && !name.EndsWith(".mount", StringComparison.Ordinal) && !name.EndsWith(".service", StringComparison.Ordinal);
+
+    private static bool IsUnits(string directory) => directory == "/etc/systemd/system";
 
     private static IEnumerable<string> Expand(IMachineReader reader, string directory)
     {

@@ -41,6 +41,9 @@ internal sealed record StatusFile
     /// <summary>Resources that do not hold, and why, in order.</summary>
     public IReadOnlyList<StatusProblem>? Problems { get; init; }
 
+    /// <summary>What is left behind and only said, each a sentence.</summary>
+    public IReadOnlyList<string>? Notes { get; init; }
+
     public IReadOnlyDictionary<string, double>? PhaseSeconds { get; init; }
 
     /// <summary>Which configuration this node was made from, and which one waits.</summary>

@@ -87,7 +87,7 @@ public class CrashTests
         machine.Put("/etc/sysctl.d/95-nodeagent.conf", new FileReport(FileKind.Regular, Encoding.UTF8.GetBytes("# edited\n"), (UnixFileMode)0x1A4));
     }
 
-    private static bool Dies(Worker worker)
+    internal static bool Dies(Worker worker)
     {
         try
         {

@@ -88,6 +88,28 @@ public sealed class SystemdTests : IDisposable
         _manager.Calls.ShouldBe(["RestartUnit containerd.service replace", "WaitForJob /job/2"]);
     }
 
+    [Theory]
+    [InlineData("active", false)]
+    [InlineData("deactivating", false)]
+    [InlineData("inactive", true)]
+    [InlineData("failed", true)]
+    public void A_mount_that_a_running_unit_requires_is_not_stopped(string user, bool isStopped)
+    {
+        _manager.Units["srv-data.mount"] = new UnitProperties { Id = "srv-data.mount", ActiveState = "active", RequiredBy = ["former.service", "database.service"] };
+        _manager.Units["database.service"] = new UnitProperties { Id = "database.service", ActiveState = user };
+
+        if (isStopped)
+        {
+            Units().Stop("srv-data.mount");
+        }
+        else
+        {
+            Should.Throw<MachineException>(() => Units().Stop("srv-data.mount")).Message.ShouldBe("stop srv-data.mount: database.service runs and requires it");
+        }
+
+        _manager.Calls.Contains("StopUnit srv-data.mount replace").ShouldBe(isStopped);
+    }
+
     [Fact]
     public void Enabling_reloads_as_systemctl_does()
     {

@@ -57,6 +57,23 @@ public sealed class CertificateTests
     }
 
     [Fact]
+    public void A_key_that_was_made_on_another_instance_is_not_gone_on_with()
+    {
+        Apply(Wanted());
+        var (content, mode) = _machine.Files[_role.Path];
+        content.ShouldStartWith("# Written by NodeAgent. On i-1.\n-----BEGIN CERTIFICATE-----\n");
+        _machine.Files[_role.Path] = (content.Replace("i-1", "i-2", StringComparison.Ordinal), mode);
+
+        Examine(Wanted()).ShouldBe(new Change("the key was made on i-2"));
+        Apply(Wanted());
+        Examine(Wanted()).ShouldBe(InSync.Instance);
+
+        // As an older version wrote it.
+        _machine.Files[_role.Path] = (content[(content.IndexOf('\n', StringComparison.Ordinal) + 1)..], mode);
+        Examine(Wanted()).ShouldBe(InSync.Instance);
+    }
+
+    [Fact]
     public void A_third_of_life_left_is_due_and_a_fleet_does_not_ask_at_once()
     {
         var due = new HashSet<int>();
@@ -249,7 +266,7 @@ public sealed class CertificateTests
     [Fact]
     public void What_was_issued_for_somebody_else_is_not_written()
     {
-        var certificate = new Certificate(_role, _role.For(Node), Node.Name, _authority.CertificatePem, Laboratory(Node with { Name = "node-2" }));
+        var certificate = new Certificate(_role, _role.For(Node), Node.Name, _authority.CertificatePem, Laboratory(Node with { Name = "node-2" })) { Instance = "i-1" };
 
         Should.Throw<MachineException>(() => Apply(certificate))
             .Message.ShouldContain("not what was asked for: subject is O = system:nodes, CN = system:node:node-2");
@@ -287,7 +304,7 @@ public sealed class CertificateTests
     }
 
     private Certificate Wanted(NodeIdentity? node = null, string? authorities = null) =>
-        new(_role, _role.For(node ?? Node), (node ?? Node).Name, authorities ?? _authority.CertificatePem, Laboratory(node ?? Node));
+        new(_role, _role.For(node ?? Node), (node ?? Node).Name, authorities ?? _authority.CertificatePem, Laboratory(node ?? Node)) { Instance = "i-1" };
 
     private LaboratoryCertificateSource Laboratory(NodeIdentity node) => new(
         Config,
@@ -384,7 +401,7 @@ internal sealed class MachineWithFiles
             {
             }
 
-            return new(FileKind.Regular, file.Mode, publicKey, Pem.Certificates(file.Content));
+            return new(FileKind.Regular, file.Mode, publicKey, Pem.Certificates(file.Content), file.Content.StartsWith('#') ? file.Content.Split('\n')[0] : null);
         }
     }
 }

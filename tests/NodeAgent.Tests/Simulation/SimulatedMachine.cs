@@ -120,7 +120,12 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
 
     public void RestartUnit(string name) => Write($"restart {name}", () => Run(name));
 
-    public void StopUnit(string name) => Write($"stop {name}", () => _units[name] = Unit(name) with { ActiveState = "inactive", SubState = "dead" });
+    public void StopUnit(string name) => Write($"stop {name}", () =>
+    {
+        var where = Setting(name, "Where");
+        _mounts.RemoveAll(m => m.Target == where);
+        _units[name] = Unit(name) with { ActiveState = "inactive", SubState = "dead" };
+    });
 
     public void ReloadUnit(string name) => Write($"reload {name}", () =>
     {
