@@ -1,6 +1,7 @@
 using System.Globalization;
 using NodeAgent.Configuration;
 using NodeAgent.Convergence;
+using NodeAgent.Desired;
 using NodeAgent.Machine;
 using NodeAgent.Telemetry;
 
@@ -39,6 +40,11 @@ internal sealed class AdoptionLook
 
     public bool IsDisruptive => Plan?.Worst > Disruption.None;
 
+    /// <summary>Values that are new and decide where containers, volumes or the node's name are: on a node with pods they are changed by nobody but a person.</summary>
+    public IReadOnlyList<string> WantBoot { get; private init; } = [];
+
+    private static readonly string[] AtBootOnly = ["runtime", "docker.dataRoot", "docker.storageDriver", "storage", "node.name"];
+
     /// <summary>Whether it is time, and all of it can be done: half of a configuration is one that nobody has tried.</summary>
     public bool Adopts => Step == AdoptionStep.Now && Obstacles.Count == 0;
 
@@ -63,45 +69,57 @@ internal sealed class AdoptionLook
 
         var now = Seconds(machine.Now);
         var values = ConfigValues.Of(inputs.Config.Tree);
-        if (record is null || record.Adopted.Identity == values.Identity)
+        var isNew = record?.Adopted.Identity != values.Identity;
+        var isPrepared = machine.File(BootGate.StampPath).Kind == FileKind.Regular;
+        if (record is null || (!isNew && record.Begun is null && isPrepared))
         {
             return new AdoptionLook(inputs, values, now, record);
         }
 
-        var policy = inputs.Config.Config.Adoption;
         var plan = Plan.Make(inputs.Resources, machine);
-        var pending = record.Saw(values, now, policy.Every.Value);
+        if (!isNew)
+        {
+            return new AdoptionLook(inputs, values, now, record) { Plan = plan, Step = AdoptionStep.Now };
+        }
+
+        var policy = inputs.Config.Config.Adoption;
+        var pending = record.Saw(values, now, record.Every ?? policy.Every.Value);
         var slot = AdoptionSchedule.Slot(record.InstanceId, values.Digest, pending.Since, policy.Window.Value);
+        var differences = values.Since(record.Adopted, inputs.Config.OriginOf);
+        string[] wantBoot =
+        [
+            .. AtBootOnly.Where(p => differences.Any(d => d.Path == p || d.Path.StartsWith(p + ".", StringComparison.Ordinal) || d.Path.StartsWith(p + "[", StringComparison.Ordinal))),
+        ];
+        // A node that its boot left unprepared runs nothing that could be disturbed.
+        var step = isPrepared ? AdoptionSchedule.Decide(policy, true, plan.Worst > Disruption.None, wantBoot.Length > 0, slot, now) : AdoptionStep.Now;
         return new AdoptionLook(inputs, values, now, record)
         {
-            Differences = values.Since(record.Adopted, inputs.Config.OriginOf),
+            Differences = differences,
             Plan = plan,
             Pending = pending,
             Slot = slot,
-            Step = AdoptionSchedule.Decide(policy, true, plan.Worst > Disruption.None, slot, now),
+            WantBoot = wantBoot,
+            Step = step,
         };
     }
 
-    /// <summary>Nothing of this instance where there is none, or where who asks may not read it.</summary>
-    public static AdoptionRecord? ReadRecord(string instanceId)
+    /// <summary>What to keep before a run of this configuration writes anything; null where that is kept already.</summary>
+    public static AdoptionRecord? Begins(NodeInputs inputs, AdoptionRecord? record)
     {
-        try
-        {
-            return AdoptionRecord.Read(Files.Text(AdoptionRecord.File), instanceId);
-        }
-        catch (ProbeException)
-        {
-            return null;
-        }
+        var identity = record is null ? null : ConfigValues.Of(inputs.Config.Tree).Identity;
+        return record is null || identity == record.Adopted.Identity || identity == record.Begun ? null : record with { Begun = identity };
     }
+
+    /// <exception cref="ProbeException">Who asks may not read it.</exception>
+    public static AdoptionRecord? ReadRecord(string instanceId) => AdoptionRecord.Read(Files.Text(AdoptionRecord.File), instanceId);
 
     /// <summary>What to keep after a good run; what is kept already where that says the same.</summary>
     public static AdoptionRecord Adopted(NodeInputs inputs, DateTimeOffset now, AdoptionRecord? before)
     {
         var values = ConfigValues.Of(inputs.Config.Tree);
         return before?.Adopted.Identity != values.Identity ? new(inputs.Facts.Instance.Id, Seconds(now), values.All)
-            : before.Pending is null ? before
-            : before with { Pending = null };
+            : before is { Pending: null, Begun: null } ? before
+            : before with { Pending = null, Begun = null };
     }
 
     /// <exception cref="MachineException"/>
@@ -113,8 +131,10 @@ internal sealed class AdoptionLook
         : Plan is null ? $"Nothing new: configuration {Values.Digest} was adopted at {Text(Record.AdoptedAt)}."
         : $"{What()} {When()}";
 
-    public string What() =>
-        $"New configuration {Values.Digest} since {Text(Pending!.Since)}: {Count(Differences.Count, "value differs", "values differ")}, {WhatItDoes()}.";
+    public string What() => Pending is null
+        ? $"Configuration {Values.Digest}, which was adopted at {Text(Record!.AdoptedAt)}, does not hold as a whole, since "
+            + $"{(Record.Begun is null ? "this boot did not end well" : "another was begun and did not come to hold")}: {WhatItDoes()}."
+        : $"New configuration {Values.Digest} since {Text(Pending.Since)}: {Count(Differences.Count, "value differs", "values differ")}, {WhatItDoes()}.";
 
     /// <summary>As in "3 changes, of which 1 disturbs the node (restart kubelet.service)".</summary>
     public string WhatItDoes()
@@ -131,16 +151,18 @@ internal sealed class AdoptionLook
     {
         AdoptionStep.InSlot or AdoptionStep.Now when !LooksByItself =>
             "It is adopted at the next boot, or by 'nodeagent apply': this node was made with adoption.when: boot, and does not look by itself yet.",
+        AdoptionStep.AtBoot when WantBoot.Count > 0 =>
+            $"It is adopted at the next boot, or by 'nodeagent apply' on a node that is drained: {string.Join(", ", WantBoot)} {(WantBoot.Count == 1 ? "is" : "are")} nothing to change below pods.",
         AdoptionStep.AtBoot => $"It is adopted at the next boot, or by 'nodeagent apply': adoption.when is boot ({_inputs.Config.OriginOf("adoption.when")}).",
         AdoptionStep.InSlot => $"It is adopted as a whole from {Text(Slot)} on, this node's slot in the {Policy.Window} after it was first seen.{Failure}",
-        _ => $"It is adopted with the next look ({(IsDisruptive ? $"this node's slot began at {Text(Slot)}; " : "")}it looks every {Policy.Every}).{Failure}",
+        _ => $"It is adopted with the next look ({(IsDisruptive && Pending is not null ? $"this node's slot began at {Text(Slot)}; " : "")}it looks every {Policy.Every}).{Failure}",
     };
 
     public StatusAdoption ForStatus() => ForStatus(Record, _inputs) with
     {
-        Pending = Plan is null ? null : Values.Digest,
+        Pending = Pending is null ? null : Values.Digest,
         PendingSince = Pending is null ? null : Text(Pending.Since),
-        Slot = IsDisruptive && Policy.When == AdoptionMoment.Running ? Text(Slot) : null,
+        Slot = Pending is not null && IsDisruptive && WantBoot.Count == 0 && Policy.When == AdoptionMoment.Running ? Text(Slot) : null,
         LookedAt = Text(Now),
     };
 

@@ -98,6 +98,11 @@ internal static class ApplyCommand
                     return nothingMore;
                 }
 
+                if (config.Count == 0 && AdoptionLook.Begins(_inputs, _record) is { } begins)
+                {
+                    Try(() => AdoptionLook.Keep(_record = begins));
+                }
+
                 result = Converge(_inputs.Resources, machine, writer, timer.Token);
                 exitCode = stop.IsCancellationRequested ? ExitCode.ToldToStop : Math.Max(ExitCode.Of(result), gate is null ? 0 : ExitCode.Of(gate));
                 if (config.Count == 0)

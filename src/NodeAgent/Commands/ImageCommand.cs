@@ -98,6 +98,11 @@ internal static class ImageCommand
                 }
             }
 
+            else if (result.Failure is null && imported)
+            {
+                Console.Out.WriteLine($"{pin} is not in the image store, so it is not pinned");
+            }
+
             if (result.Failure is { } why)
             {
                 Console.Error.WriteLine($"nodeagent: {pin} is not pinned, and kubelet may delete it: `{result.Command}` {why}");

@@ -30,7 +30,7 @@ internal static class PendingText
 {
     public static string Write(AdoptionLook look)
     {
-        if (look.Record is null || look.Plan is null)
+        if (look.Record is null || look.Pending is null)
         {
             return look.Sentence();
         }

@@ -8,8 +8,12 @@ namespace NodeAgent.Configuration;
 /// the new configuration pending. Root's alone, and of one instance: what an image brings of another counts for nothing.
 /// </summary>
 /// <param name="Values">As <see cref="ConfigValues.All"/>.</param>
+/// <param name="Begun">
+/// Identity of another configuration that a run began to make this node from, written before it did, and gone with the next run that ended well: until then it may hold
+/// in part, and the adopted one, when it comes back, is work to do.
+/// </param>
 internal sealed record AdoptionRecord(
-    string InstanceId, DateTimeOffset AdoptedAt, IReadOnlyDictionary<string, string> Values, PendingConfiguration? Pending = null)
+    string InstanceId, DateTimeOffset AdoptedAt, IReadOnlyDictionary<string, string> Values, PendingConfiguration? Pending = null, string? Begun = null)
 {
     public const string File = "/var/lib/nodeagent/adopted.json";
 
@@ -33,6 +37,9 @@ internal sealed record AdoptionRecord(
     }
 
     public byte[] Write() => [.. JsonSerializer.SerializeToUtf8Bytes(this, AdoptionRecordJson.Default.AdoptionRecord), (byte)'\n'];
+
+    /// <summary>How often the node looks: as it was told by the configuration that it runs, whatever another one says.</summary>
+    public TimeSpan? Every => Values.GetValueOrDefault("adoption.every") is { } every ? Duration.Parse(every.Trim('"')).Value : null;
 
     /// <summary>
     /// That a configuration which is not the adopted one is there. Its window counts from the first time, and only while the node looks: one that missed some

@@ -9,7 +9,7 @@ internal enum AdoptionStep
 {
     NothingNew,
 
-    /// <summary>adoption.when is boot: a running node is left alone.</summary>
+    /// <summary>A running node is left alone: adoption.when is boot, or it is nothing for a node that runs.</summary>
     AtBoot,
 
     /// <summary>It disturbs the node, whose slot is still to come.</summary>
@@ -27,9 +27,9 @@ internal static class AdoptionSchedule
     /// A plan that holds anything disruptive waits as a whole: with half of it a node would run a configuration that nobody has tried. It is the new configuration
     /// whose word counts, so that "boot" in a shared layer stops an adoption that is under way.
     /// </summary>
-    public static AdoptionStep Decide(AdoptionConfig policy, bool isNew, bool isDisruptive, DateTimeOffset slot, DateTimeOffset now) =>
+    public static AdoptionStep Decide(AdoptionConfig policy, bool isNew, bool isDisruptive, bool wantsBoot, DateTimeOffset slot, DateTimeOffset now) =>
         !isNew ? AdoptionStep.NothingNew
-        : policy.When == AdoptionMoment.Boot ? AdoptionStep.AtBoot
+        : policy.When == AdoptionMoment.Boot || wantsBoot ? AdoptionStep.AtBoot
         : isDisruptive && now < slot ? AdoptionStep.InSlot
         : AdoptionStep.Now;
 

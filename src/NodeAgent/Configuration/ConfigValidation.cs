@@ -769,6 +769,12 @@ internal sealed class ConfigValidation
             adoption.Every.Value >= TimeSpan.FromMinutes(1) && adoption.Every.Value <= TimeSpan.FromDays(1), "adoption.every", $"{adoption.Every} is out of range; expected 1m to 24h");
         Require(adoption.Splay.Value <= TimeSpan.FromDays(1), "adoption.splay", $"{adoption.Splay} is out of range; expected up to 24h");
         Require(adoption.Window.Value <= TimeSpan.FromDays(30), "adoption.window", $"{adoption.Window} is out of range; expected up to 30d");
+        // A node acts with a look, and with few looks in a window many nodes act with the same one.
+        Require(
+            adoption.Window.Value <= TimeSpan.FromMinutes(1) || adoption.Every.Value * 24 <= adoption.Window.Value,
+            "adoption.every",
+            $"{adoption.Every} is too rarely for a window of {adoption.Window}, over which nodes spread by their looks; expected a 24th of it at most "
+            + "(or adoption.window: 0s, for nodes that need not be spread)");
     }
 
     private void Proxy()

@@ -34,7 +34,8 @@ internal static class NodeResources
             NamedOurs = [PodNetwork.ConfigurationPath, .. ContainerRuntime.NamedOurs],
             Keys = Certificates.Paths,
             OwnDirectories = ContainerRuntime.OwnDirectories,
-            Manifests = Kubelet.ManifestDirectory,
+            Costs = path => path.StartsWith(Kubelet.ManifestDirectory + "/", StringComparison.Ordinal) || path == PodNetwork.ConfigurationPath
+                ? Disruption.RecreatesPods : Disruption.None,
         };
         // A drop-in that goes is a restart of its service alone; of other units' there is none to be owed.
         string[] services = [.. runtime.Services.Select(r => r.Unit), Kubelet.Unit];

@@ -46,6 +46,7 @@ internal static class PodNetwork
                 },
                 new JsonObject { ["type"] = "portmap", ["capabilities"] = new JsonObject { ["portMappings"] = true } }),
         };
-        return [new ConfigFile(Concern.Network, ConfigurationPath, Documents.Json(list))];
+        // Without it, or with another range, no pod starts that has a network of its own, or only in two ranges.
+        return [new ConfigFile(Concern.Network, ConfigurationPath, Documents.Json(list)) { Disruption = Disruption.RecreatesPods }];
     }
 }

@@ -18,7 +18,7 @@ internal static class Compatibility
     public static string? CollectsSandboxImage(KubeletVersion kubelet, string? containerd) =>
         KubeletVersions.SandboxImageFromCri.In(kubelet) && containerd is not null && !KubeletVersions.PinsImages(containerd)
             ? $"kubelet {kubelet.Version} leaves it to the runtime which images are not collected ({KubeletVersions.SandboxImageFromCri.Source}), and containerd {containerd} "
-                + "cannot tell it (containerd#8718, #8720: 1.6.22, 1.7.3): the sandbox image may be deleted when the disk is nearly full; install a newer containerd"
+                + "cannot tell it (containerd#9381, #9382: 1.6.26, 1.7.11): the sandbox image may be deleted when the disk is nearly full; install a newer containerd"
             : null;
 
     private static string? Interface(KubeletSurroundings pair)

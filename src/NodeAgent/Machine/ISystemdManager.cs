@@ -66,7 +66,7 @@ internal sealed record UnitProperties
     public IReadOnlyList<string> After { get; init; } = [];
 
     /// <summary>Units that are stopped when it is.</summary>
-    public IReadOnlyList<string> RequiredBy { get; init; } = [];
+    public IReadOnlyList<string> StoppedWithIt { get; init; } = [];
 }
 
 /// <param name="name">D-Bus name of the error; empty when it is not one that came over the bus.</param>

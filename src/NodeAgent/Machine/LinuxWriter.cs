@@ -17,7 +17,17 @@ internal sealed class LinuxWriter(LinuxReader reader, CancellationToken cancella
 
     public void RestartUnit(string name) => Then(() => reader.Systemd.Restart(name), reader.ForgetUnits);
 
-    public void StopUnit(string name) => Then(() => reader.Systemd.Stop(name), reader.ForgetUnits);
+    public void StopUnit(string name) => Then(
+        () =>
+        {
+            if (name.EndsWith(".mount", StringComparison.Ordinal) && Mounts.HolderElsewhere(Mounts.TargetOf(name)) is { } holder)
+            {
+                throw new MachineException($"stop {name}", $"{holder} has it in a mount namespace of its own");
+            }
+
+            reader.Systemd.Stop(name);
+        },
+        reader.ForgetUnits);
 
     public void ReloadUnit(string name) => Then(() => reader.Systemd.Reload(name), reader.ForgetUnits);
 

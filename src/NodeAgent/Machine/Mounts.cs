@@ -6,7 +6,57 @@ namespace NodeAgent.Machine;
 internal static class Mounts
 {
     /// <param name="Device">Major and minor number, as in 259:1.</param>
-    public sealed record Entry(string Device, MountReport Mount);
+    /// <param name="Follows">A mount of another namespace that goes when this one's does (a slave: mount_namespaces(7)).</param>
+    public sealed record Entry(string Device, MountReport Mount, bool Follows = false);
+
+    /// <summary>
+    /// Which process sees, in a mount namespace of its own, the file system that is mounted here, and would go on to when it is unmounted: a container whose volume
+    /// is on it. Such a mount is not busy for umount(2), and what the container writes from then on nobody else finds.
+    /// </summary>
+    /// <returns>Null when there is none.</returns>
+    public static string? HolderElsewhere(string target)
+    {
+        var here = Parse(Files.Text("/proc/self/mountinfo") ?? "").LastOrDefault(e => e.Mount.Target == target);
+        var seen = new HashSet<string> { Files.ReadLink("/proc/self/ns/mnt") ?? "" };
+        foreach (var process in here is null ? [] : Files.Names("/proc").Where(n => char.IsAsciiDigit(n[0])))
+        {
+            try
+            {
+                if (Files.ReadLink($"/proc/{process}/ns/mnt") is { } space && seen.Add(space)
+                    && Parse(Files.Text($"/proc/{process}/mountinfo") ?? "").Any(e => e.Device == here!.Device && !e.Follows))
+                {
+                    return $"process {process} ({Files.Text($"/proc/{process}/comm")?.Trim()})";
+                }
+            }
+            catch (ProbeException)
+            {
+                // It has just ended.
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>Where a mount unit mounts: systemd-escape --unescape --path.</summary>
+    public static string TargetOf(string unit)
+    {
+        var name = unit[..^".mount".Length];
+        var bytes = new List<byte> { (byte)'/' };
+        for (var i = name == "-" ? 1 : 0; i < name.Length; i++)
+        {
+            if (name[i] == '\\' && i + 3 < name.Length && name[i + 1] == 'x')
+            {
+                bytes.Add(Convert.ToByte(name.Substring(i + 2, 2), 16));
+                i += 3;
+            }
+            else
+            {
+                bytes.Add(name[i] == '-' ? (byte)'/' : (byte)name[i]);
+            }
+        }
+
+        return Encoding.UTF8.GetString([.. bytes]);
+    }
 
     public static IReadOnlyList<Entry> Parse(string mountinfo)
     {
@@ -24,7 +74,8 @@ internal static class Mounts
 
             entries.Add(new Entry(
                 fields[2],
-                new MountReport(Unescape(fields[dash + 2]), Unescape(fields[4]), Unescape(fields[dash + 1]), Options(fields[5], fields[dash + 3]))));
+                new MountReport(Unescape(fields[dash + 2]), Unescape(fields[4]), Unescape(fields[dash + 1]), Options(fields[5], fields[dash + 3])),
+                fields[6..dash].Any(f => f.StartsWith("master:", StringComparison.Ordinal))));
         }
 
         return entries;

@@ -139,8 +139,9 @@ internal sealed unsafe partial class SdBus : ISystemdManager
                 case "After":
                     properties = properties with { After = Strings(m) };
                     break;
-                case "RequiredBy":
-                    properties = properties with { RequiredBy = Strings(m) };
+                // systemd.unit(5), the table of inverses.
+                case "RequiredBy" or "RequisiteOf" or "BoundBy" or "ConsistsOf" or "PropagatesStopTo":
+                    properties = properties with { StoppedWithIt = [.. properties.StoppedWithIt, .. Strings(m)] };
                     break;
                 default:
                     return false;

@@ -55,12 +55,12 @@ internal sealed class Systemd(Func<ISystemdManager> connect) : IDisposable
 
     public void Stop(string name) => Run("stop", name, m =>
     {
-        // systemd would stop what requires a mount (RequiresMountsFor=, WorkingDirectory=) along with it, and only then find out whether it can be unmounted.
+        // systemd would stop what requires a mount (RequiresMountsFor=, WorkingDirectory=, BindsTo=) along with it, and only then find out whether it can be unmounted.
         if (name.EndsWith(".mount", StringComparison.Ordinal)
-            && m.GetUnitProperties(m.LoadUnit(name)).RequiredBy
+            && m.GetUnitProperties(m.LoadUnit(name)).StoppedWithIt
                 .FirstOrDefault(u => m.GetUnitProperties(m.LoadUnit(u)).ActiveState is not ("inactive" or "failed")) is { } user)
         {
-            throw new MachineException($"stop {name}", $"{user} runs and requires it");
+            throw new MachineException($"stop {name}", $"{user} runs and would be stopped with it");
         }
 
         return m.StopUnit(name, "replace");

@@ -30,8 +30,8 @@ internal sealed class Leftovers : Resource<Leftovers.State>
     /// <summary>Directories of the territory in which nobody else has files.</summary>
     public IReadOnlyList<string> OwnDirectories { get; init; } = [];
 
-    /// <summary>What goes with a file that kubelet runs a static pod from.</summary>
-    public string? Manifests { get; init; }
+    /// <summary>What is lost with a file, beside it.</summary>
+    public Func<string, Disruption> Costs { get; init; } = _ => Disruption.None;
 
     /// <summary>Directories of the territory that another one looks after.</summary>
     public IReadOnlySet<string> Except { get; init; } = new HashSet<string>();
@@ -109,8 +109,7 @@ internal sealed class Leftovers : Resource<Leftovers.State>
         ? InSync.Saying(state.Notes)
         : new Change(
             $"no longer wanted: {string.Join(", ", state.Ours.Select(o => o.Unit is null ? o.Path : $"{o.Path} (and {o.Unit} is stopped)"))}",
-            Manifests is not null && state.Ours.Any(o => o.Path.StartsWith(Manifests + "/", StringComparison.Ordinal))
-                ? Disruption.RecreatesPods : Disruption.None,
+            state.Ours.Max(o => o.Unit is null ? Costs(o.Path) : Disruption.RestartsService),
             string.Concat(state.Ours.Select(o => $"- {o.Path}\n")))
         { Notes = state.Notes };
 

@@ -14,7 +14,9 @@ internal sealed class SystemdTimer(Concern concern, string unit, bool runs) : Re
     protected override UnitReport Observe(IMachineReader reader) => reader.Unit(Name);
 
     protected override Finding Diff(UnitReport state, IReadOnlyList<Resource> pending) =>
-        runs && !state.IsLoaded ? new Unknown($"systemd says {state.LoadState}; install the package that brings {Name}, or unmask it")
+        // The brake that people reach for; a boot shall not fail on it.
+        runs && state.LoadState == "masked" ? InSync.Saying([$"{Name} is masked, so this node does not look for new configuration; systemctl unmask {Name}"])
+        : runs && !state.IsLoaded ? new Unknown($"systemd says {state.LoadState}; install the package that brings {Name}")
         : runs && !state.IsActive ? new Change("not running")
         : !runs && state.IsActive ? new Change("no longer wanted")
         : InSync.Instance;

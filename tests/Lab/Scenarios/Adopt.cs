@@ -51,7 +51,7 @@ internal static class Adopt
             (await PendingAsync(guest)).ExitCode.ShouldBe(0);
 
             // Another rhythm counts at once, without a restart of the timer that would begin anew.
-            await PublishAsync(lab, Running("24h", "2h") + "kernel: {sysctls: {net.core.somaxconn: 4003}}");
+            await PublishAsync(lab, Running("30d", "2h") + "kernel: {sysctls: {net.core.somaxconn: 4003}}");
             await guest.CheckAsync("systemctl start nodeagent-adopt.service");
             (await SecondsToNextLookAsync(guest)).ShouldBeInRange(7000, 7200);
 

@@ -140,6 +140,71 @@ public class AdoptionLookTests
     }
 
     [Fact]
+    public void Configuration_that_was_begun_and_is_taken_back_is_work_and_waits_for_no_slot()
+    {
+        _worker.ExtraConfig = Document(Running("kubelet: {configuration: {maxOpenFiles: 5000}}"));
+        _record = AdoptionLook.Begins(_worker.Inputs(), _record).ShouldNotBeNull();
+        AdoptionLook.Begins(_worker.Inputs(), _record).ShouldBeNull();
+        _worker.Apply();
+
+        var back = Look(Running(""));
+
+        (back.Step, back.Adopts, back.IsDisruptive, back.Pending).ShouldBe((AdoptionStep.Now, true, true, null));
+        back.Sentence().ShouldContain("does not hold as a whole, since another was begun and did not come to hold: 2 changes");
+        Adopt();
+        _record!.Begun.ShouldBeNull();
+        Look().Step.ShouldBe(AdoptionStep.NothingNew);
+    }
+
+    [Fact]
+    public void A_boot_that_did_not_end_well_is_made_up_for_by_the_next_look()
+    {
+        _worker.Machine.Remove(BootGate.StampPath);
+
+        var same = Look();
+        var other = Look(Running(Disruptive));
+
+        (same.Adopts, other.Adopts).ShouldBe((true, true));
+        same.Sentence().ShouldContain("since this boot did not end well");
+    }
+
+    [Theory]
+    [InlineData("runtime: docker", "runtime")]
+    [InlineData("storage: {volumes: {scratch: {size: 10%, filesystem: xfs, mount: /data/scratch}}}", "storage")]
+    [InlineData("node: {name: instanceId}", "node.name")]
+    public void What_is_nothing_to_change_below_pods_waits_for_a_boot(string config, string said)
+    {
+        _worker.Facts = _worker.Facts with { Versions = _worker.Facts.Versions with { Docker = "26.1.5" } };
+        _worker.Machine.Set(new UnitReport("docker.service", LoadState: "loaded", UnitFileState: "enabled"));
+
+        var look = Look(Running(config));
+        _record = look.ToKeep;
+        _worker.Machine.Now += TimeSpan.FromDays(2);
+
+        (look.Step, look.Adopts, Look().Adopts).ShouldBe((AdoptionStep.AtBoot, false, false));
+        look.Sentence().ShouldContain($"on a node that is drained: {said} is nothing to change below pods.");
+    }
+
+    [Theory]
+    [InlineData("network: {plugin: none}")]
+    [InlineData("network: {podRange: 10.244.9.0/24}")]
+    public void The_pod_network_waits_for_the_slot(string config) => Look(Running(config)).Step.ShouldBe(AdoptionStep.InSlot);
+
+    [Fact]
+    public void A_shorter_rhythm_in_the_new_configuration_does_not_keep_it_from_being_adopted()
+    {
+        _worker.ExtraConfig = Document("adoption: {when: running, every: 2h, window: 48h}");
+        Adopt();
+        var looks = 0;
+        while (!Look("adoption: {when: running, every: 10m, window: 48h}\n" + Disruptive).Adopts)
+        {
+            _record = Look().ToKeep ?? _record;
+            _worker.Machine.Now += TimeSpan.FromHours(2);
+            (++looks).ShouldBeLessThan(25);
+        }
+    }
+
+    [Fact]
     public void What_cannot_be_done_as_a_whole_is_not_begun()
     {
         _worker.Machine.Put("/etc/kubernetes/kubelet.yaml", new FileReport(FileKind.Directory));

@@ -66,8 +66,12 @@ public class AdoptionScheduleTests
     {
         var policy = ConfigText.LoadText($"adoption: {{when: {when}}}").Config.Adoption;
 
-        AdoptionSchedule.Decide(policy, isNew, isDisruptive, Seen.AddHours(2), Seen.AddHours(hours)).ToString().ShouldBe(expected);
+        AdoptionSchedule.Decide(policy, isNew, isDisruptive, false, Seen.AddHours(2), Seen.AddHours(hours)).ToString().ShouldBe(expected);
     }
+
+    [Fact]
+    public void What_wants_a_boot_waits_for_one_whatever_the_policy_and_the_slot() =>
+        AdoptionSchedule.Decide(ConfigText.LoadText("adoption: {when: running}").Config.Adoption, true, true, true, Seen, Seen.AddHours(1)).ShouldBe(AdoptionStep.AtBoot);
 
     private static IEnumerable<string> Ids() => Enumerable.Range(0, Nodes).Select(n => string.Create(CultureInfo.InvariantCulture, $"i-0a5d1a26e{n:x8}"));
 

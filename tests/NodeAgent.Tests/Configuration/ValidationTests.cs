@@ -35,6 +35,7 @@ public class ValidationTests
     [InlineData("node: {taints: [{key: a, effect: NoExecute}, {key: a, value: b, effect: NoExecute}]}", "node.yaml:3:46: node.taints[1]: is a second taint a with effect NoExecute; Kubernetes takes one")]
     [InlineData("adoption: {every: 30s}", "node.yaml:3:19: adoption.every: 30s is out of range; expected 1m to 24h")]
     [InlineData("adoption: {splay: 25h}", "node.yaml:3:19: adoption.splay: 25h is out of range; expected up to 24h")]
+    [InlineData("adoption: {every: 2h}", "node.yaml:3:19: adoption.every: 2h is too rarely for a window of 1d, over which nodes spread by their looks; expected a 24th of it at most (or adoption.window: 0s, for nodes that need not be spread)")]
     [InlineData("adoption: {window: 31d}", "node.yaml:3:20: adoption.window: 31d is out of range; expected up to 30d")]
     [InlineData("storage: {volumeGroup: -x}", "node.yaml:3:24: storage.volumeGroup: '-x' cannot be a volume group's name; lvm takes up to 63 letters, digits, '+', '_', '.' and '-', no '-' first, and keeps some names (snapshot..., pvmove..., ..._tdata) for itself")]
     [InlineData("storage: {volumes: {kubelet: {size: 35%}}}", "node.yaml:3:20: storage.volumes: the sizes add up to 105% of the volume group; expected 100% at most (kubelet 35% at node.yaml:3:37, podlogs 10% at defaults:*, runtime 60% at defaults:*)")]

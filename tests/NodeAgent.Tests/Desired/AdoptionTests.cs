@@ -54,7 +54,7 @@ public class AdoptionTests
     {
         var worker = new Worker();
         worker.Apply();
-        foreach (var config in new[] { Running("every: 1h"), Running("every: 2h"), Boot })
+        foreach (var config in new[] { Running("every: 1h"), Running("every: 40m"), Boot })
         {
             worker.ExtraConfig = config;
             worker.Machine.Writes.Clear();

@@ -26,6 +26,22 @@ public sealed class MountsTests
     }
 
     [Fact]
+    public void A_mount_that_follows_another_namespace_is_known() =>
+        Mounts.Parse("""
+            41 22 253:0 / /a rw shared:20 master:3 - xfs /dev/x rw
+            42 22 253:0 / /b rw shared:20 - xfs /dev/x rw
+            43 22 253:0 / /c rw - xfs /dev/x rw
+
+            """).Select(m => m.Follows).ShouldBe([true, false, false]);
+
+    [Theory]
+    [InlineData("-.mount", "/")]
+    [InlineData("var-lib-kubelet.mount", "/var/lib/kubelet")]
+    [InlineData(@"data-a\x2db-c\x20d.mount", "/data/a-b/c d")]
+    [InlineData(@"data-\xc3\xa4.mount", "/data/ä")]
+    public void The_target_of_a_mount_unit_stands_in_its_name(string unit, string target) => Mounts.TargetOf(unit).ShouldBe(target);
+
+    [Fact]
     public void A_mount_is_read_only_when_its_file_system_is() =>
         Mounts.Parse("42 22 0:45 / /mnt rw,noatime - xfs /dev/x ro,attr2\n").Single().Mount.Options.ShouldBe(["ro", "noatime", "attr2"]);
 
