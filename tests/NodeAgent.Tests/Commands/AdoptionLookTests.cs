@@ -170,7 +170,7 @@ public class AdoptionLookTests
 
     [Theory]
     [InlineData("runtime: docker", "runtime")]
-    [InlineData("storage: {volumes: {scratch: {size: 10%, filesystem: xfs, mount: /data/scratch}}}", "storage")]
+    [InlineData("storage: {volumes: {scratch: {size: 5%, filesystem: xfs, mount: /data/scratch}}}", "storage")]
     [InlineData("node: {name: instanceId}", "node.name")]
     public void What_is_nothing_to_change_below_pods_waits_for_a_boot(string config, string said)
     {
