@@ -442,6 +442,14 @@ internal sealed record CertificatesConfig
     public string? Directory { get; init; }
 
     public required Duration Lifetime { get; init; }
+
+    public IssuerConfig? Issuer { get; init; }
+}
+
+internal sealed record IssuerConfig
+{
+    /// <summary>https://host[:port] of issuers, any of which will do.</summary>
+    public IReadOnlyList<Uri> Endpoints { get; init; } = [];
 }
 
 internal enum CertificateSourceKind
@@ -450,6 +458,9 @@ internal enum CertificateSourceKind
 
     /// <summary>Signed on this machine from a CA directory. For laboratories.</summary>
     Directory,
+
+    /// <summary>Asked of a `nodeagent issuer`.</summary>
+    Issuer,
 }
 
 /// <summary>How agent, runtime and kubelet reach what is not in the exceptions (<see cref="ProxyExceptions"/>).</summary>

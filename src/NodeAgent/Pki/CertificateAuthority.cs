@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using System.Text;
 
 namespace NodeAgent.Pki;
 
@@ -111,6 +112,20 @@ internal sealed class CertificateAuthority : IDisposable
 
         using var signed = request.Create(Certificate.SubjectName, _generator, start < caStart ? caStart : start, end > caEnd ? caEnd : end, serial);
         return signed.RawData;
+    }
+
+    /// <summary>A key of 32 bytes for another purpose, the same wherever this CA's key is; it tells nothing of that key (HKDF, RFC 5869).</summary>
+    public byte[] DeriveKey(string purpose)
+    {
+        var secret = _key is ECDsa ec ? ec.ExportParameters(includePrivateParameters: true).D! : ((RSA)_key).ExportParameters(includePrivateParameters: true).D!;
+        try
+        {
+            return HKDF.DeriveKey(HashAlgorithmName.SHA256, secret, 32, info: Encoding.UTF8.GetBytes(purpose));
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(secret);
+        }
     }
 
     public static X500DistinguishedName Name(CertificateContent content)

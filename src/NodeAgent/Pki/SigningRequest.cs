@@ -18,7 +18,35 @@ internal static class SigningRequest
 
     /// <summary>The public key of a request that was signed with its private key.</summary>
     /// <exception cref="CryptographicException">Not a request, not signed with its own key, or a key that is too weak.</exception>
-    public static PublicKey Read(byte[] der)
+    public static PublicKey Read(byte[] der) => Load(der).PublicKey;
+
+    /// <summary>As <see cref="Read"/>, of a request that wants nothing but what the holder of <paramref name="content"/> gets anyway.</summary>
+    /// <exception cref="CryptographicException">Also of another subject, or one that asks for names, usages, a CA or anything else.</exception>
+    public static PublicKey ReadFor(byte[] der, CertificateContent content)
+    {
+        var request = Load(der);
+        if (request.SubjectName.RawData.AsSpan() is var subject && !subject.SequenceEqual(CertificateAuthority.Name(content).RawData) && !subject.SequenceEqual(NoName))
+        {
+            throw new CryptographicException($"the request's subject is '{Short(request.SubjectName.Name)}', and this node gets '{content.Subject}'");
+        }
+
+        if (request.CertificateExtensions.Count > 0)
+        {
+            var asked = string.Join(", ", request.CertificateExtensions.Select(e => e.Oid?.FriendlyName ?? e.Oid?.Value).Take(4));
+            throw new CryptographicException($"the request asks for extensions ({Short(asked)}): names, usages and the like come from the table of roles, a request brings a key alone");
+        }
+
+        return request.OtherRequestAttributes.Count == 0
+            ? request.PublicKey
+            : throw new CryptographicException($"the request bears attributes ({Short(request.OtherRequestAttributes[0].Oid?.Value ?? "")}); it brings a key alone");
+    }
+
+    /// <summary>An empty sequence.</summary>
+    private static ReadOnlySpan<byte> NoName => [0x30, 0x00];
+
+    private static string Short(string text) => text.Length <= 120 ? text : text[..120] + "...";
+
+    private static CertificateRequest Load(byte[] der)
     {
         if (der.Length > LongestBytes)
         {
@@ -28,8 +56,8 @@ internal static class SigningRequest
         try
         {
             // Checks the signature, which is the proof of possession.
-            var key = CertificateRequest.LoadSigningRequest(der, HashAlgorithmName.SHA256).PublicKey;
-            return Weakness(key) is { } weakness ? throw new CryptographicException(weakness) : key;
+            var request = CertificateRequest.LoadSigningRequest(der, HashAlgorithmName.SHA256, CertificateRequestLoadOptions.UnsafeLoadCertificateExtensions);
+            return Weakness(request.PublicKey) is { } weakness ? throw new CryptographicException(weakness) : request;
         }
         catch (Exception e) when (e is NotSupportedException or ArgumentException or AsnContentException)
         {
