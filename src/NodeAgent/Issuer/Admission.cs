@@ -257,7 +257,7 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
             }
         }
 
-        audit.Caller = IssuerRefusal.Short(caller.Arn);
+        audit.Caller = IssuerRefusal.Short(caller.Arn, 200);
         if (caller.Account != settings.Account)
         {
             throw IssuerRefusal.Forbidden("caller", $"the caller is of account {IssuerRefusal.Short(caller.Account)}, and the cluster's is {settings.Account}");
@@ -267,7 +267,7 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         if (caller.Arn.Split(':') is not ["arn", var partition, "sts", "", var account, var resource] || resource.Split('/') is not ["assumed-role", var role, var session]
             || account != caller.Account || partition != Partition.Name(settings.Region))
         {
-            throw IssuerRefusal.Forbidden("caller", $"the caller is {IssuerRefusal.Short(caller.Arn)}, which is no role that an instance of this account has assumed");
+            throw IssuerRefusal.Forbidden("caller", $"the caller is {IssuerRefusal.Short(caller.Arn, 200)}, which is no role that an instance of this account has assumed");
         }
 
         if (!IsInstanceId(session) || !caller.UserId.EndsWith(":" + session, StringComparison.Ordinal))
@@ -293,7 +293,7 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
             throw IssuerRefusal.Forbidden("certificate", "the certificate is not of this cluster's CA");
         }
 
-        audit.Caller = IssuerRefusal.Short(shown.Subject);
+        audit.Caller = IssuerRefusal.Short(shown.Subject, 200);
         var now = time.GetUtcNow();
         return now < shown.NotBefore ? throw IssuerRefusal.Forbidden("certificate", $"the certificate is not valid before {shown.NotBefore.UtcDateTime:u}, and this issuer's clock says {now.UtcDateTime:u}")
             : now >= shown.NotAfter ? throw IssuerRefusal.Forbidden("certificate", $"the certificate expired at {shown.NotAfter.UtcDateTime:u}: the node has to prove itself by its role")
@@ -330,7 +330,7 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         if (!profile.StartsWith(ours, StringComparison.Ordinal) || profile[(profile.LastIndexOf('/') + 1)..] != kind.Profile)
         {
             throw IssuerRefusal.Forbidden(
-                "instance", $"{id} {(profile.Length == 0 ? "has no instance profile" : $"has the instance profile {IssuerRefusal.Short(profile)}")}; a {kind.NodeRole} has {ours}{kind.Profile}");
+                "instance", $"{id} {(profile.Length == 0 ? "has no instance profile" : $"has the instance profile {IssuerRefusal.Short(profile, 200)}")}; a {kind.NodeRole} has {ours}{kind.Profile}");
         }
 
         var node = new KnownNode(instance, await Identity(instance, cancellation).ConfigureAwait(false));

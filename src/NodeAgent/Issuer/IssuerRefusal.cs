@@ -17,5 +17,5 @@ internal sealed class IssuerRefusal(int status, string code, string reason, Time
     public static IssuerRefusal Later(string code, string reason, TimeSpan after, Exception? inner = null) => new(503, code, reason, after, inner);
 
     /// <summary>What others wrote, at a length for one line of a log.</summary>
-    public static string Short(string text) => text.Length <= 80 ? text : text[..80] + "...";
+    public static string Short(string text, int longest = 80) => text.Length <= longest ? text : text[..longest] + "...";
 }

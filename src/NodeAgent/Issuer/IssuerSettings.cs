@@ -57,7 +57,7 @@ internal sealed record IssuerLimits
 
     public TimeSpan HeaderTime { get; init; } = TimeSpan.FromSeconds(5);
 
-    public TimeSpan BodyTime { get; init; } = TimeSpan.FromSeconds(5);
+    public TimeSpan BodyTime { get; init; } = TimeSpan.FromSeconds(3);
 
     /// <summary>From the whole body to the answer.</summary>
     public TimeSpan WorkTime { get; init; } = TimeSpan.FromSeconds(20);
