@@ -72,6 +72,7 @@ try
     Console.WriteLine(string.Join('\n', (await http.GetStringAsync(new Uri(metrics, "/metrics"))).Split('\n').Where(l => l.Length > 0 && l[0] != '#')));
     Console.WriteLine($"audit: {audit.Count(l => l.Contains("\"granted\"", StringComparison.Ordinal))} lines of what was granted, {audit.Count} in all");
     Console.WriteLine($"peak memory of the issuer: {File.ReadLines($"/proc/{issuer.Id}/status").Single(l => l.StartsWith("VmHWM", StringComparison.Ordinal))[6..].Trim()} (target 250 MiB)");
+    Console.WriteLine(string.Join(", ", File.ReadLines($"/proc/{issuer.Id}/status").Where(l => l.StartsWith("Rss", StringComparison.Ordinal)).Select(l => l.Replace('\t', ' '))));
     Console.WriteLine($"load: {File.ReadAllText("/proc/loadavg").Trim()}");
 }
 finally

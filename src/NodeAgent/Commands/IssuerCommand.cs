@@ -5,6 +5,7 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json;
+using System.Threading.Channels;
 using NodeAgent.Aws;
 using NodeAgent.Configuration;
 using NodeAgent.Facts;
@@ -105,22 +106,18 @@ internal static class IssuerCommand
         using var role = new RoleCredentials(metadata);
         using var sts = new Sts(identity.Region, Endpoint("AWS_ENDPOINT_URL_STS"), TimeProvider.System, outbound);
         using var ec2 = new AmazonEC2Client(role, new AmazonEC2Config(identity.Region, Endpoint("AWS_ENDPOINT_URL_EC2")) { HttpClientFactory = outbound });
-        var writing = new Lock();
-        var server = await IssuerServer.Start(
-            settings,
-            signer,
-            sts,
-            ec2,
-            entry =>
+        // Written by one, so that a journal that is slow holds nobody's thread.
+        var audit = Channel.CreateUnbounded<AuditEntry>(new UnboundedChannelOptions { SingleReader = true });
+        var writing = Task.Run(
+            async () =>
             {
-                var line = entry.ToJson();
-                lock (writing)
+                await foreach (var entry in audit.Reader.ReadAllAsync(CancellationToken.None).ConfigureAwait(false))
                 {
-                    Console.Out.WriteLine(line);
+                    await Console.Out.WriteLineAsync(entry.ToJson()).ConfigureAwait(false);
                 }
             },
-            TimeProvider.System,
-            stop).ConfigureAwait(false);
+            CancellationToken.None);
+        var server = await IssuerServer.Start(settings, signer, sts, ec2, entry => audit.Writer.TryWrite(entry), TimeProvider.System, stop).ConfigureAwait(false);
         await using (server.ConfigureAwait(false))
         {
             Console.Error.WriteLine(
@@ -136,6 +133,8 @@ internal static class IssuerCommand
             }
         }
 
+        audit.Writer.Complete();
+        await writing.ConfigureAwait(false);
         return ExitCode.Ok;
     }
 

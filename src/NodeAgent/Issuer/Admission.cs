@@ -1,3 +1,4 @@
+using System.Formats.Asn1;
 using System.Globalization;
 using System.Net;
 using System.Security.Cryptography;
@@ -434,9 +435,8 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
             try
             {
                 var der = await signer.Sign(key, content, settings.Lifetime, cancellation).ConfigureAwait(false);
-                using var certificate = X509CertificateLoader.LoadCertificate(der);
                 granted.Add(new(row.Role, [der]));
-                audited.Add(new(row.Role, content.Subject, certificate.SerialNumber, certificate.NotAfter.ToUniversalTime()));
+                audited.Add(Audited(row.Role, content, der));
             }
             catch (CryptographicException e)
             {
@@ -446,6 +446,20 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
 
         audit.Certificates = audited;
         return new(granted);
+    }
+
+    /// <summary>Serial and end, RFC 5280, 4.1. Not X509Certificate2, which reads the key as well: that takes longer than to sign.</summary>
+    private static AuditedCertificate Audited(string role, CertificateContent content, byte[] der)
+    {
+        var certificate = new AsnReader(der, AsnEncodingRules.DER).ReadSequence().ReadSequence();
+        _ = certificate.ReadEncodedValue(); // version
+        var serial = certificate.ReadIntegerBytes();
+        _ = certificate.ReadEncodedValue(); // signature's algorithm
+        _ = certificate.ReadEncodedValue(); // issuer
+        var validity = certificate.ReadSequence();
+        _ = validity.ReadEncodedValue();
+        var end = validity.PeekTag().HasSameClassAndValue(Asn1Tag.UtcTime) ? validity.ReadUtcTime() : validity.ReadGeneralizedTime();
+        return new(role, content.Subject, Convert.ToHexString(serial.Span), end);
     }
 
     // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html: 8 digits before 2016, 17 since.

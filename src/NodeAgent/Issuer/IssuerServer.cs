@@ -222,8 +222,8 @@ internal sealed class IssuerServer : IAsyncDisposable
                 context.Response.Headers.RetryAfter = ((int)after.TotalSeconds).ToString(CultureInfo.InvariantCulture);
             }
 
-            // Of what was not read to its end, the rest is not waited for.
-            if (refusal.Code is "too-large" or "too-slow" or "malformed")
+            // Of what was not read to its end, the rest is not waited for; who shall come later holds no place until then.
+            if (refusal.RetryAfter is not null || refusal.Code is "too-large" or "too-slow" or "malformed")
             {
                 context.Response.Headers.Connection = "close";
             }

@@ -66,14 +66,16 @@ internal static class SigningRequest
         }
     }
 
+    // By what stands there: a key that is read anew costs as much as a signature. The signature over the request has read it once.
     private static string? Weakness(PublicKey key)
     {
-        using var ec = key.GetECDsaPublicKey();
-        if (ec?.ExportParameters(includePrivateParameters: false).Curve is { } curve)
+        if (key.Oid.Value == "1.2.840.10045.2.1")
         {
-            return curve.IsNamed && Curves.Contains(curve.Oid.Value)
+            var parameters = key.EncodedParameters?.RawData ?? [];
+            var curve = parameters is [0x06, ..] ? AsnDecoder.ReadObjectIdentifier(parameters, AsnEncodingRules.DER, out _) : null;
+            return curve is not null && Curves.Contains(curve)
                 ? null
-                : $"the key is on {(curve.IsNamed ? curve.Oid.FriendlyName ?? curve.Oid.Value : "a curve of its own")}; P-256, P-384 and P-521 are signed";
+                : $"the key is on {(curve is null ? "a curve of its own" : new Oid(curve).FriendlyName ?? curve)}; P-256, P-384 and P-521 are signed";
         }
 
         using var rsa = key.GetRSAPublicKey();
