@@ -47,6 +47,7 @@ using var issuer = Process.Start(new ProcessStartInfo(
 {
     Environment =
     {
+        ["DOTNET_GCgen0size"] = "0x1000000", // as its unit has it
         ["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = imds.Endpoint.AbsoluteUri,
         ["AWS_ENDPOINT_URL_EC2"] = lab.Aws.Endpoint.AbsoluteUri,
         ["AWS_ENDPOINT_URL_STS"] = lab.Aws.Endpoint.AbsoluteUri,
@@ -66,7 +67,22 @@ try
     var metrics = new Uri(hello[(hello.LastIndexOf(" at ", StringComparison.Ordinal) + 4)..]);
 
     await Renewals(address);
+    var sampling = Sample();
     await Joins(address);
+    await sampling;
+
+    // Memory while nodes come.
+    async Task Sample()
+    {
+        using var http = IssuerLab.Http();
+        for (var i = 0; i < 8; i++)
+        {
+            await Task.Delay(TimeSpan.FromSeconds(3));
+            var text = await http.GetStringAsync(new Uri(metrics, "/metrics"));
+            Console.WriteLine($"  heap {text.Split("heap_bytes ")[^1].Split('\n')[0]}; in work {text.Split("in_work ")[^1].Split('\n')[0]}; "
+                + string.Join(", ", File.ReadLines($"/proc/{issuer.Id}/status").Where(l => l.StartsWith("RssAnon", StringComparison.Ordinal) || l.StartsWith("Threads", StringComparison.Ordinal))));
+        }
+    }
 
     using var http = IssuerLab.Http();
     Console.WriteLine(string.Join('\n', (await http.GetStringAsync(new Uri(metrics, "/metrics"))).Split('\n').Where(l => l.Length > 0 && l[0] != '#')));

@@ -90,7 +90,7 @@ internal sealed class Sts : IDisposable
     private const string Namespace = "https://sts.amazonaws.com/doc/2011-06-15/";
     private const int Largest = 16 * 1024;
 
-    private static readonly TimeSpan OneTry = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan OneTry = TimeSpan.FromSeconds(10);
 
     private readonly HttpMessageInvoker _http;
     private readonly TimeProvider _time;
@@ -99,7 +99,10 @@ internal sealed class Sts : IDisposable
     {
         Endpoint = endpoint ?? EndpointOf(region);
         _time = time;
-        _http = new HttpMessageInvoker(outbound.Handler());
+        // At 50 ms a call, enough for more than a thousand callers a second.
+        var handler = outbound.Handler();
+        handler.MaxConnectionsPerServer = 64;
+        _http = new HttpMessageInvoker(handler);
     }
 
     public Uri Endpoint { get; }

@@ -41,14 +41,17 @@ internal sealed class IssuerServer : IAsyncDisposable
     private readonly WebApplication _server;
     private readonly WebApplication _loopback;
     private readonly ConcurrentDictionary<string, long> _decisions = new(StringComparer.Ordinal);
+    private readonly Crowd _crowd;
     private readonly ConcurrentDictionary<string, string> _remotes = new(StringComparer.Ordinal);
     private int _inWork;
+    private long _unheard;
     private long _granted;
 
     private IssuerServer(IssuerSettings settings, ICertificateSigner signer, Nonces nonces, ServerIdentity identity, Sts sts, IAmazonEC2 ec2, Action<AuditEntry> audit, TimeProvider time)
     {
         (_settings, _signer, _nonces, _audit, _time, _identity) = (settings, signer, nonces, audit, time, identity);
         _admission = new Admission(settings, signer, nonces, sts, ec2, time);
+        _crowd = new Crowd(time);
         _server = Server();
         _loopback = Loopback();
     }
@@ -158,7 +161,8 @@ internal sealed class IssuerServer : IAsyncDisposable
             DisableCertificateDownloads = true,
         },
         AllowRenegotiation = false,
-        AllowTlsResume = false,
+        // Without it, each connection has a whole SSL_CTX of its own. A session that is resumed has the certificate of its first handshake, and is held against EC2 like any.
+        AllowTlsResume = true,
     };
 
     private async Task Handle(HttpContext context)
@@ -212,6 +216,7 @@ internal sealed class IssuerServer : IAsyncDisposable
         Record(audit);
         if (answer is not null)
         {
+            _crowd.Served();
             Interlocked.Add(ref _granted, answer.Certificates.Count);
             await Answer(context, 200, answer, ProtocolJson.Default.CertificatesAnswer).ConfigureAwait(false);
         }
@@ -253,7 +258,7 @@ internal sealed class IssuerServer : IAsyncDisposable
         if (Interlocked.Increment(ref _inWork) is var inWork && inWork > _settings.Limits.Concurrency)
         {
             Interlocked.Decrement(ref _inWork);
-            throw IssuerRefusal.Later("busy", $"{_settings.Limits.Concurrency} requests are in work already", TimeSpan.FromSeconds(2));
+            throw IssuerRefusal.Later("busy", $"{_settings.Limits.Concurrency} requests are in work already", _crowd.TurnedAway());
         }
 
         try
@@ -289,9 +294,9 @@ internal sealed class IssuerServer : IAsyncDisposable
         patience.CancelAfter(_settings.Limits.BodyTime);
         try
         {
-            using var body = new MemoryStream();
+            using var body = new MemoryStream((int)Math.Min(context.Request.ContentLength ?? 0, _settings.Limits.BodyBytes));
             await context.Request.Body.CopyToAsync(body, patience.Token).ConfigureAwait(false);
-            return body.ToArray();
+            return body.Length == body.Capacity ? body.GetBuffer() : body.ToArray();
         }
         catch (OperationCanceledException e) when (!context.RequestAborted.IsCancellationRequested)
         {
@@ -338,7 +343,9 @@ internal sealed class IssuerServer : IAsyncDisposable
 
         Metric("certificates_total", "counter", "Certificates that were signed.", Interlocked.Read(ref _granted));
         Metric("requests_in_work", "gauge", "Requests for certificates in work.", Volatile.Read(ref _inWork));
+        Metric("connections_rejected_total", "counter", "Connections beyond the limit, which were closed unheard.", Interlocked.Read(ref _unheard));
         Metric("ec2_calls_total", "counter", "Calls of ec2:DescribeInstances.", _admission.LookUpCalls);
+        Metric("heap_bytes", "gauge", "What the garbage collector has of the system's memory.", GC.GetGCMemoryInfo().TotalCommittedBytes);
         Metric("serving_certificate_expiry_seconds", "gauge", "End of the issuer's own certificate, Unix time.", _identity.NotAfter.ToUnixTimeSeconds());
         return text.ToString();
 
@@ -351,9 +358,7 @@ internal sealed class IssuerServer : IAsyncDisposable
     /// <summary>What Kestrel refuses before any of our code runs (header bombs, junk) it tells to its log alone.</summary>
     private sealed class KestrelRefusals(IssuerServer server) : ILoggerProvider, ILogger
     {
-        private const string BadRequests = "Microsoft.AspNetCore.Server.Kestrel.BadRequests";
-
-        public ILogger CreateLogger(string categoryName) => categoryName == BadRequests ? this : Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance;
+        public ILogger CreateLogger(string categoryName) => categoryName is "Microsoft.AspNetCore.Server.Kestrel.BadRequests" or "Microsoft.AspNetCore.Server.Kestrel.Connections" ? this : Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance;
 
         public IDisposable? BeginScope<TState>(TState state)
             where TState : notnull => null;
@@ -362,7 +367,11 @@ internal sealed class IssuerServer : IAsyncDisposable
 
         public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
         {
-            if (exception is BadHttpRequestException refused && eventId.Name == "ConnectionBadRequest")
+            if (eventId.Name == "ConnectionRejected")
+            {
+                Interlocked.Increment(ref server._unheard);
+            }
+            else if (exception is BadHttpRequestException refused && eventId.Name == "ConnectionBadRequest")
             {
                 server.Record(new AuditEntry
                 {
@@ -382,6 +391,48 @@ internal sealed class IssuerServer : IAsyncDisposable
         }
     }
 
+
+    /// <summary>How long those shall stay away who were turned away: the more of them there are for those that are served, the longer.</summary>
+    private sealed class Crowd(TimeProvider time)
+    {
+        private static readonly TimeSpan Window = TimeSpan.FromSeconds(5);
+
+        private readonly Lock _gate = new();
+        private long _since = time.GetTimestamp();
+        private (int Away, int Served) _now;
+        private (int Away, int Served) _before;
+
+        public void Served()
+        {
+            lock (_gate)
+            {
+                Turn();
+                _now.Served++;
+            }
+        }
+
+        public TimeSpan TurnedAway()
+        {
+            lock (_gate)
+            {
+                Turn();
+                _now.Away++;
+                var seconds = (Window + time.GetElapsedTime(_since)).TotalSeconds;
+                var rate = Math.Max(1, (_now.Served + _before.Served) / seconds);
+                return TimeSpan.FromSeconds(Math.Clamp(1 + ((_now.Away + _before.Away) / rate), 2, 30));
+            }
+        }
+
+        private void Turn()
+        {
+            if (time.GetElapsedTime(_since) is var passed && passed > Window)
+            {
+                _before = passed > 2 * Window ? default : _now;
+                _now = default;
+                _since = time.GetTimestamp();
+            }
+        }
+    }
 
     /// <summary>The issuer's own certificate: in memory alone, from the CA that it signs with, and a new one when two thirds of its life are over.</summary>
     private sealed class ServerIdentity : IDisposable

@@ -62,11 +62,11 @@ internal sealed record IssuerLimits
     /// <summary>From the whole body to the answer.</summary>
     public TimeSpan WorkTime { get; init; } = TimeSpan.FromSeconds(20);
 
-    /// <summary>Each costs up to 80 KiB. Who finds no place tries again.</summary>
-    public int Connections { get; init; } = 2048;
+    /// <summary>Each costs about 150 KiB. Who finds no place is hung up on before the handshake, and tries again.</summary>
+    public int Connections { get; init; } = 1024;
 
     /// <summary>Requests for certificates in work at one time; what comes beyond is told when to come again.</summary>
-    public int Concurrency { get; init; } = 1024;
+    public int Concurrency { get; init; } = 512;
 
     public int Certificates { get; init; } = 8;
 

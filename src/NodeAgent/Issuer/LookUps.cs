@@ -10,8 +10,6 @@ internal sealed class LookUps<T>(
     Func<IReadOnlyList<string>, CancellationToken, Task<IReadOnlyDictionary<string, T>>> ask, int largest, TimeSpan remembered, TimeProvider time)
     where T : class
 {
-    private static readonly TimeSpan ShortPause = TimeSpan.FromMilliseconds(20);
-    private static readonly TimeSpan LongPause = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan Tick = TimeSpan.FromMilliseconds(10);
 
@@ -52,8 +50,7 @@ internal sealed class LookUps<T>(
     {
         while (true)
         {
-            // Ten calls without a wait, then two in a second: EC2's buckets refill slowly, and other callers of the account drink from them, too.
-            var pause = RecentCalls() < 10 ? ShortPause : LongPause;
+            var pause = Pause(RecentCalls());
             var since = time.GetTimestamp();
             while (time.GetElapsedTime(since) < pause && Waiting < largest)
             {
@@ -83,6 +80,11 @@ internal sealed class LookUps<T>(
         }
     }
 
+    /// <summary>
+    /// Fewer than 50 calls a minute, but for full ones: EC2's buckets refill slowly, and other callers of the account drink from them, too. One node that joins waits for nobody.
+    /// </summary>
+    private static TimeSpan Pause(int callsOfThisMinute) => TimeSpan.FromMilliseconds(callsOfThisMinute switch { < 10 => 20, < 20 => 500, _ => 2000 });
+
     private int Waiting
     {
         get
@@ -98,7 +100,7 @@ internal sealed class LookUps<T>(
     {
         lock (_gate)
         {
-            while (_calls.TryPeek(out var oldest) && time.GetElapsedTime(oldest) > TimeSpan.FromSeconds(10))
+            while (_calls.TryPeek(out var oldest) && time.GetElapsedTime(oldest) > TimeSpan.FromMinutes(1))
             {
                 _calls.Dequeue();
             }

@@ -133,6 +133,50 @@ public sealed class AdmissionTests : IAsyncLifetime
         _lab.Aws.Calls.Count(c => c.Action == "DescribeInstances").ShouldBe((int)_lab.Server.LookUpCalls);
     }
 
+    [Theory]
+    [InlineData("DescribeInstances", 403, "UnauthorizedOperation", "ec2:DescribeInstances at", 30)]
+    [InlineData("DescribeInstances", 503, "RequestLimitExceeded", "throttled", 3)]
+    [InlineData("GetCallerIdentity", 429, "Throttling", "throttled", 3)]
+    [InlineData("GetCallerIdentity", 500, "InternalFailure", "unavailable", 3)]
+    public async Task Where_AWS_fails_a_node_is_told_to_come_later_and_nothing_is_held_against_it(string action, int status, string code, string reason, int seconds)
+    {
+        var node = _lab.NewNode();
+        _lab.Aws.Instead = async (context, called) =>
+        {
+            if (called == action)
+            {
+                await FakeAws.Write(context, status, $"<Response><Errors><Error><Code>{code}</Code><Message>no</Message></Error></Errors><RequestID>r</RequestID></Response>");
+            }
+
+            return called == action;
+        };
+
+        var answer = await node.Join();
+
+        answer.Status.ShouldBe(503, answer.Body);
+        answer.Error.Code.ShouldBe("unavailable");
+        answer.Error.Message.ShouldContain(reason);
+        answer.RetryAfter.ShouldBe(TimeSpan.FromSeconds(seconds));
+        _lab.Audit.Last().Decision.ShouldBe("later");
+
+        _lab.Aws.Instead = null;
+        (await _lab.NewNodeOf(node).Join()).Status.ShouldBe(200);
+    }
+
+    [Fact]
+    public async Task What_the_issuer_shows_is_of_the_clusters_CA_for_its_own_name_and_TLS_1_3()
+    {
+        using var socket = new System.Net.Sockets.TcpClient();
+        await socket.ConnectAsync(IPAddress.Loopback, _lab.Server.Address.Port);
+        await using var tls = new System.Net.Security.SslStream(socket.GetStream());
+        var policy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
+        policy.CustomTrustStore.Add(X509Certificate2.CreateFromPem(_lab.Authority.CertificatePem));
+
+        await tls.AuthenticateAsClientAsync(new System.Net.Security.SslClientAuthenticationOptions { TargetHost = "nodeagent-issuer", CertificateChainPolicy = policy });
+
+        tls.SslProtocol.ShouldBe(System.Security.Authentication.SslProtocols.Tls13);
+    }
+
     [Fact]
     public async Task Health_and_metrics_are_on_loopback_alone()
     {
