@@ -89,6 +89,9 @@ try
     Console.WriteLine($"audit: {audit.Count(l => l.Contains("\"granted\"", StringComparison.Ordinal))} lines of what was granted, {audit.Count} in all");
     Console.WriteLine($"peak memory of the issuer: {File.ReadLines($"/proc/{issuer.Id}/status").Single(l => l.StartsWith("VmHWM", StringComparison.Ordinal))[6..].Trim()} (target 250 MiB)");
     Console.WriteLine(string.Join(", ", File.ReadLines($"/proc/{issuer.Id}/status").Where(l => l.StartsWith("Rss", StringComparison.Ordinal)).Select(l => l.Replace('\t', ' '))));
+    var asked = Stopwatch.StartNew();
+    Process.Start("kill", ["-TERM", $"{issuer.Id}"]).WaitForExit();
+    Console.WriteLine(issuer.WaitForExit(20_000) ? $"told to stop, it ended with {issuer.ExitCode} after {asked.ElapsedMilliseconds} ms" : "told to stop, it did not");
     Console.WriteLine($"load: {File.ReadAllText("/proc/loadavg").Trim()}");
 }
 finally

@@ -117,7 +117,7 @@ internal static class IssuerCommand
                 }
             },
             CancellationToken.None);
-        var server = await IssuerServer.Start(settings, signer, sts, ec2, entry => audit.Writer.TryWrite(entry), TimeProvider.System, stop).ConfigureAwait(false);
+        var server = await Start(() => IssuerServer.Start(settings, signer, sts, ec2, entry => audit.Writer.TryWrite(entry), TimeProvider.System, stop), given).ConfigureAwait(false);
         await using (server.ConfigureAwait(false))
         {
             Console.Error.WriteLine(
@@ -136,6 +136,18 @@ internal static class IssuerCommand
         audit.Writer.Complete();
         await writing.ConfigureAwait(false);
         return ExitCode.Ok;
+    }
+
+    private static async Task<IssuerServer> Start(Func<Task<IssuerServer>> start, Given given)
+    {
+        try
+        {
+            return await start().ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is IOException or CryptographicException)
+        {
+            throw new MachineException($"issuer at {given.Listen}, metrics at port {given.MetricsPort}", e.Message, e);
+        }
     }
 
     private static FileSigner Signer(string directory)

@@ -80,7 +80,7 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         }
 
         // Names go from instance to instance, as addresses do. A start counts as a launch: such a node proves itself anew, by its role.
-        if (node.Instance.LaunchTime is not { } launched || shown.NotBefore.UtcDateTime < launched - TimeSpan.FromMinutes(10))
+        if (node.Instance.LaunchTime is not { } launched || shown.NotBefore.UtcDateTime + CertificateAuthority.Backdating < launched)
         {
             throw IssuerRefusal.Forbidden(
                 "certificate", $"the certificate is of {shown.NotBefore.UtcDateTime:u}, before {node.Instance.InstanceId} was launched or started ({node.Instance.LaunchTime:u})");

@@ -302,6 +302,8 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
             ConnectTimeout = TimeSpan.FromSeconds(10),
         };
         handler.SslOptions.EnabledSslProtocols = SslProtocols.Tls13;
+        // A session with the certificate must not come back where the other proof is shown.
+        handler.SslOptions.AllowTlsResume = false;
         handler.SslOptions.CertificateChainPolicy = policy;
         handler.SslOptions.RemoteCertificateValidationCallback = (_, shown, chain, errors) =>
         {

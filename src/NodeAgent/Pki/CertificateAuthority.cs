@@ -7,7 +7,8 @@ namespace NodeAgent.Pki;
 /// <summary>A CA whose key is in memory. What it signs comes from the caller and the public key of a request, nothing else of the request.</summary>
 internal sealed class CertificateAuthority : IDisposable
 {
-    private static readonly TimeSpan Backdating = TimeSpan.FromMinutes(5);
+    /// <summary>Certificates begin so long before they are signed, for clocks that differ.</summary>
+    public static readonly TimeSpan Backdating = TimeSpan.FromMinutes(5);
 
     private readonly AsymmetricAlgorithm _key;
     private readonly X509SignatureGenerator _generator;
