@@ -137,7 +137,7 @@ async Task Joins(Uri address)
 {
     lab.Aws.Delay = TimeSpan.FromMilliseconds(50);
     lab.Aws.Calls.Clear();
-    
+
     var prepared = new List<(Node Node, byte[] Document, List<(string, byte[])> Requests, TimeSpan At)>();
     for (var i = 0; i < count; i++)
     {

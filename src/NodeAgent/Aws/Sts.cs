@@ -63,7 +63,8 @@ internal static class CallerProof
         return request;
     }
 
-    private static string Value(HttpRequestMessage request, string header) => request.Headers.NonValidated.TryGetValues(header, out var values) ? values.ToString() : "";
+    private static string Value(HttpRequestMessage request, string header) =>
+        request.Headers.NonValidated.TryGetValues(header, out var values) ? values.ToString() : "";
 }
 
 /// <param name="BodyHash">SHA-256 of what is asked for, in hex.</param>
@@ -110,7 +111,9 @@ internal sealed class Sts : IDisposable
     public static Uri EndpointOf(string region) => new($"https://sts.{region}.{Partition.DnsSuffix(region)}/");
 
     /// <returns>Who signed <paramref name="request"/>.</returns>
-    /// <exception cref="AwsException">Not allowed: STS does not take the signature. Its message bears a code alone, since what STS says of a signature may quote the token.</exception>
+    /// <exception cref="AwsException">
+    /// Not allowed: STS does not take the signature. Its message bears a code alone, since what STS says of a signature may quote the token.
+    /// </exception>
     public async Task<Caller> CallerOf(HttpRequestMessage request, CancellationToken cancellation)
     {
         using var oneTry = new CancellationTokenSource(OneTry, _time);
@@ -160,7 +163,8 @@ internal sealed class Sts : IDisposable
             while (reader.NodeType == XmlNodeType.Element)
             {
                 var name = reader.LocalName;
-                if (name is not ("Arn" or "UserId" or "Account") || reader.NamespaceURI != Namespace || !found.TryAdd(name, reader.ReadElementContentAsString()))
+                if (name is not ("Arn" or "UserId" or "Account") || reader.NamespaceURI != Namespace
+                    || !found.TryAdd(name, reader.ReadElementContentAsString()))
                 {
                     throw Malformed($"the element {(name.Length <= 64 ? name : name[..64])} in a place where it does not belong");
                 }

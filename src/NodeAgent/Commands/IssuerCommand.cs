@@ -20,7 +20,12 @@ internal static class IssuerCommand
 {
     public static Command Create()
     {
-        var cluster = new Option<string>("--cluster") { Description = "The cluster's name, as nodes have it in cluster.name and in the tag nodeagent:cluster.", HelpName = "NAME", Required = true };
+        var cluster = new Option<string>("--cluster")
+        {
+            Description = "The cluster's name, as nodes have it in cluster.name and in the tag nodeagent:cluster.",
+            HelpName = "NAME",
+            Required = true,
+        };
         var ca = new Option<string>("--ca") { Description = "Directory with ca.crt and ca.key: the cluster's CA.", HelpName = "DIR", Required = true };
         var workers = new Option<string[]>("--worker")
         {
@@ -34,7 +39,12 @@ internal static class IssuerCommand
             HelpName = "FILE",
             Required = true,
         };
-        var naming = new Option<string>("--node-name") { Description = "How nodes are named, as node.name says it.", HelpName = "privateDnsName|instanceId", DefaultValueFactory = _ => "privateDnsName" };
+        var naming = new Option<string>("--node-name")
+        {
+            Description = "How nodes are named, as node.name says it.",
+            HelpName = "privateDnsName|instanceId",
+            DefaultValueFactory = _ => "privateDnsName",
+        };
         naming.AcceptOnlyFromAmong("privateDnsName", "instanceId");
         var lifetime = Durations("--lifetime", "Of nodes' certificates (90d unless given).", "90d");
         var listen = new Option<string>("--listen")
@@ -117,11 +127,13 @@ internal static class IssuerCommand
                 }
             },
             CancellationToken.None);
-        var server = await Start(() => IssuerServer.Start(settings, signer, sts, ec2, entry => audit.Writer.TryWrite(entry), TimeProvider.System, stop), given).ConfigureAwait(false);
+        var server = await Start(
+            () => IssuerServer.Start(settings, signer, sts, ec2, entry => audit.Writer.TryWrite(entry), TimeProvider.System, stop), given).ConfigureAwait(false);
         await using (server.ConfigureAwait(false))
         {
             Console.Error.WriteLine(
-                $"nodeagent: issuer of cluster {settings.Cluster} at {server.Address}, for instances of account {settings.Account} in {settings.VpcId}; health and metrics at {server.MetricsAddress}");
+                $"nodeagent: issuer of cluster {settings.Cluster} at {server.Address}, for instances of account {settings.Account} in {settings.VpcId}; "
+                + $"health and metrics at {server.MetricsAddress}");
             ServiceNotify.Ready();
             try
             {

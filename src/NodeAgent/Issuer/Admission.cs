@@ -13,8 +13,8 @@ using NodeAgent.Pki;
 namespace NodeAgent.Issuer;
 
 /// <summary>
-/// Decides who gets which certificates. Cheap checks come before dear ones, those on this machine before calls of AWS. What is signed comes from EC2 and the table of
-/// roles; of a request, public keys alone.
+/// Decides who gets which certificates. Cheap checks come before dear ones, those on this machine before calls of AWS. What is signed comes from EC2 and the
+/// table of roles; of a request, public keys alone.
 /// </summary>
 internal sealed class Admission(IssuerSettings settings, ICertificateSigner signer, Nonces nonces, Sts sts, IAmazonEC2 ec2, TimeProvider time)
 {
@@ -94,7 +94,8 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         var cluster = One(headers, CallerProof.ClusterHeader, 256);
         if (cluster != settings.Cluster)
         {
-            throw IssuerRefusal.Forbidden("cluster", $"this is the issuer of cluster '{settings.Cluster}', and the request is for '{IssuerRefusal.Short(cluster)}'");
+            throw IssuerRefusal.Forbidden(
+                "cluster", $"this is the issuer of cluster '{settings.Cluster}', and the request is for '{IssuerRefusal.Short(cluster)}'");
         }
     }
 
@@ -114,7 +115,8 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         }
 
         var date = One(headers, CallerProof.DateHeader, 16);
-        if (!DateTimeOffset.TryParseExact(date, "yyyyMMdd'T'HHmmss'Z'", CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out var signed))
+        const DateTimeStyles utc = DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal;
+        if (!DateTimeOffset.TryParseExact(date, "yyyyMMdd'T'HHmmss'Z'", CultureInfo.InvariantCulture, utc, out var signed))
         {
             throw IssuerRefusal.Malformed($"{CallerProof.DateHeader} is no time, as in 20260301T120000Z");
         }
@@ -122,7 +124,8 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         var now = time.GetUtcNow();
         if ((now - signed).Duration() > settings.Limits.ClockDifference)
         {
-            throw IssuerRefusal.Forbidden("clock", $"the proof was signed at {signed.UtcDateTime:u}, and this issuer's clock says {now.UtcDateTime:u}: is the node's clock set?");
+            throw IssuerRefusal.Forbidden(
+                "clock", $"the proof was signed at {signed.UtcDateTime:u}, and this issuer's clock says {now.UtcDateTime:u}: is the node's clock set?");
         }
 
         var token = One(headers, CallerProof.TokenHeader, 8192);
@@ -141,13 +144,15 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
 
         if (headers != CallerProof.SignedHeaders)
         {
-            throw IssuerRefusal.Forbidden("proof", $"the proof signs the headers '{IssuerRefusal.Short(headers)}'; expected are {CallerProof.SignedHeaders}, no more and no less");
+            throw IssuerRefusal.Forbidden(
+                "proof", $"the proof signs the headers '{IssuerRefusal.Short(headers)}'; expected are {CallerProof.SignedHeaders}, no more and no less");
         }
 
         if (credential.Split('/') is not [{ Length: >= 16 and <= 128 } id, var date, var region, var service, var end]
             || !id.All(c => char.IsAsciiLetterUpper(c) || char.IsAsciiDigit(c)) || date != day || service != "sts" || end != "aws4_request")
         {
-            throw IssuerRefusal.Forbidden("proof", $"the proof's scope is '{IssuerRefusal.Short(credential[(credential.IndexOf('/', StringComparison.Ordinal) + 1)..])}'; expected {day}/{settings.Region}/sts/aws4_request");
+            throw IssuerRefusal.Forbidden(
+                "proof", $"the proof's scope is '{IssuerRefusal.Short(credential[(credential.IndexOf('/', StringComparison.Ordinal) + 1)..])}'; expected {day}/{settings.Region}/sts/aws4_request");
         }
 
         if (region != settings.Region)
@@ -190,7 +195,8 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         catch (JsonException e)
         {
             // Where, not what: it is a stranger's text.
-            throw IssuerRefusal.Malformed(string.Create(CultureInfo.InvariantCulture, $"the body is not the JSON of a request for certificates (line {e.LineNumber + 1}, byte {e.BytePositionInLine})"), e);
+            throw IssuerRefusal.Malformed(
+                string.Create(CultureInfo.InvariantCulture, $"the body is not the JSON of a request for certificates (line {e.LineNumber + 1}, byte {e.BytePositionInLine})"), e);
         }
 
         if (asked.Requests.Any(r => r is null))
@@ -221,7 +227,8 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         }
         catch (Exception e) when (e is CryptographicException or JsonException)
         {
-            throw IssuerRefusal.Forbidden("document", e is JsonException ? "the instance identity document is not what EC2 writes" : $"the instance identity document does not hold: {e.Message}", e);
+            throw IssuerRefusal.Forbidden(
+                "document", e is JsonException ? "the instance identity document is not what EC2 writes" : $"the instance identity document does not hold: {e.Message}", e);
         }
 
         if (document is null || !IsInstanceId(document.InstanceId))
@@ -231,9 +238,11 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
 
         audit.Instance = document.InstanceId;
         return document.AccountId != settings.Account
-                ? throw IssuerRefusal.Forbidden("document", $"the instance identity document is of account {IssuerRefusal.Short(document.AccountId)}, and the cluster's is {settings.Account}")
+                ? throw IssuerRefusal.Forbidden(
+                    "document", $"the instance identity document is of account {IssuerRefusal.Short(document.AccountId)}, and the cluster's is {settings.Account}")
             : document.Region != settings.Region
-                ? throw IssuerRefusal.Forbidden("document", $"the instance identity document is of region {IssuerRefusal.Short(document.Region)}, and the cluster's is {settings.Region}")
+                ? throw IssuerRefusal.Forbidden(
+                    "document", $"the instance identity document is of region {IssuerRefusal.Short(document.Region)}, and the cluster's is {settings.Region}")
             : document;
     }
 
@@ -265,15 +274,18 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         }
 
         // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
-        if (caller.Arn.Split(':') is not ["arn", var partition, "sts", "", var account, var resource] || resource.Split('/') is not ["assumed-role", var role, var session]
+        if (caller.Arn.Split(':') is not ["arn", var partition, "sts", "", var account, var resource]
+            || resource.Split('/') is not ["assumed-role", var role, var session]
             || account != caller.Account || partition != Partition.Name(settings.Region))
         {
-            throw IssuerRefusal.Forbidden("caller", $"the caller is {IssuerRefusal.Short(caller.Arn, 200)}, which is no role that an instance of this account has assumed");
+            throw IssuerRefusal.Forbidden(
+                "caller", $"the caller is {IssuerRefusal.Short(caller.Arn, 200)}, which is no role that an instance of this account has assumed");
         }
 
         if (!IsInstanceId(session) || !caller.UserId.EndsWith(":" + session, StringComparison.Ordinal))
         {
-            throw IssuerRefusal.Forbidden("caller", $"the session is called '{IssuerRefusal.Short(session)}', which is no instance: only EC2 may assume the role of a node");
+            throw IssuerRefusal.Forbidden(
+                "caller", $"the session is called '{IssuerRefusal.Short(session)}', which is no instance: only EC2 may assume the role of a node");
         }
 
         if (session != document.InstanceId)
@@ -282,7 +294,8 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         }
 
         IReadOnlyList<NodeKind> kinds = [.. settings.Kinds.Where(k => k.IamRole == role)];
-        return kinds.Count > 0 ? kinds : throw IssuerRefusal.Forbidden("caller", $"the role {IssuerRefusal.Short(role)} is none that nodes of this cluster have");
+        return kinds.Count > 0 ? kinds : throw IssuerRefusal.Forbidden(
+            "caller", $"the role {IssuerRefusal.Short(role)} is none that nodes of this cluster have");
     }
 
     /// <summary>A certificate that would do for kubelet, of a node whichever.</summary>
@@ -296,8 +309,10 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
 
         audit.Caller = IssuerRefusal.Short(shown.Subject, 200);
         var now = time.GetUtcNow();
-        return now < shown.NotBefore ? throw IssuerRefusal.Forbidden("certificate", $"the certificate is not valid before {shown.NotBefore.UtcDateTime:u}, and this issuer's clock says {now.UtcDateTime:u}")
-            : now >= shown.NotAfter ? throw IssuerRefusal.Forbidden("certificate", $"the certificate expired at {shown.NotAfter.UtcDateTime:u}: the node has to prove itself by its role")
+        return now < shown.NotBefore ? throw IssuerRefusal.Forbidden(
+            "certificate", $"the certificate is not valid before {shown.NotBefore.UtcDateTime:u}, and this issuer's clock says {now.UtcDateTime:u}")
+            : now >= shown.NotAfter ? throw IssuerRefusal.Forbidden(
+                "certificate", $"the certificate expired at {shown.NotAfter.UtcDateTime:u}: the node has to prove itself by its role")
             : shown.IsAuthority || !shown.Usages.Contains("client") ? throw IssuerRefusal.Forbidden("certificate", "the certificate is none for clients")
             : shown;
     }
@@ -325,7 +340,8 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
 
         var role = Tag(RoleTag);
         var kind = kinds.FirstOrDefault(k => k.NodeRole == role)
-            ?? throw IssuerRefusal.Forbidden("instance", $"{id} {Says(RoleTag, role)}; its IAM role is for {string.Join(", ", kinds.Select(k => k.NodeRole).Distinct())}");
+            ?? throw IssuerRefusal.Forbidden(
+                "instance", $"{id} {Says(RoleTag, role)}; its IAM role is for {string.Join(", ", kinds.Select(k => k.NodeRole).Distinct())}");
         var profile = instance.IamInstanceProfile.Arn;
         var ours = $"arn:{Partition.Name(settings.Region)}:iam::{settings.Account}:instance-profile/";
         if (!profile.StartsWith(ours, StringComparison.Ordinal) || profile[(profile.LastIndexOf('/') + 1)..] != kind.Profile)
@@ -379,7 +395,8 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         if (settings.Naming != NodeNaming.InstanceId)
         {
             var holders = await OfEc2(() => _holders.Get(instance.PrivateDnsName).WaitAsync(cancellation), cancellation).ConfigureAwait(false) ?? [];
-            if (holders.FirstOrDefault(h => h.InstanceId != instance.InstanceId && h.VpcId == settings.VpcId && h.State.Name is not ("terminated" or "shutting-down")) is { } other)
+            var others = holders.Where(h => h.InstanceId != instance.InstanceId && h.VpcId == settings.VpcId);
+            if (others.FirstOrDefault(h => h.State.Name is not ("terminated" or "shutting-down")) is { } other)
             {
                 throw IssuerRefusal.Forbidden("name", $"the name {name} is that of {other.InstanceId}, too, which is {IssuerRefusal.Short(other.State.Name)}");
             }
@@ -483,6 +500,9 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
 internal sealed record IdentityDocument(string InstanceId, string Region, string AccountId);
 
 // The document holds more than these, and one day more still.
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true)]
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
+    RespectNullableAnnotations = true,
+    RespectRequiredConstructorParameters = true)]
 [JsonSerializable(typeof(IdentityDocument))]
 internal sealed partial class IdentityDocumentJson : JsonSerializerContext;

@@ -8,6 +8,7 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 using Amazon.Runtime;
 using NodeAgent.Aws;
 using NodeAgent.Machine;
@@ -189,7 +190,12 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
     }
 
     private async Task<CertificatesAnswer> Send(
-        HttpMessageInvoker http, Uri endpoint, byte[] body, ImmutableCredentials? credentials, IReadOnlyList<(string Role, byte[] Request)> requests, CancellationToken cancellation)
+        HttpMessageInvoker http,
+        Uri endpoint,
+        byte[] body,
+        ImmutableCredentials? credentials,
+        IReadOnlyList<(string Role, byte[] Request)> requests,
+        CancellationToken cancellation)
     {
         using var oneTry = new CancellationTokenSource(OneTry, _time);
         using var both = CancellationTokenSource.CreateLinkedTokenSource(cancellation, oneTry.Token);
@@ -238,7 +244,7 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
     }
 
     private static async Task<T> Answer<T>(
-        HttpMessageInvoker http, HttpRequestMessage request, Uri endpoint, System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type, CancellationToken cancellation)
+        HttpMessageInvoker http, HttpRequestMessage request, Uri endpoint, JsonTypeInfo<T> type, CancellationToken cancellation)
     {
         using var response = await http.SendAsync(request, cancellation).ConfigureAwait(false);
         var stream = await response.Content.ReadAsStreamAsync(cancellation).ConfigureAwait(false);
@@ -285,7 +291,12 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
 
     private SocketsHttpHandler Handler(X509Certificate2? certificate)
     {
-        var policy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck, DisableCertificateDownloads = true };
+        var policy = new X509ChainPolicy
+        {
+            TrustMode = X509ChainTrustMode.CustomRootTrust,
+            RevocationMode = X509RevocationMode.NoCheck,
+            DisableCertificateDownloads = true,
+        };
         policy.ApplicationPolicy.Add(new Oid("1.3.6.1.5.5.7.3.1"));
         foreach (var authority in _authorities)
         {
@@ -310,7 +321,10 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
             _badServer = errors == SslPolicyErrors.None ? null
                 : errors.HasFlag(SslPolicyErrors.RemoteCertificateNotAvailable) ? "it shows no certificate"
                 : chain?.ChainStatus.Any(s => s.Status == X509ChainStatusFlags.NotTimeValid) == true && shown is X509Certificate2 late
-                    ? string.Create(CultureInfo.InvariantCulture, $"its certificate is valid from {late.NotBefore.ToUniversalTime():u} to {late.NotAfter.ToUniversalTime():u}, and the clock says {_time.GetUtcNow().UtcDateTime:u}: is the clock set?")
+                    ? string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"its certificate is valid from {late.NotBefore.ToUniversalTime():u} to {late.NotAfter.ToUniversalTime():u}, "
+                        + $"and the clock says {_time.GetUtcNow().UtcDateTime:u}: is the clock set?")
                 : errors.HasFlag(SslPolicyErrors.RemoteCertificateNameMismatch) ? $"its certificate is not that of an issuer (of {shown?.Subject})"
                 : $"its certificate ({shown?.Subject}) is not of the cluster's CA";
             return errors == SslPolicyErrors.None;

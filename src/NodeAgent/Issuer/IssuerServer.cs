@@ -19,6 +19,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 using NodeAgent.Aws;
 using NodeAgent.Pki;
 using BadHttpRequestException = Microsoft.AspNetCore.Http.BadHttpRequestException;
@@ -26,8 +27,8 @@ using BadHttpRequestException = Microsoft.AspNetCore.Http.BadHttpRequestExceptio
 namespace NodeAgent.Issuer;
 
 /// <summary>
-/// The certificate service: nodes' requests on one port, TLS 1.3; health and metrics on another, on loopback. Keeps nothing that another issuer would miss. Everything
-/// it decides goes to the audit as one line.
+/// The certificate service: nodes' requests on one port, TLS 1.3; health and metrics on another, on loopback. Keeps nothing that another issuer would miss.
+/// Everything it decides goes to the audit as one line.
 /// </summary>
 internal sealed class IssuerServer : IAsyncDisposable
 {
@@ -47,7 +48,8 @@ internal sealed class IssuerServer : IAsyncDisposable
     private long _unheard;
     private long _granted;
 
-    private IssuerServer(IssuerSettings settings, ICertificateSigner signer, Nonces nonces, ServerIdentity identity, Sts sts, IAmazonEC2 ec2, Action<AuditEntry> audit, TimeProvider time)
+    private IssuerServer(
+        IssuerSettings settings, ICertificateSigner signer, Nonces nonces, ServerIdentity identity, Sts sts, IAmazonEC2 ec2, Action<AuditEntry> audit, TimeProvider time)
     {
         (_settings, _signer, _nonces, _audit, _time, _identity) = (settings, signer, nonces, audit, time, identity);
         _admission = new Admission(settings, signer, nonces, sts, ec2, time);
@@ -161,7 +163,8 @@ internal sealed class IssuerServer : IAsyncDisposable
             DisableCertificateDownloads = true,
         },
         AllowRenegotiation = false,
-        // Without it, each connection has a whole SSL_CTX of its own. A session that is resumed has the certificate of its first handshake, and is held against EC2 like any.
+        // Without it, each connection has a whole SSL_CTX of its own. A session that is resumed has the certificate of its first handshake, and is held against
+        // EC2 like any.
         AllowTlsResume = true,
     };
 
@@ -358,7 +361,9 @@ internal sealed class IssuerServer : IAsyncDisposable
     /// <summary>What Kestrel refuses before any of our code runs (header bombs, junk) it tells to its log alone.</summary>
     private sealed class KestrelRefusals(IssuerServer server) : ILoggerProvider, ILogger
     {
-        public ILogger CreateLogger(string categoryName) => categoryName is "Microsoft.AspNetCore.Server.Kestrel.BadRequests" or "Microsoft.AspNetCore.Server.Kestrel.Connections" ? this : Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance;
+        private const string Kestrel = "Microsoft.AspNetCore.Server.Kestrel.";
+
+        public ILogger CreateLogger(string categoryName) => categoryName is Kestrel + "BadRequests" or Kestrel + "Connections" ? this : NullLogger.Instance;
 
         public IDisposable? BeginScope<TState>(TState state)
             where TState : notnull => null;

@@ -1,8 +1,8 @@
 namespace NodeAgent.Issuer;
 
 /// <summary>
-/// Many questions, few calls: those that come while others wait go together, a full call at once, a smaller one after a pause that grows with use. What was found is
-/// remembered for seconds; what was not found is asked again each time.
+/// Many questions, few calls: those that come while others wait go together, a full call at once, a smaller one after a pause that grows with use. What was
+/// found is remembered for seconds; what was not found is asked again each time.
 /// </summary>
 /// <param name="ask">All keys of one call to what was found; a key that is missing there is not to be found.</param>
 /// <param name="largest">Keys a call.</param>
@@ -81,7 +81,8 @@ internal sealed class LookUps<T>(
     }
 
     /// <summary>
-    /// Fewer than 50 calls a minute, but for full ones: EC2's buckets refill slowly, and other callers of the account drink from them, too. One node that joins waits for nobody.
+    /// Fewer than 50 calls a minute, but for full ones: EC2's buckets refill slowly, and other callers of the account drink from them, too. One node that joins
+    /// waits for nobody.
     /// </summary>
     private static TimeSpan Pause(int callsOfThisMinute) => TimeSpan.FromMilliseconds(callsOfThisMinute switch { < 10 => 20, < 20 => 500, _ => 2000 });
 

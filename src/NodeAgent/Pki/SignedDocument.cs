@@ -94,7 +94,8 @@ internal static class SignedDocument
                 if (kind == MessageDigestAttribute)
                 {
                     digests++;
-                    Expect(CryptographicOperations.FixedTimeEquals(values.ReadOctetString(), CryptographicOperations.HashData(hash, content)), "its digest is not that of its content");
+                    var digest = CryptographicOperations.HashData(hash, content);
+                    Expect(CryptographicOperations.FixedTimeEquals(values.ReadOctetString(), digest), "its digest is not that of its content");
                 }
                 else if (kind == ContentTypeAttribute)
                 {

@@ -25,7 +25,8 @@ internal static class SigningRequest
     public static PublicKey ReadFor(byte[] der, CertificateContent content)
     {
         var request = Load(der);
-        if (request.SubjectName.RawData.AsSpan() is var subject && !subject.SequenceEqual(CertificateAuthority.Name(content).RawData) && !subject.SequenceEqual(NoName))
+        var subject = request.SubjectName.RawData.AsSpan();
+        if (!subject.SequenceEqual(CertificateAuthority.Name(content).RawData) && !subject.SequenceEqual(NoName))
         {
             throw new CryptographicException($"the request's subject is '{Short(request.SubjectName.Name)}', and this node gets '{content.Subject}'");
         }
@@ -33,7 +34,8 @@ internal static class SigningRequest
         if (request.CertificateExtensions.Count > 0)
         {
             var asked = string.Join(", ", request.CertificateExtensions.Select(e => e.Oid?.FriendlyName ?? e.Oid?.Value).Take(4));
-            throw new CryptographicException($"the request asks for extensions ({Short(asked)}): names, usages and the like come from the table of roles, a request brings a key alone");
+            throw new CryptographicException(
+                $"the request asks for extensions ({Short(asked)}): names, usages and the like come from the table of roles, a request brings a key alone");
         }
 
         return request.OtherRequestAttributes.Count == 0
