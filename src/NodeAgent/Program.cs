@@ -10,6 +10,7 @@ var root = new RootCommand("Turns an EC2 instance into a Kubernetes node, says b
     ConfigCommand.Create(LayersOfThisMachine, PendingCommand.Run),
     FactsCommand.Create(FactsOfThisMachine, (path, content) => Files.Write(Path.GetFullPath(path), content, Files.OwnerOnly)),
     ImageCommand.Create(),
+    IssuerCommand.Create(),
     PlanCommand.Create(),
     ReadyCommand.Create(),
     RenderCommand.Create(),

@@ -71,6 +71,39 @@ internal static class Ec2
         return tags;
     }
 
+    /// <summary>Instances that a filter's values name, all pages; values that name none are merely absent, where a list of IDs would fail as a whole.</summary>
+    /// <param name="values">At most 200.</param>
+    /// <exception cref="AwsException"/>
+    public static async Task<IReadOnlyList<Instance>> Instances(IAmazonEC2 ec2, string filter, IReadOnlyList<string> values, CancellationToken cancellation)
+    {
+        const string action = "ec2:DescribeInstances";
+        const string remedy = "Allow the role of this instance the action " + action + ".";
+        var instances = new List<Instance>();
+        string? next = null;
+        try
+        {
+            do
+            {
+                var request = new DescribeInstancesRequest { Filters = [new() { Name = filter, Values = [.. values] }], NextToken = next };
+                var page = await ec2.DescribeInstancesAsync(request, cancellation).ConfigureAwait(false);
+                instances.AddRange(page.Reservations.SelectMany(r => r.Instances));
+                next = page.NextToken;
+            }
+            while (!string.IsNullOrEmpty(next));
+        }
+        catch (AmazonServiceException e)
+        {
+            throw Failure(action, ec2.Endpoint, e, remedy);
+        }
+        catch (Exception e) when (e is HttpRequestException or TimeoutException or IOException
+            || (e is OperationCanceledException && !cancellation.IsCancellationRequested))
+        {
+            throw NotReachable(action, ec2.Endpoint, e);
+        }
+
+        return instances;
+    }
+
     private static AwsException Failure(string action, Uri endpoint, AmazonServiceException e, string remedy)
     {
         // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
@@ -132,6 +165,8 @@ internal interface IAmazonEC2
     Uri Endpoint { get; }
 
     Task<DescribeTagsResponse> DescribeTagsAsync(DescribeTagsRequest request, CancellationToken cancellationToken = default);
+
+    Task<DescribeInstancesResponse> DescribeInstancesAsync(DescribeInstancesRequest request, CancellationToken cancellationToken = default);
 }
 
 internal sealed class Filter
@@ -156,6 +191,61 @@ internal sealed class DescribeTagsResponse : AmazonWebServiceResponse
 }
 
 internal sealed class TagDescription
+{
+    public string Key { get; set; } = "";
+
+    public string Value { get; set; } = "";
+}
+
+internal sealed class DescribeInstancesRequest : AmazonWebServiceRequest
+{
+    public List<Filter> Filters { get; init; } = [];
+
+    public string? NextToken { get; init; }
+}
+
+internal sealed class DescribeInstancesResponse : AmazonWebServiceResponse
+{
+    public List<Reservation> Reservations { get; } = [];
+
+    public string? NextToken { get; set; }
+}
+
+internal sealed class Reservation
+{
+    public List<Instance> Instances { get; } = [];
+}
+
+internal sealed class Instance
+{
+    public string InstanceId { get; set; } = "";
+
+    public InstanceState State { get; } = new();
+
+    public string VpcId { get; set; } = "";
+
+    public string PrivateDnsName { get; set; } = "";
+
+    public string PrivateIpAddress { get; set; } = "";
+
+    public DateTime? LaunchTime { get; set; }
+
+    public IamInstanceProfile IamInstanceProfile { get; } = new();
+
+    public List<Tag> Tags { get; } = [];
+}
+
+internal sealed class InstanceState
+{
+    public string Name { get; set; } = "";
+}
+
+internal sealed class IamInstanceProfile
+{
+    public string Arn { get; set; } = "";
+}
+
+internal sealed class Tag
 {
     public string Key { get; set; } = "";
 
@@ -205,6 +295,12 @@ internal sealed class AmazonEC2Client(AWSCredentials credentials, AmazonEC2Confi
             new InvokeOptions { RequestMarshaller = DescribeTags.Instance, ResponseUnmarshaller = DescribeTags.Response.Instance },
             cancellationToken);
 
+    public Task<DescribeInstancesResponse> DescribeInstancesAsync(DescribeInstancesRequest request, CancellationToken cancellationToken = default) =>
+        InvokeAsync<DescribeInstancesResponse>(
+            request,
+            new InvokeOptions { RequestMarshaller = DescribeInstances.Instance, ResponseUnmarshaller = DescribeInstances.Response.Instance },
+            cancellationToken);
+
     protected override void CustomizeRuntimePipeline(RuntimePipeline pipeline)
     {
         pipeline.RemoveHandler<EndpointResolver>();
@@ -237,24 +333,7 @@ internal sealed class AmazonEC2Client(AWSCredentials credentials, AmazonEC2Confi
         public IRequest Marshall(AmazonWebServiceRequest input)
         {
             var asked = (DescribeTagsRequest)input;
-            var request = new DefaultRequest(asked, "Amazon.EC2");
-            request.Parameters.Add("Action", "DescribeTags");
-            request.Parameters.Add("Version", "2016-11-15");
-            for (var f = 0; f < asked.Filters.Count; f++)
-            {
-                request.Parameters.Add(FormattableString.Invariant($"Filter.{f + 1}.Name"), asked.Filters[f].Name);
-                for (var v = 0; v < asked.Filters[f].Values.Count; v++)
-                {
-                    request.Parameters.Add(FormattableString.Invariant($"Filter.{f + 1}.Value.{v + 1}"), asked.Filters[f].Values[v]);
-                }
-            }
-
-            if (asked.NextToken is { } next)
-            {
-                request.Parameters.Add("NextToken", next);
-            }
-
-            return request;
+            return Filtered("DescribeTags", asked, asked.Filters, asked.NextToken);
         }
 
         public sealed class Response : EC2ResponseUnmarshaller
@@ -298,5 +377,109 @@ internal sealed class AmazonEC2Client(AWSCredentials credentials, AmazonEC2Confi
                 return new(error.Message, innerException, error.Type, error.Code, error.RequestId, statusCode);
             }
         }
+    }
+
+    private sealed class DescribeInstances : IMarshaller<IRequest, AmazonWebServiceRequest>
+    {
+        public static readonly DescribeInstances Instance = new();
+
+        public IRequest Marshall(AmazonWebServiceRequest input)
+        {
+            var asked = (DescribeInstancesRequest)input;
+            return Filtered("DescribeInstances", asked, asked.Filters, asked.NextToken);
+        }
+
+        public sealed class Response : EC2ResponseUnmarshaller
+        {
+            public static readonly Response Instance = new();
+
+            // Whole paths: interfaces and groups of an instance have names and addresses of the same endings.
+            private const string Reservation = "/DescribeInstancesResponse/reservationSet/item";
+            private const string One = Reservation + "/instancesSet/item";
+
+            public override AmazonWebServiceResponse Unmarshall(XmlUnmarshallerContext input)
+            {
+                var response = new DescribeInstancesResponse();
+                Instance instance = new();
+                while (input.Read())
+                {
+                    if (!input.IsStartElement)
+                    {
+                        continue;
+                    }
+
+                    switch (input.CurrentPath)
+                    {
+                        case Reservation:
+                            response.Reservations.Add(new Reservation());
+                            break;
+                        case One:
+                            response.Reservations[^1].Instances.Add(instance = new Instance());
+                            break;
+                        case One + "/instanceId":
+                            instance.InstanceId = input.ReadText();
+                            break;
+                        case One + "/instanceState/name":
+                            instance.State.Name = input.ReadText();
+                            break;
+                        case One + "/vpcId":
+                            instance.VpcId = input.ReadText();
+                            break;
+                        case One + "/privateDnsName":
+                            instance.PrivateDnsName = input.ReadText();
+                            break;
+                        case One + "/privateIpAddress":
+                            instance.PrivateIpAddress = input.ReadText();
+                            break;
+                        case One + "/launchTime":
+                            instance.LaunchTime = DateTime.TryParse(
+                                input.ReadText(), CultureInfo.InvariantCulture, DateTimeStyles.AdjustToUniversal | DateTimeStyles.AssumeUniversal, out var time) ? time : null;
+                            break;
+                        case One + "/iamInstanceProfile/arn":
+                            instance.IamInstanceProfile.Arn = input.ReadText();
+                            break;
+                        case One + "/tagSet/item":
+                            instance.Tags.Add(new Tag());
+                            break;
+                        case One + "/tagSet/item/key":
+                            instance.Tags[^1].Key = input.ReadText();
+                            break;
+                        case One + "/tagSet/item/value":
+                            instance.Tags[^1].Value = input.ReadText();
+                            break;
+                        case "/DescribeInstancesResponse/nextToken":
+                            response.NextToken = input.ReadText();
+                            break;
+                    }
+                }
+
+                return response;
+            }
+
+            public override AmazonServiceException UnmarshallException(XmlUnmarshallerContext input, Exception innerException, HttpStatusCode statusCode) =>
+                DescribeTags.Response.Instance.UnmarshallException(input, innerException, statusCode);
+        }
+    }
+
+    private static DefaultRequest Filtered(string action, AmazonWebServiceRequest asked, List<Filter> filters, string? next)
+    {
+        var request = new DefaultRequest(asked, "Amazon.EC2");
+        request.Parameters.Add("Action", action);
+        request.Parameters.Add("Version", "2016-11-15");
+        for (var f = 0; f < filters.Count; f++)
+        {
+            request.Parameters.Add(FormattableString.Invariant($"Filter.{f + 1}.Name"), filters[f].Name);
+            for (var v = 0; v < filters[f].Values.Count; v++)
+            {
+                request.Parameters.Add(FormattableString.Invariant($"Filter.{f + 1}.Value.{v + 1}"), filters[f].Values[v]);
+            }
+        }
+
+        if (next is not null)
+        {
+            request.Parameters.Add("NextToken", next);
+        }
+
+        return request;
     }
 }

@@ -110,6 +110,11 @@ internal sealed class InstanceMetadata : IDisposable
         await TextBelowLatest("dynamic/instance-identity/document", cancellation).ConfigureAwait(false)
         ?? throw NotThere("dynamic/instance-identity/document");
 
+    /// <summary>The instance identity document with its RSA-2048 signature: PKCS#7, base64 without its header and footer.</summary>
+    public async Task<string> SignedIdentityDocument(CancellationToken cancellation) =>
+        await TextBelowLatest("dynamic/instance-identity/rsa2048", cancellation).ConfigureAwait(false)
+        ?? throw NotThere("dynamic/instance-identity/rsa2048");
+
     /// <summary>A failure of this service at a path below /latest/, for answers that turn out to make no sense.</summary>
     public AwsException Malformed(string path, string cause, Exception? inner = null) => new(
         new(AwsFailureKind.Malformed, Subject(path), cause, "Something else than EC2's instance metadata answers there, or it is not of this format any more."),

@@ -113,18 +113,8 @@ internal sealed class S3 : IDisposable
     // https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html: names with dots do not fit the wildcard of S3's certificate.
     private static Uri Base(string bucket, string region, Uri? endpoint) =>
         endpoint is not null ? new Uri($"{endpoint.AbsoluteUri.TrimEnd('/')}/{bucket}/")
-        : bucket.Contains('.', StringComparison.Ordinal) ? new Uri($"https://s3.{region}.{DnsSuffix(region)}/{bucket}/")
-        : new Uri($"https://{bucket}.s3.{region}.{DnsSuffix(region)}/");
-
-    // botocore's partitions.json.
-    private static string DnsSuffix(string region) => region switch
-    {
-        _ when region.StartsWith("cn-", StringComparison.Ordinal) => "amazonaws.com.cn",
-        _ when region.StartsWith("us-iso-", StringComparison.Ordinal) => "c2s.ic.gov",
-        _ when region.StartsWith("us-isob-", StringComparison.Ordinal) => "sc2s.sgov.gov",
-        _ when region.StartsWith("eusc-", StringComparison.Ordinal) => "amazonaws.eu",
-        _ => "amazonaws.com",
-    };
+        : bucket.Contains('.', StringComparison.Ordinal) ? new Uri($"https://s3.{region}.{Partition.DnsSuffix(region)}/{bucket}/")
+        : new Uri($"https://{bucket}.s3.{region}.{Partition.DnsSuffix(region)}/");
 
     private async Task<Answer> GetOnce(string key, string? known, CancellationToken cancellation)
     {
@@ -252,7 +242,7 @@ internal sealed record S3Object(string ETag, byte[]? Content);
 /// <summary>https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html, for requests without a query.</summary>
 internal static class SignatureV4
 {
-    /// <param name="request">Its path escaped already; what it bears as x-amz- headers so far is signed, too.</param>
+    /// <param name="request">Its path escaped already; what it bears as content-type, x-amz- and x-nodeagent- headers so far is signed, too.</param>
     /// <param name="credentials">With or without a session token.</param>
     /// <param name="region">Where the service is that gets it.</param>
     /// <param name="service">As in s3.</param>
@@ -271,9 +261,15 @@ internal static class SignatureV4
 
         var uri = request.RequestUri!;
         var headers = new SortedDictionary<string, string>(StringComparer.Ordinal) { ["host"] = uri.Authority };
+        if (request.Content?.Headers.ContentType is { } type)
+        {
+            headers["content-type"] = type.ToString();
+        }
+
         foreach (var (name, values) in request.Headers)
         {
-            if (name.StartsWith("x-amz-", StringComparison.OrdinalIgnoreCase) || name.Equals("range", StringComparison.OrdinalIgnoreCase))
+            if (name.StartsWith("x-amz-", StringComparison.OrdinalIgnoreCase) || name.StartsWith("x-nodeagent-", StringComparison.OrdinalIgnoreCase)
+                || name.Equals("range", StringComparison.OrdinalIgnoreCase))
             {
                 headers[name.ToLowerInvariant()] = string.Join(',', values).Trim();
             }

@@ -5,6 +5,7 @@ using NodeAgent.Desired;
 using NodeAgent.Facts;
 using NodeAgent.Issuer;
 using NodeAgent.Machine;
+using NodeAgent.Pki;
 using NodeAgent.Resources;
 using NodeAgent.Telemetry;
 
@@ -31,7 +32,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         var host = timeline.Measure("machine", () => (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks()));
         var loaded = await LoadConfig(machine, sources, files, timeline, cancellation).ConfigureAwait(false);
         var facts = await GatherFacts(sources.Instance, host, Binaries(loaded.Config), timeline, cancellation).ConfigureAwait(false);
-        return Build(loaded, facts, timeline) with { StandIns = sources.StandIns, ToKeep = sources.ToKeep(facts.Instance.Id, machine.Now) };
+        return Build(loaded, facts, timeline, deadline) with { StandIns = sources.StandIns, ToKeep = sources.ToKeep(facts.Instance.Id, machine.Now) };
     }
 
     /// <summary>After a good run: keeps what it was made from, for a boot while S3 or EC2 is away. Not what stood in itself.</summary>
@@ -78,7 +79,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         var content = files.File(factsFile) is { Kind: FileKind.Regular, Content: { } bytes } ? bytes : throw new FactsException($"{factsFile}: there is no such file");
         var facts = FactsJson.Read(content, factsFile);
         var loaded = NodeConfigLoader.Load(Configuration.Layers.Of(files, facts.Instance.Tags, null, configFiles, withImage: false));
-        return Build(loaded, facts, timeline);
+        return Build(loaded, facts, timeline, default);
     }
 
     /// <param name="deadline">The run's. Metadata and S3 are given up a little earlier, so that what is said is what they answered and not that time was up.</param>
@@ -185,11 +186,11 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         };
     }
 
-    private static NodeInputs Build(LoadedConfig loaded, NodeFacts facts, Timeline timeline) => timeline.Measure("configuration", () =>
+    private static NodeInputs Build(LoadedConfig loaded, NodeFacts facts, Timeline timeline, TimeSpan deadline) => timeline.Measure("configuration", () =>
     {
         try
         {
-            var resources = NodeResources.Build(loaded.Config, facts, CertificateSource(loaded.Config, facts));
+            var resources = NodeResources.Build(loaded.Config, facts, CertificateSource(loaded.Config, facts, deadline));
             foreach (var warning in resources.Warnings)
             {
                 Console.Error.WriteLine($"nodeagent: warning: {warning}");
@@ -204,10 +205,26 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         }
     });
 
-    private static ICertificateSource CertificateSource(NodeConfig config, NodeFacts facts) => config.Certificates.Source switch
+    /// <param name="deadline">The run's. The issuer is given up earlier, so that what is said is what it answered and not that time was up.</param>
+    private static ICertificateSource CertificateSource(NodeConfig config, NodeFacts facts, TimeSpan deadline) => config.Certificates.Source switch
     {
         CertificateSourceKind.Directory => new LaboratoryCertificateSource(
             config.Certificates, Certificates.Identity(config, facts), SecretFile.Read, TimeProvider.System),
+        CertificateSourceKind.Issuer => new IssuerCertificateSource(
+            new(
+                config.Certificates.Issuer!.Endpoints,
+                config.Cluster.Name,
+                config.Cluster.CertificateAuthority,
+                facts.Instance.Region,
+                Endpoint("AWS_ENDPOINT_URL_STS") ?? Sts.EndpointOf(facts.Instance.Region),
+                deadline * 0.8),
+            async cancellation =>
+            {
+                using var metadata = new InstanceMetadata(Endpoint(EndpointVariable), deadline * 0.8);
+                return await InstanceProof.Ask(metadata, cancellation).ConfigureAwait(false);
+            },
+            static () => Files.Report(Certificates.PathOf(RoleTable.NodeClient)).Kind == FileKind.Regular ? SecretFile.Read(Certificates.PathOf(RoleTable.NodeClient)) : null,
+            TimeProvider.System),
         _ => NoCertificateSource.Instance,
     };
 }

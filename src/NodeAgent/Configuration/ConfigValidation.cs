@@ -756,6 +756,22 @@ internal sealed class ConfigValidation
             Require(certificates.Directory is not null, "certificates.directory", "required with certificates.source directory; expected the path that holds ca.crt and ca.key");
         }
 
+        if (certificates.Source == CertificateSourceKind.Issuer)
+        {
+            Require(
+                certificates.Issuer is { Endpoints.Count: > 0 },
+                "certificates.issuer.endpoints",
+                "required with certificates.source issuer; expected https://host[:port] of one issuer or more");
+        }
+
+        foreach (var (endpoint, i) in (certificates.Issuer?.Endpoints ?? []).Select((e, i) => (e, i)))
+        {
+            Require(
+                endpoint is { IsAbsoluteUri: true, Scheme: "https", AbsolutePath: "/", Query.Length: 0, Fragment.Length: 0, UserInfo.Length: 0 },
+                $"certificates.issuer.endpoints[{i}]",
+                $"'{Short(endpoint.OriginalString)}' is no issuer; expected https://host[:port]");
+        }
+
         Require(
             certificates.Lifetime.Value >= TimeSpan.FromMinutes(10) && certificates.Lifetime.Value <= TimeSpan.FromDays(3650),
             "certificates.lifetime",

@@ -444,6 +444,14 @@ internal sealed record CertificatesConfig
     public string? Directory { get; init; }
 
     public required Duration Lifetime { get; init; }
+
+    public IssuerConfig? Issuer { get; init; }
+}
+
+internal sealed record IssuerConfig
+{
+    /// <summary>https://host[:port] of issuers, any of which will do.</summary>
+    public IReadOnlyList<Uri> Endpoints { get; init; } = [];
 }
 
 internal enum CertificateSourceKind
@@ -452,6 +460,9 @@ internal enum CertificateSourceKind
 
     /// <summary>Signed on this machine from a CA directory. For laboratories.</summary>
     Directory,
+
+    /// <summary>Asked of a `nodeagent issuer`.</summary>
+    Issuer,
 }
 
 /// <summary>When a node that runs takes configuration that is not the one it was made from; <see cref="AdoptionSchedule"/> decides by it.</summary>

@@ -17,9 +17,11 @@ internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource 
         var node = Identity(config, facts);
         var authorities = config.Cluster.CertificateAuthority.Trim() + "\n";
         var authority = new ConfigFile(Concern.Certificates, AuthorityPath, authorities);
+        var round = new CertificateRound(source);
         var roles = RoleTable.Worker
             .Where(r => r.Role != ServiceProxy.Role || config.KubeProxy.Mode != ProxyMode.None)
-            .ToDictionary(r => r.Role, Resource (r) => new Certificate(r, r.For(node), node.Name, authorities, source) { Instance = facts.Instance.Id });
+            .ToDictionary(r => r.Role, Resource (r) => new Certificate(r, r.For(node), node.Name, authorities, source, round) { Instance = facts.Instance.Id });
+        round.Members = [.. roles.Values.OfType<Certificate>()];
         return new Certificates([authority, .. roles.Values], authority, roles);
     }
 

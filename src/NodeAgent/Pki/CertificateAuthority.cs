@@ -1,12 +1,14 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using System.Text;
 
 namespace NodeAgent.Pki;
 
 /// <summary>A CA whose key is in memory. What it signs comes from the caller and the public key of a request, nothing else of the request.</summary>
 internal sealed class CertificateAuthority : IDisposable
 {
-    private static readonly TimeSpan Backdating = TimeSpan.FromMinutes(5);
+    /// <summary>Certificates begin so long before they are signed, for clocks that differ.</summary>
+    public static readonly TimeSpan Backdating = TimeSpan.FromMinutes(5);
 
     private readonly AsymmetricAlgorithm _key;
     private readonly X509SignatureGenerator _generator;
@@ -111,6 +113,20 @@ internal sealed class CertificateAuthority : IDisposable
 
         using var signed = request.Create(Certificate.SubjectName, _generator, start < caStart ? caStart : start, end > caEnd ? caEnd : end, serial);
         return signed.RawData;
+    }
+
+    /// <summary>A key of 32 bytes for another purpose, the same wherever this CA's key is; it tells nothing of that key (HKDF, RFC 5869).</summary>
+    public byte[] DeriveKey(string purpose)
+    {
+        var secret = _key is ECDsa ec ? ec.ExportParameters(includePrivateParameters: true).D! : ((RSA)_key).ExportParameters(includePrivateParameters: true).D!;
+        try
+        {
+            return HKDF.DeriveKey(HashAlgorithmName.SHA256, secret, 32, info: Encoding.UTF8.GetBytes(purpose));
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(secret);
+        }
     }
 
     public static X500DistinguishedName Name(CertificateContent content)

@@ -13,12 +13,15 @@ namespace NodeAgent.Pki;
 /// </remarks>
 internal static class RoleTable
 {
+    /// <summary>The role by whose certificate a node shows who it is.</summary>
+    public const string NodeClient = "kubelet-client";
+
     private const string Pki = "/etc/kubernetes/pki/";
 
     public static IReadOnlyList<RoleCertificate> Worker { get; } =
     [
         // Read again by client-go within 5 minutes of a renewal.
-        new("kubelet-client", Pki + "kubelet-client.pem", "system:node:{node}", "system:nodes", CertificateUsage.Client, RoleNames.None),
+        new(NodeClient, Pki + "kubelet-client.pem", "system:node:{node}", "system:nodes", CertificateUsage.Client, RoleNames.None),
 
         // Read again by kubelet from 1.31 (kubernetes#124574); a kubelet before that needs a restart, which no pod notices.
         new("kubelet-serving", Pki + "kubelet-serving.pem", "system:node:{node}", "system:nodes", CertificateUsage.Server, RoleNames.Node),
@@ -27,6 +30,12 @@ internal static class RoleTable
         // that mounts its neighbours sees kubelet's keys.
         new("kube-proxy", Pki + "kube-proxy/client.pem", "system:kube-proxy", null, CertificateUsage.Client, RoleNames.None),
     ];
+
+    /// <summary>
+    /// What the issuer of certificates shows to nodes. Its name is no address: it holds wherever an issuer listens, and no node can have it, since nodes are named
+    /// by EC2. A node's serving certificate is of the same CA, and without this name a node could pass for the issuer.
+    /// </summary>
+    public static CertificateContent IssuerServing { get; } = new("nodeagent-issuer", [], CertificateUsage.Server, ["nodeagent-issuer"], []);
 
     public static RoleCertificate? Find(string role) => Worker.FirstOrDefault(r => r.Role == role);
 }

@@ -18,7 +18,37 @@ internal static class SigningRequest
 
     /// <summary>The public key of a request that was signed with its private key.</summary>
     /// <exception cref="CryptographicException">Not a request, not signed with its own key, or a key that is too weak.</exception>
-    public static PublicKey Read(byte[] der)
+    public static PublicKey Read(byte[] der) => Load(der).PublicKey;
+
+    /// <summary>As <see cref="Read"/>, of a request that wants nothing but what the holder of <paramref name="content"/> gets anyway.</summary>
+    /// <exception cref="CryptographicException">Also of another subject, or one that asks for names, usages, a CA or anything else.</exception>
+    public static PublicKey ReadFor(byte[] der, CertificateContent content)
+    {
+        var request = Load(der);
+        var subject = request.SubjectName.RawData.AsSpan();
+        if (!subject.SequenceEqual(CertificateAuthority.Name(content).RawData) && !subject.SequenceEqual(NoName))
+        {
+            throw new CryptographicException($"the request's subject is '{Short(request.SubjectName.Name)}', and this node gets '{content.Subject}'");
+        }
+
+        if (request.CertificateExtensions.Count > 0)
+        {
+            var asked = string.Join(", ", request.CertificateExtensions.Select(e => e.Oid?.FriendlyName ?? e.Oid?.Value).Take(4));
+            throw new CryptographicException(
+                $"the request asks for extensions ({Short(asked)}): names, usages and the like come from the table of roles, a request brings a key alone");
+        }
+
+        return request.OtherRequestAttributes.Count == 0
+            ? request.PublicKey
+            : throw new CryptographicException($"the request bears attributes ({Short(request.OtherRequestAttributes[0].Oid?.Value ?? "")}); it brings a key alone");
+    }
+
+    /// <summary>An empty sequence.</summary>
+    private static ReadOnlySpan<byte> NoName => [0x30, 0x00];
+
+    private static string Short(string text) => text.Length <= 120 ? text : text[..120] + "...";
+
+    private static CertificateRequest Load(byte[] der)
     {
         if (der.Length > LongestBytes)
         {
@@ -28,8 +58,8 @@ internal static class SigningRequest
         try
         {
             // Checks the signature, which is the proof of possession.
-            var key = CertificateRequest.LoadSigningRequest(der, HashAlgorithmName.SHA256).PublicKey;
-            return Weakness(key) is { } weakness ? throw new CryptographicException(weakness) : key;
+            var request = CertificateRequest.LoadSigningRequest(der, HashAlgorithmName.SHA256, CertificateRequestLoadOptions.UnsafeLoadCertificateExtensions);
+            return Weakness(request.PublicKey) is { } weakness ? throw new CryptographicException(weakness) : request;
         }
         catch (Exception e) when (e is NotSupportedException or ArgumentException or AsnContentException)
         {
@@ -38,14 +68,16 @@ internal static class SigningRequest
         }
     }
 
+    // By what stands there: a key that is read anew costs as much as a signature. The signature over the request has read it once.
     private static string? Weakness(PublicKey key)
     {
-        using var ec = key.GetECDsaPublicKey();
-        if (ec?.ExportParameters(includePrivateParameters: false).Curve is { } curve)
+        if (key.Oid.Value == "1.2.840.10045.2.1")
         {
-            return curve.IsNamed && Curves.Contains(curve.Oid.Value)
+            var parameters = key.EncodedParameters?.RawData ?? [];
+            var curve = parameters is [0x06, ..] ? AsnDecoder.ReadObjectIdentifier(parameters, AsnEncodingRules.DER, out _) : null;
+            return curve is not null && Curves.Contains(curve)
                 ? null
-                : $"the key is on {(curve.IsNamed ? curve.Oid.FriendlyName ?? curve.Oid.Value : "a curve of its own")}; P-256, P-384 and P-521 are signed";
+                : $"the key is on {(curve is null ? "a curve of its own" : new Oid(curve).FriendlyName ?? curve)}; P-256, P-384 and P-521 are signed";
         }
 
         using var rsa = key.GetRSAPublicKey();

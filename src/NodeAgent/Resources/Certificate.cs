@@ -17,14 +17,17 @@ namespace NodeAgent.Resources;
 /// <param name="content">What it shall say.</param>
 /// <param name="node">The node's name: with the path it decides when within the last third of a lifetime renewal is due.</param>
 /// <param name="authorities">The cluster's CA, PEM, one certificate or more.</param>
-internal sealed class Certificate(RoleCertificate role, CertificateContent content, string node, string authorities, ICertificateSource source)
+/// <param name="round">Where the node's other certificates take part, too; null for one that is asked for alone.</param>
+internal sealed class Certificate(
+    RoleCertificate role, CertificateContent content, string node, string authorities, ICertificateSource source, CertificateRound? round = null)
     : Resource<Certificate.State>(Concern.Certificates, "certificate", role.Path)
 {
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
 
     private readonly IReadOnlyList<byte[]> _authorities = Pem.Certificates(authorities);
 
-    internal sealed record State(KeyReport File, DateTimeOffset Now);
+    /// <param name="Others">Of the same round, that are due as well.</param>
+    internal sealed record State(KeyReport File, DateTimeOffset Now, Func<IReadOnlyList<Certificate>> Others);
 
     public string Role => role.Role;
 
@@ -33,13 +36,14 @@ internal sealed class Certificate(RoleCertificate role, CertificateContent conte
 
     public CertificateContent Content => content;
 
-    protected override State Observe(IMachineReader reader) => new(reader.PrivateKey(Name), reader.Now);
+    protected override State Observe(IMachineReader reader) => new(
+        reader.PrivateKey(Name), reader.Now, () => [.. (round?.Members ?? []).Where(m => m != this && m.Examine(reader, []) is Change)]);
 
-    protected override State Nothing { get; } = new(KeyReport.Absent, DateTimeOffset.MinValue);
+    protected override State Nothing { get; } = new(KeyReport.Absent, DateTimeOffset.MinValue, () => []);
 
     protected override Finding Diff(State state, IReadOnlyList<Resource> pending)
     {
-        var (file, now) = state;
+        var (file, now, _) = state;
         if (file.Kind == FileKind.Directory)
         {
             return new Refused($"{Name} is a directory", "move it away: the certificate's file belongs there");
@@ -63,8 +67,8 @@ internal sealed class Certificate(RoleCertificate role, CertificateContent conte
     /// <summary>Asked of whom has no right to write it, a certificate is not written: what came is examined as what stands on the disk is.</summary>
     protected override void Apply(IMachineWriter writer, State state, Change change, CancellationToken cancellation)
     {
-        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        var chain = source.Obtain(role.Role, SigningRequest.Create(key, content), cancellation);
+        var (chain, key) = (round ?? new CertificateRound(source)).Take(this, state.Others, cancellation);
+        using var ours = key;
         var reasons = Compare(new(FileKind.Regular, OwnerOnly, key.ExportSubjectPublicKeyInfo(), chain), state.Now);
         if (reasons.Count > 0)
         {
@@ -181,5 +185,35 @@ internal sealed class Certificate(RoleCertificate role, CertificateContent conte
     {
         var (count, unit) = left.TotalDays >= 2 ? (left.TotalDays, "d") : left.TotalHours >= 2 ? (left.TotalHours, "h") : (left.TotalMinutes, "min");
         return string.Create(CultureInfo.InvariantCulture, $"{(long)count} {unit}");
+    }
+}
+
+/// <summary>
+/// A node's certificates, to be asked for together: the first that is applied asks for all that are due, and those whose turn comes later find what came for them. Keys
+/// wait in memory alone.
+/// </summary>
+internal sealed class CertificateRound(ICertificateSource source)
+{
+    private readonly Dictionary<string, (IReadOnlyList<byte[]> Chain, ECDsa Key)> _came = new(StringComparer.Ordinal);
+
+    public IReadOnlyList<Certificate> Members { get; set; } = [];
+
+    /// <exception cref="MachineException">Refused, or not to be had.</exception>
+    public (IReadOnlyList<byte[]> Chain, ECDsa Key) Take(Certificate member, Func<IReadOnlyList<Certificate>> others, CancellationToken cancellation)
+    {
+        if (_came.Remove(member.Role, out var came))
+        {
+            return came;
+        }
+
+        IReadOnlyList<Certificate> due = [member, .. others().Where(o => !_came.ContainsKey(o.Role))];
+        var keys = due.Select(_ => ECDsa.Create(ECCurve.NamedCurves.nistP256)).ToList();
+        var chains = source.ObtainAll([.. due.Select((d, i) => (d.Role, SigningRequest.Create(keys[i], d.Content)))], cancellation);
+        for (var i = 1; i < due.Count; i++)
+        {
+            _came[due[i].Role] = (chains[i], keys[i]);
+        }
+
+        return (chains[0], keys[0]);
     }
 }

@@ -57,6 +57,10 @@ public class DoorTests
             .Select(u => u.ToString())
             .ShouldBeEmpty();
 
+    [Fact]
+    public void Only_the_issuer_names_ASP_NET() =>
+        Uses(room => room != "Issuer", ["Microsoft.AspNetCore.", "Microsoft.Extensions."], []).Select(u => u.ToString()).ShouldBeEmpty();
+
     [Theory]
     [InlineData("Desired")]
     [InlineData("Advice")]

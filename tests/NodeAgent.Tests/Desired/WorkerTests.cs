@@ -22,6 +22,21 @@ public class WorkerTests
     }
 
     [Fact]
+    public void Certificates_that_are_due_are_asked_for_together_and_others_are_not()
+    {
+        var worker = new Worker();
+        worker.Apply();
+        worker.Asked.ShouldBe([["kubelet-client", "kubelet-serving", "kube-proxy"]]);
+
+        worker.Asked.Clear();
+        worker.Machine.DeleteFile("/etc/kubernetes/pki/kubelet-serving.pem");
+        worker.Machine.DeleteFile("/etc/kubernetes/pki/kube-proxy/client.pem");
+        Problems(worker.Apply()).ShouldBeEmpty();
+
+        worker.Asked.ShouldBe([["kubelet-serving", "kube-proxy"]]);
+    }
+
+    [Fact]
     public void A_second_apply_writes_nothing()
     {
         var worker = new Worker();

@@ -41,6 +41,9 @@ internal sealed class Worker
 
     public SimulatedMachine Machine { get; set; }
 
+    /// <summary>Roles of each request for certificates.</summary>
+    public List<IReadOnlyList<string>> Asked { get; } = [];
+
     public NodeFacts Facts { get; set; } = ExampleFacts();
 
     public string ExtraConfig { get; set; } = "{apiVersion: nodeagent/v1, kind: NodeConfig}";
@@ -90,6 +93,12 @@ internal sealed class Worker
 
     private sealed class Source(Worker worker, NodeIdentity node) : ICertificateSource
     {
+        public IReadOnlyList<IReadOnlyList<byte[]>> ObtainAll(IReadOnlyList<(string Role, byte[] Request)> requests, CancellationToken cancellation)
+        {
+            worker.Asked.Add([.. requests.Select(r => r.Role)]);
+            return [.. requests.Select(r => Obtain(r.Role, r.Request, cancellation))];
+        }
+
         public IReadOnlyList<byte[]> Obtain(string role, byte[] request, CancellationToken cancellation)
         {
             var pem = worker._authorityPem;

@@ -1,0 +1,238 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Net;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using System.Text.Json;
+using System.Threading.Channels;
+using NodeAgent.Aws;
+using NodeAgent.Configuration;
+using NodeAgent.Facts;
+using NodeAgent.Issuer;
+using NodeAgent.Machine;
+using NodeAgent.Pki;
+
+namespace NodeAgent.Commands;
+
+/// <summary>nodeagent issuer: the certificate service, until it is told to stop. The audit goes to standard output, a line of JSON for each decision.</summary>
+internal static class IssuerCommand
+{
+    public static Command Create()
+    {
+        var cluster = new Option<string>("--cluster")
+        {
+            Description = "The cluster's name, as nodes have it in cluster.name and in the tag nodeagent:cluster.",
+            HelpName = "NAME",
+            Required = true,
+        };
+        var ca = new Option<string>("--ca") { Description = "Directory with ca.crt and ca.key: the cluster's CA.", HelpName = "DIR", Required = true };
+        var workers = new Option<string[]>("--worker")
+        {
+            Description = "An IAM role that workers have, and their instance profile where it is not called the same. May be given more than once.",
+            HelpName = "ROLE[=PROFILE]",
+            Required = true,
+        };
+        var signers = new Option<string>("--identity-certificates")
+        {
+            Description = "PEM: who signs instance identity documents of this region (RSA-2048). AWS publishes them.",
+            HelpName = "FILE",
+            Required = true,
+        };
+        var naming = new Option<string>("--node-name")
+        {
+            Description = "How nodes are named, as node.name says it.",
+            HelpName = "privateDnsName|instanceId",
+            DefaultValueFactory = _ => "privateDnsName",
+        };
+        naming.AcceptOnlyFromAmong("privateDnsName", "instanceId");
+        var lifetime = Durations("--lifetime", "Of nodes' certificates (90d unless given).", "90d");
+        var listen = new Option<string>("--listen")
+        {
+            Description = $"Where nodes come in ([::]:{Protocol.DefaultPort} unless given).",
+            HelpName = "ADDRESS:PORT",
+            DefaultValueFactory = _ => $"[::]:{Protocol.DefaultPort}",
+        };
+        listen.Validators.Add(result =>
+        {
+            if (!IPEndPoint.TryParse(result.GetValueOrDefault<string>(), out _))
+            {
+                result.AddError($"--listen: '{result.GetValueOrDefault<string>()}' is not ADDRESS:PORT, as in [::]:{Protocol.DefaultPort}");
+            }
+        });
+        var metrics = new Option<int>("--metrics-port")
+        {
+            Description = $"Of /healthz and /metrics on 127.0.0.1 ({Protocol.DefaultPort + 1} unless given).",
+            HelpName = "PORT",
+            DefaultValueFactory = _ => Protocol.DefaultPort + 1,
+        };
+        var vpc = new Option<string?>("--vpc") { Description = "The cluster's VPC; that of this instance unless given.", HelpName = "ID" };
+        var command = new Command("issuer", """
+            Serve certificates to the nodes of a cluster, until told to stop.
+
+            Each decision is one line of JSON on standard output. docs/issuer.md has the protocol and whom to trust.
+
+            Example:
+              nodeagent issuer --cluster prod --ca /etc/kubernetes/pki --worker prod-worker --identity-certificates /etc/nodeagent/identity.pem
+            """)
+        {
+            cluster, ca, workers, signers, naming, lifetime, listen, metrics, vpc,
+        };
+        command.SetAction((parse, stop) => Run(
+            new Given(
+                parse.GetValue(cluster)!,
+                Path.GetFullPath(parse.GetValue(ca)!),
+                parse.GetValue(workers)!,
+                Path.GetFullPath(parse.GetValue(signers)!),
+                parse.GetValue(naming) == "instanceId" ? NodeNaming.InstanceId : NodeNaming.PrivateDnsName,
+                parse.GetValue(lifetime),
+                IPEndPoint.Parse(parse.GetValue(listen)!),
+                parse.GetValue(metrics),
+                parse.GetValue(vpc)),
+            stop));
+        return command;
+    }
+
+    private static async Task<int> Run(Given given, CancellationToken stop)
+    {
+        // Long enough for the network to come up at boot; the unit starts again after that.
+        using var metadata = new InstanceMetadata(Endpoint("AWS_EC2_METADATA_SERVICE_ENDPOINT"), TimeSpan.FromMinutes(2));
+        var identity = await Identity(metadata, stop).ConfigureAwait(false);
+        var settings = new IssuerSettings
+        {
+            Cluster = given.Cluster,
+            Region = identity.Region,
+            Account = identity.AccountId,
+            VpcId = given.Vpc ?? await Vpc(metadata, stop).ConfigureAwait(false),
+            Naming = given.Naming,
+            Lifetime = given.Lifetime.Value,
+            Kinds = [.. given.Workers.Select(w => w.Split('=', 2)).Select(w => new NodeKind("worker", w[0], w[^1], RoleTable.Worker))],
+            DocumentSigners = Signers(given.Signers),
+            Listen = given.Listen,
+            MetricsPort = given.MetricsPort,
+        };
+        using var signer = Signer(given.Ca);
+        var outbound = new OutboundHttp(null, []);
+        using var role = new RoleCredentials(metadata);
+        using var sts = new Sts(identity.Region, Endpoint("AWS_ENDPOINT_URL_STS"), TimeProvider.System, outbound);
+        using var ec2 = new AmazonEC2Client(role, new AmazonEC2Config(identity.Region, Endpoint("AWS_ENDPOINT_URL_EC2")) { HttpClientFactory = outbound });
+        // Written by one, so that a journal that is slow holds nobody's thread.
+        var audit = Channel.CreateUnbounded<AuditEntry>(new UnboundedChannelOptions { SingleReader = true });
+        var writing = Task.Run(
+            async () =>
+            {
+                await foreach (var entry in audit.Reader.ReadAllAsync(CancellationToken.None).ConfigureAwait(false))
+                {
+                    await Console.Out.WriteLineAsync(entry.ToJson()).ConfigureAwait(false);
+                }
+            },
+            CancellationToken.None);
+        var server = await Start(
+            () => IssuerServer.Start(settings, signer, sts, ec2, entry => audit.Writer.TryWrite(entry), TimeProvider.System, stop), given).ConfigureAwait(false);
+        await using (server.ConfigureAwait(false))
+        {
+            Console.Error.WriteLine(
+                $"nodeagent: issuer of cluster {settings.Cluster} at {server.Address}, for instances of account {settings.Account} in {settings.VpcId}; "
+                + $"health and metrics at {server.MetricsAddress}");
+            ServiceNotify.Ready();
+            try
+            {
+                await Task.Delay(Timeout.InfiniteTimeSpan, stop).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException)
+            {
+                // Told to stop: what is in work is answered as the server is disposed of.
+            }
+        }
+
+        audit.Writer.Complete();
+        await writing.ConfigureAwait(false);
+        return ExitCode.Ok;
+    }
+
+    private static async Task<IssuerServer> Start(Func<Task<IssuerServer>> start, Given given)
+    {
+        try
+        {
+            return await start().ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is IOException or CryptographicException)
+        {
+            throw new MachineException($"issuer at {given.Listen}, metrics at port {given.MetricsPort}", e.Message, e);
+        }
+    }
+
+    private static FileSigner Signer(string directory)
+    {
+        try
+        {
+            return new FileSigner(SecretFile.Read($"{directory}/ca.crt"), SecretFile.Read($"{directory}/ca.key"), TimeProvider.System);
+        }
+        catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException)
+        {
+            throw new MachineException($"the cluster's CA in {directory}", $"{e.Message} (--ca names a directory with ca.crt and ca.key)", e);
+        }
+    }
+
+    private static List<X509Certificate2> Signers(string file)
+    {
+        try
+        {
+            return Pem.Certificates(Encoding.ASCII.GetString(SecretFile.Read(file))) is { Count: > 0 } found
+                ? [.. found.Select(X509CertificateLoader.LoadCertificate)]
+                : throw new MachineException(file, "holds no certificate (--identity-certificates names a file with AWS's for this region)");
+        }
+        catch (Exception e) when (e is CryptographicException or FormatException or IOException or UnauthorizedAccessException)
+        {
+            throw new MachineException(file, $"{e.Message} (--identity-certificates names a PEM file with AWS's certificates for this region)", e);
+        }
+    }
+
+    private static async Task<InstanceIdentity> Identity(InstanceMetadata metadata, CancellationToken stop)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(await metadata.IdentityDocument(stop).ConfigureAwait(false), InstanceIdentityJson.Default.InstanceIdentity)!;
+        }
+        catch (JsonException e)
+        {
+            throw metadata.Malformed("dynamic/instance-identity/document", "the document is not what it should be: " + e.Message, e);
+        }
+    }
+
+    private static async Task<string> Vpc(InstanceMetadata metadata, CancellationToken stop)
+    {
+        var mac = await metadata.Text("mac", stop).ConfigureAwait(false);
+        return await metadata.Text($"network/interfaces/macs/{mac}/vpc-id", stop).ConfigureAwait(false);
+    }
+
+    private static Uri? Endpoint(string variable) => HostEnvironment.Get(variable) is { } url ? new Uri(url) : null;
+
+    private static Option<Duration> Durations(string name, string description, string byDefault) => new(name)
+    {
+        Description = description,
+        HelpName = "DURATION",
+        DefaultValueFactory = _ => Duration.Parse(byDefault),
+        CustomParser = result =>
+        {
+            try
+            {
+                var duration = Duration.Parse(result.Tokens[0].Value);
+                if (duration.Value < TimeSpan.FromMinutes(10) || duration.Value > TimeSpan.FromDays(3650))
+                {
+                    result.AddError($"{name}: {duration} is out of range; expected 10m to 3650d");
+                }
+
+                return duration;
+            }
+            catch (FormatException e)
+            {
+                result.AddError(string.Create(CultureInfo.InvariantCulture, $"{name}: {e.Message}"));
+                return default;
+            }
+        },
+    };
+
+    private sealed record Given(
+        string Cluster, string Ca, string[] Workers, string Signers, NodeNaming Naming, Duration Lifetime, IPEndPoint Listen, int MetricsPort, string? Vpc);
+}

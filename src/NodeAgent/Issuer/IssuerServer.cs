@@ -1,0 +1,491 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using System.Net;
+using System.Net.Security;
+using System.Security.Authentication;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Https;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+using NodeAgent.Aws;
+using NodeAgent.Pki;
+using BadHttpRequestException = Microsoft.AspNetCore.Http.BadHttpRequestException;
+
+namespace NodeAgent.Issuer;
+
+/// <summary>
+/// The certificate service: nodes' requests on one port, TLS 1.3; health and metrics on another, on loopback. Keeps nothing that another issuer would miss.
+/// Everything it decides goes to the audit as one line.
+/// </summary>
+internal sealed class IssuerServer : IAsyncDisposable
+{
+    private readonly IssuerSettings _settings;
+    private readonly ICertificateSigner _signer;
+    private readonly Nonces _nonces;
+    private readonly Admission _admission;
+    private readonly Action<AuditEntry> _audit;
+    private readonly TimeProvider _time;
+    private readonly ServerIdentity _identity;
+    private readonly WebApplication _server;
+    private readonly WebApplication _loopback;
+    private readonly ConcurrentDictionary<string, long> _decisions = new(StringComparer.Ordinal);
+    private readonly Crowd _crowd;
+    private readonly ConcurrentDictionary<string, string> _remotes = new(StringComparer.Ordinal);
+    private int _inWork;
+    private long _unheard;
+    private long _granted;
+
+    private IssuerServer(
+        IssuerSettings settings, ICertificateSigner signer, Nonces nonces, ServerIdentity identity, Sts sts, IAmazonEC2 ec2, Action<AuditEntry> audit, TimeProvider time)
+    {
+        (_settings, _signer, _nonces, _audit, _time, _identity) = (settings, signer, nonces, audit, time, identity);
+        _admission = new Admission(settings, signer, nonces, sts, ec2, time);
+        _crowd = new Crowd(time);
+        _server = Server();
+        _loopback = Loopback();
+    }
+
+    /// <summary>Where it listens; the port is known where the settings say 0.</summary>
+    public Uri Address => Addresses(_server);
+
+    public Uri MetricsAddress => Addresses(_loopback);
+
+    public long LookUpCalls => _admission.LookUpCalls;
+
+    /// <exception cref="IOException">A port is taken.</exception>
+    /// <exception cref="CryptographicException">The CA does not sign.</exception>
+    public static async Task<IssuerServer> Start(
+        IssuerSettings settings, ICertificateSigner signer, Sts sts, IAmazonEC2 ec2, Action<AuditEntry> audit, TimeProvider time, CancellationToken cancellation)
+    {
+        var key = await signer.SharedKey("nodeagent issuer: nonces, version 1", cancellation).ConfigureAwait(false);
+        var nonces = new Nonces(key, settings.Cluster, settings.Limits.NonceLifetime, time);
+        var identity = await ServerIdentity.Issue(signer, time, cancellation).ConfigureAwait(false);
+        var server = new IssuerServer(settings, signer, nonces, identity, sts, ec2, audit, time);
+        await server._server.StartAsync(cancellation).ConfigureAwait(false);
+        await server._loopback.StartAsync(cancellation).ConfigureAwait(false);
+        return server;
+    }
+
+    /// <summary>What is in work is answered first.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await _server.DisposeAsync().ConfigureAwait(false);
+        await _loopback.DisposeAsync().ConfigureAwait(false);
+        _identity.Dispose();
+    }
+
+    private WebApplication Server()
+    {
+        var limits = _settings.Limits;
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.Logging.SetMinimumLevel(LogLevel.Debug).AddProvider(new KestrelRefusals(this));
+        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.Limits.MaxRequestBodySize = limits.BodyBytes;
+            kestrel.Limits.MaxRequestLineSize = 1024;
+            kestrel.Limits.MaxRequestHeadersTotalSize = limits.HeaderBytes;
+            kestrel.Limits.MaxRequestHeaderCount = limits.HeaderCount;
+            kestrel.Limits.RequestHeadersTimeout = limits.HeaderTime;
+            kestrel.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(30);
+            kestrel.Limits.MaxConcurrentConnections = limits.Connections;
+            kestrel.Limits.MinRequestBodyDataRate = null; // BodyTime bounds the whole.
+            kestrel.Listen(_settings.Listen, listen =>
+            {
+                listen.Protocols = HttpProtocols.Http1;
+                listen.Use(next => async connection =>
+                {
+                    _remotes[connection.ConnectionId] = Remote(connection.RemoteEndPoint);
+                    try
+                    {
+                        await next(connection).ConfigureAwait(false);
+                    }
+                    finally
+                    {
+                        _remotes.TryRemove(connection.ConnectionId, out _);
+                    }
+                });
+                listen.UseHttps(new TlsHandshakeCallbackOptions { HandshakeTimeout = limits.HandshakeTime, OnConnection = _ => new(Tls()) });
+            });
+        });
+        var app = builder.Build();
+        app.Run(Handle);
+        return app;
+    }
+
+    private WebApplication Loopback()
+    {
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.Listen(IPAddress.Loopback, _settings.MetricsPort);
+        });
+        var app = builder.Build();
+        app.Run(async context =>
+        {
+            var path = context.Request.Path.Value;
+            context.Response.StatusCode = path is "/healthz" or "/metrics" ? 200 : 404;
+            context.Response.ContentType = "text/plain; version=0.0.4; charset=utf-8";
+            await context.Response.WriteAsync(path switch { "/healthz" => "ok\n", "/metrics" => Metrics(), _ => "" }, context.RequestAborted).ConfigureAwait(false);
+        });
+        return app;
+    }
+
+    private SslServerAuthenticationOptions Tls() => new()
+    {
+        EnabledSslProtocols = SslProtocols.Tls13,
+        ServerCertificateContext = _identity.Current(),
+        // Asked of everybody, wanted of nobody: whether one will do is decided, and audited, where requests are. The handshake proves that its key is there.
+        ClientCertificateRequired = true,
+#pragma warning disable CA5359
+        RemoteCertificateValidationCallback = static (_, _, _, _) => true,
+#pragma warning restore CA5359
+        CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
+        // A stranger's certificate may name any address to fetch its issuer from.
+        CertificateChainPolicy = new X509ChainPolicy
+        {
+            TrustMode = X509ChainTrustMode.CustomRootTrust,
+            RevocationMode = X509RevocationMode.NoCheck,
+            DisableCertificateDownloads = true,
+        },
+        AllowRenegotiation = false,
+        // Without it, each connection has a whole SSL_CTX of its own, 100 KiB. A session that is resumed has the certificate of its first handshake, and is held
+        // against EC2 like any; nodes do not resume.
+        AllowTlsResume = true,
+    };
+
+    private async Task Handle(HttpContext context)
+    {
+        var request = context.Request;
+        if (request.Path.Value == Protocol.NoncePath && HttpMethods.IsGet(request.Method) && !request.QueryString.HasValue)
+        {
+            await Answer(context, 200, new NonceAnswer(_nonces.New()), ProtocolJson.Default.NonceAnswer).ConfigureAwait(false);
+            return;
+        }
+
+        var began = _time.GetTimestamp();
+        var audit = new AuditEntry { At = _time.GetUtcNow(), Decision = "refused", Remote = _remotes.GetValueOrDefault(context.Connection.Id, "unknown") };
+        CertificatesAnswer? answer = null;
+        IssuerRefusal? refusal = null;
+        try
+        {
+            answer = await Decide(context, audit).ConfigureAwait(false);
+            audit.Decision = "granted";
+        }
+        catch (IssuerRefusal e)
+        {
+            refusal = e;
+        }
+        catch (BadHttpRequestException e)
+        {
+            refusal = new(e.StatusCode, e.StatusCode == 413 ? "too-large" : "malformed", e.Message, null, e);
+        }
+        catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
+        {
+            refusal = new(499, "gone", "the caller closed the connection before it was answered");
+        }
+        catch (IOException e)
+        {
+            refusal = new(499, "gone", "the caller closed the connection before it was answered", null, e);
+        }
+#pragma warning disable CA1031 // A mistake of ours is an answer and a line in the audit, too.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            refusal = new(500, "internal", $"a mistake of the issuer's: {e.GetType().Name}: {e.Message}", null, e);
+        }
+
+        audit.Milliseconds = (long)_time.GetElapsedTime(began).TotalMilliseconds;
+        if (refusal is not null)
+        {
+            audit.Decision = refusal.RetryAfter is null ? "refused" : "later";
+            (audit.Code, audit.Reason) = (refusal.Code, refusal.Message);
+        }
+
+        Record(audit);
+        if (answer is not null)
+        {
+            _crowd.Served();
+            Interlocked.Add(ref _granted, answer.Certificates.Count);
+            await Answer(context, 200, answer, ProtocolJson.Default.CertificatesAnswer).ConfigureAwait(false);
+        }
+        else if (refusal!.Code != "gone")
+        {
+            if (refusal.RetryAfter is { } after)
+            {
+                context.Response.Headers.RetryAfter = ((int)after.TotalSeconds).ToString(CultureInfo.InvariantCulture);
+            }
+
+            // Of what was not read to its end, the rest is not waited for; who shall come later holds no place until then.
+            if (refusal.RetryAfter is not null || refusal.Code is "too-large" or "too-slow" or "malformed")
+            {
+                context.Response.Headers.Connection = "close";
+            }
+
+            await Answer(context, refusal.Status, new ErrorAnswer(refusal.Code, refusal.Message), ProtocolJson.Default.ErrorAnswer).ConfigureAwait(false);
+        }
+    }
+
+    private async Task<CertificatesAnswer> Decide(HttpContext context, AuditEntry audit)
+    {
+        var request = context.Request;
+        if (request.Path.Value != Protocol.CertificatesPath || request.QueryString.HasValue)
+        {
+            throw new IssuerRefusal(404, "no-such-thing", $"there is no {IssuerRefusal.Short(request.Path.Value + request.QueryString.Value)} here");
+        }
+
+        if (!HttpMethods.IsPost(request.Method))
+        {
+            throw new IssuerRefusal(405, "no-such-thing", $"{Protocol.CertificatesPath} takes POST alone");
+        }
+
+        if (request.ContentType != "application/json")
+        {
+            throw IssuerRefusal.Malformed("the content type is not application/json");
+        }
+
+        if (Interlocked.Increment(ref _inWork) is var inWork && inWork > _settings.Limits.Concurrency)
+        {
+            Interlocked.Decrement(ref _inWork);
+            throw IssuerRefusal.Later("busy", $"{_settings.Limits.Concurrency} requests are in work already", _crowd.TurnedAway());
+        }
+
+        try
+        {
+            var body = await Body(context).ConfigureAwait(false);
+            using var work = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted);
+            work.CancelAfter(_settings.Limits.WorkTime);
+            try
+            {
+                if (context.Connection.ClientCertificate is not { } certificate)
+                {
+                    return await _admission.ByProof(request.Headers, body, audit, work.Token).ConfigureAwait(false);
+                }
+
+                return request.Headers.Authorization.Count == 0
+                    ? await _admission.ByCertificate(certificate, request.Headers, body, audit, work.Token).ConfigureAwait(false)
+                    : throw IssuerRefusal.Malformed("a certificate and a signature at once: one proof is wanted");
+            }
+            catch (OperationCanceledException e) when (!context.RequestAborted.IsCancellationRequested)
+            {
+                throw IssuerRefusal.Later("unavailable", $"no decision within {_settings.Limits.WorkTime.TotalSeconds:0} s", TimeSpan.FromSeconds(5), e);
+            }
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _inWork);
+        }
+    }
+
+    private async Task<byte[]> Body(HttpContext context)
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted);
+        patience.CancelAfter(_settings.Limits.BodyTime);
+        try
+        {
+            using var body = new MemoryStream((int)Math.Min(context.Request.ContentLength ?? 0, _settings.Limits.BodyBytes));
+            await context.Request.Body.CopyToAsync(body, patience.Token).ConfigureAwait(false);
+            return body.Length == body.Capacity ? body.GetBuffer() : body.ToArray();
+        }
+        catch (OperationCanceledException e) when (!context.RequestAborted.IsCancellationRequested)
+        {
+            throw new IssuerRefusal(408, "too-slow", $"the body did not come within {_settings.Limits.BodyTime.TotalSeconds:0.#} s", null, e);
+        }
+    }
+
+    private static async Task Answer<T>(HttpContext context, int status, T answer, JsonTypeInfo<T> type)
+    {
+        var bytes = JsonSerializer.SerializeToUtf8Bytes(answer, type);
+        context.Response.StatusCode = status;
+        context.Response.ContentType = "application/json";
+        context.Response.ContentLength = bytes.Length;
+        context.Response.Headers.CacheControl = "no-store";
+        try
+        {
+            await context.Response.Body.WriteAsync(bytes, context.RequestAborted).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException or ConnectionAbortedException)
+        {
+            // Gone; the decision was audited.
+        }
+    }
+
+    private void Record(AuditEntry entry)
+    {
+        _decisions.AddOrUpdate(entry.Code ?? entry.Decision, 1, static (_, n) => n + 1);
+        _audit(entry);
+    }
+
+    private static string Remote(EndPoint? remote) => remote is IPEndPoint { Address.IsIPv4MappedToIPv6: true } mapped
+        ? new IPEndPoint(mapped.Address.MapToIPv4(), mapped.Port).ToString()
+        : remote?.ToString() ?? "unknown";
+
+    /// <summary>https://prometheus.io/docs/instrumenting/exposition_formats/</summary>
+    private string Metrics()
+    {
+        var text = new StringBuilder();
+        text.Append("# HELP nodeagent_issuer_requests_total Requests for certificates, by what became of them.\n# TYPE nodeagent_issuer_requests_total counter\n");
+        foreach (var (what, count) in _decisions.OrderBy(d => d.Key, StringComparer.Ordinal))
+        {
+            text.Append(CultureInfo.InvariantCulture, $"nodeagent_issuer_requests_total{{outcome=\"{what}\"}} {count}\n");
+        }
+
+        Metric("certificates_total", "counter", "Certificates that were signed.", Interlocked.Read(ref _granted));
+        Metric("requests_in_work", "gauge", "Requests for certificates in work.", Volatile.Read(ref _inWork));
+        Metric("connections_rejected_total", "counter", "Connections beyond the limit, which were closed unheard.", Interlocked.Read(ref _unheard));
+        Metric("ec2_calls_total", "counter", "Calls of ec2:DescribeInstances.", _admission.LookUpCalls);
+        Metric("heap_bytes", "gauge", "What the garbage collector has of the system's memory.", GC.GetGCMemoryInfo().TotalCommittedBytes);
+        Metric("serving_certificate_expiry_seconds", "gauge", "End of the issuer's own certificate, Unix time.", _identity.NotAfter.ToUnixTimeSeconds());
+        return text.ToString();
+
+        void Metric(string name, string type, string help, long value) =>
+            text.Append(CultureInfo.InvariantCulture, $"# HELP nodeagent_issuer_{name} {help}\n# TYPE nodeagent_issuer_{name} {type}\nnodeagent_issuer_{name} {value}\n");
+    }
+
+    private static Uri Addresses(WebApplication app) => new(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
+
+    /// <summary>What Kestrel refuses before any of our code runs (header bombs, junk) it tells to its log alone.</summary>
+    private sealed class KestrelRefusals(IssuerServer server) : ILoggerProvider, ILogger
+    {
+        private const string Kestrel = "Microsoft.AspNetCore.Server.Kestrel.";
+
+        public ILogger CreateLogger(string categoryName) => categoryName is Kestrel + "BadRequests" or Kestrel + "Connections" ? this : NullLogger.Instance;
+
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        {
+            if (eventId.Name == "ConnectionRejected")
+            {
+                Interlocked.Increment(ref server._unheard);
+            }
+            else if (exception is BadHttpRequestException refused && eventId.Name == "ConnectionBadRequest")
+            {
+                server.Record(new AuditEntry
+                {
+                    At = server._time.GetUtcNow(),
+                    Decision = "refused",
+                    Code = refused.StatusCode switch { 431 => "too-large", 414 => "too-large", 413 => "too-large", 408 => "too-slow", _ => "malformed" },
+                    Reason = refused.Message,
+                    Remote = state is IReadOnlyList<KeyValuePair<string, object?>> values && values.FirstOrDefault(v => v.Key == "ConnectionId").Value is string id
+                        ? server._remotes.GetValueOrDefault(id, "unknown")
+                        : "unknown",
+                });
+            }
+        }
+
+        public void Dispose()
+        {
+        }
+    }
+
+
+    /// <summary>How long those shall stay away who were turned away: the more of them there are for those that are served, the longer.</summary>
+    private sealed class Crowd(TimeProvider time)
+    {
+        private static readonly TimeSpan Window = TimeSpan.FromSeconds(5);
+
+        private readonly Lock _gate = new();
+        private long _since = time.GetTimestamp();
+        private (int Away, int Served) _now;
+        private (int Away, int Served) _before;
+
+        public void Served()
+        {
+            lock (_gate)
+            {
+                Turn();
+                _now.Served++;
+            }
+        }
+
+        public TimeSpan TurnedAway()
+        {
+            lock (_gate)
+            {
+                Turn();
+                _now.Away++;
+                var seconds = (Window + time.GetElapsedTime(_since)).TotalSeconds;
+                var rate = Math.Max(1, (_now.Served + _before.Served) / seconds);
+                return TimeSpan.FromSeconds(Math.Clamp(1 + ((_now.Away + _before.Away) / rate), 2, 30));
+            }
+        }
+
+        private void Turn()
+        {
+            if (time.GetElapsedTime(_since) is var passed && passed > Window)
+            {
+                _before = passed > 2 * Window ? default : _now;
+                _now = default;
+                _since = time.GetTimestamp();
+            }
+        }
+    }
+
+    /// <summary>The issuer's own certificate: in memory alone, from the CA that it signs with, and a new one when two thirds of its life are over.</summary>
+    private sealed class ServerIdentity : IDisposable
+    {
+        private static readonly TimeSpan Life = TimeSpan.FromDays(7);
+
+        private readonly ICertificateSigner _signer;
+        private readonly TimeProvider _time;
+        private readonly ITimer _timer;
+        private volatile SslStreamCertificateContext _current;
+
+        private ServerIdentity(ICertificateSigner signer, TimeProvider time, SslStreamCertificateContext first)
+        {
+            (_signer, _time, _current) = (signer, time, first);
+            _timer = time.CreateTimer(_ => _ = Renew(), null, Life / 2, TimeSpan.FromHours(1));
+        }
+
+        public DateTimeOffset NotAfter => _current.TargetCertificate.NotAfter;
+
+        public static async Task<ServerIdentity> Issue(ICertificateSigner signer, TimeProvider time, CancellationToken cancellation) =>
+            new(signer, time, await New(signer, cancellation).ConfigureAwait(false));
+
+        public SslStreamCertificateContext Current() => _current;
+
+        public void Dispose() => _timer.Dispose();
+
+        private async Task Renew()
+        {
+            try
+            {
+                if (NotAfter - _time.GetUtcNow() < Life * (2.0 / 3))
+                {
+                    _current = await New(_signer, CancellationToken.None).ConfigureAwait(false);
+                }
+            }
+            catch (CryptographicException)
+            {
+                // Tried again in an hour; the metric shows how long this one lasts.
+            }
+        }
+
+        private static async Task<SslStreamCertificateContext> New(ICertificateSigner signer, CancellationToken cancellation)
+        {
+            using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+            var content = RoleTable.IssuerServing;
+            var der = await signer.Sign(SigningRequest.Read(SigningRequest.Create(key, content)), content, Life, cancellation).ConfigureAwait(false);
+            using var certificate = X509CertificateLoader.LoadCertificate(der);
+            return SslStreamCertificateContext.Create(certificate.CopyWithPrivateKey(key), null, offline: true);
+        }
+    }
+}

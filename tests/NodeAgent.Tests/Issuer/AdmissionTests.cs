@@ -1,0 +1,193 @@
+using System.Net;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using NodeAgent.Configuration;
+using NodeAgent.Issuer;
+using NodeAgent.Pki;
+using NodeAgent.Tests.Pki;
+
+namespace NodeAgent.Tests.Issuer;
+
+/// <summary>Who is granted certificates, and which.</summary>
+public sealed class AdmissionTests : IAsyncLifetime
+{
+    private IssuerLab _lab = null!;
+
+    public async Task InitializeAsync() => _lab = await IssuerLab.Start();
+
+    public async Task DisposeAsync() => await _lab.DisposeAsync();
+
+    [Fact]
+    public async Task A_worker_gets_the_certificates_of_its_role_with_names_from_EC2()
+    {
+        var node = _lab.NewNode();
+
+        var answer = await node.Join();
+
+        answer.Status.ShouldBe(200, answer.Body);
+        answer.Granted.Select(g => g.Role).ShouldBe(["kubelet-client", "kubelet-serving", "kube-proxy"]);
+        foreach (var granted in answer.Granted)
+        {
+            var expected = RoleTable.Find(granted.Role)!.For(IssuerLab.Identity(node.Instance));
+            var certificate = ParsedCertificate.Parse(granted.Chain[0])!;
+            certificate.Subject.ShouldBe(expected.Subject);
+            certificate.DnsNames.ShouldBe(expected.DnsNames);
+            certificate.Addresses.ShouldBe(expected.Addresses);
+            certificate.IsAuthority.ShouldBeFalse();
+            (certificate.NotAfter - DateTimeOffset.UtcNow).TotalDays.ShouldBe(90, 0.1);
+            ParsedCertificate.IsIssuedBy(granted.Chain, Pem.Certificates(_lab.Authority.CertificatePem)).ShouldBeTrue();
+        }
+
+        var entry = _lab.Audit.ShouldHaveSingleItem();
+        entry.Decision.ShouldBe("granted");
+        entry.Proof.ShouldBe("sts");
+        entry.Instance.ShouldBe(node.Instance.Id);
+        entry.Node.ShouldBe(node.Instance.PrivateDnsName);
+        entry.Caller.ShouldBe(node.Credentials.Arn);
+        entry.Remote.ShouldStartWith("127.0.0.1:");
+        entry.Certificates!.Select(c => c.Role).ShouldBe(answer.Granted.Select(g => g.Role));
+        entry.Certificates![0].Serial.ShouldBe(X509CertificateLoader.LoadCertificate(answer.Granted[0].Chain[0]).SerialNumber);
+    }
+
+    [Fact]
+    public async Task Openssl_takes_what_was_granted()
+    {
+        var answer = await _lab.NewNode().Join();
+        var leaf = PemEncoding.WriteString("CERTIFICATE", answer.Granted.Single(g => g.Role == "kubelet-serving").Chain[0]);
+
+        var (exit, output) = OpenSsl.Run("verify -x509_strict -purpose sslserver -CAfile ca.pem leaf.pem", ("ca.pem", _lab.Authority.CertificatePem), ("leaf.pem", leaf + "\n"));
+
+        exit.ShouldBe(0, output);
+    }
+
+    [Fact]
+    public async Task A_node_renews_with_the_certificate_it_has()
+    {
+        var node = _lab.NewNode();
+        using var standing = await node.Joined();
+        var calls = _lab.Aws.Calls.Count(c => c.Action == "GetCallerIdentity");
+
+        var again = _lab.NewNodeOf(node);
+        again.Certificate = standing;
+        var answer = await again.Join();
+
+        answer.Status.ShouldBe(200, answer.Body);
+        answer.Granted.Count.ShouldBe(3);
+        _lab.Aws.Calls.Count(c => c.Action == "GetCallerIdentity").ShouldBe(calls);
+        var entry = _lab.Audit.Last();
+        entry.Proof.ShouldBe("certificate");
+        entry.Caller.ShouldBe($"O = system:nodes, CN = system:node:{node.Instance.PrivateDnsName}");
+    }
+
+    [Fact]
+    public async Task Any_issuer_takes_the_nonce_of_any_other()
+    {
+        await using var other = await _lab.Another();
+        var node = _lab.NewNode();
+        using var http = IssuerLab.Http();
+        node.Nonce = System.Text.Json.JsonSerializer.Deserialize(
+            await http.GetStringAsync(new Uri(other.Address, "/v1/nonce")), ProtocolJson.Default.NonceAnswer)!.Nonce;
+
+        (await node.Join()).Status.ShouldBe(200);
+    }
+
+    [Fact]
+    public async Task Nodes_named_by_their_instance_get_that_name()
+    {
+        await using var lab = await IssuerLab.Start(naming: NodeNaming.InstanceId);
+        var node = lab.NewNode();
+        node.Requests = [("kubelet-client", IssuerLab.Csr(node.Key))];
+
+        var answer = await node.Join();
+
+        answer.Status.ShouldBe(200, answer.Body);
+        ParsedCertificate.Parse(answer.Granted[0].Chain[0])!.Subject.ShouldBe($"O = system:nodes, CN = system:node:{node.Instance.Id}");
+    }
+
+    [Fact]
+    public async Task An_instance_that_EC2_does_not_know_yet_is_asked_for_again()
+    {
+        var node = _lab.NewNode();
+        _lab.Aws.Instances.TryRemove(node.Instance.Id, out var instance);
+        var answer = await node.Join();
+        answer.Status.ShouldBe(503, answer.Body);
+        answer.RetryAfter.ShouldNotBeNull();
+        answer.Error.Code.ShouldBe("not-yet");
+        _lab.Audit.Last().Decision.ShouldBe("later");
+
+        _lab.Aws.Instances[instance!.Id] = instance;
+        (await _lab.NewNodeOf(node).Join()).Status.ShouldBe(200);
+    }
+
+    [Fact]
+    public async Task Many_nodes_are_looked_up_in_few_calls_and_one_that_is_unknown_fails_alone()
+    {
+        var nodes = Enumerable.Range(0, 100).Select(_ => _lab.NewNode()).ToList();
+        _lab.Aws.Instances.TryRemove(nodes[7].Instance.Id, out _);
+
+        var answers = await Task.WhenAll(nodes.Select(n => n.Join()));
+
+        answers[7].Status.ShouldBe(503);
+        answers.Count(a => a.Status == 200).ShouldBe(99);
+        _lab.Server.LookUpCalls.ShouldBeLessThan(60);
+        _lab.Aws.Calls.Count(c => c.Action == "DescribeInstances").ShouldBe((int)_lab.Server.LookUpCalls);
+    }
+
+    [Theory]
+    [InlineData("DescribeInstances", 403, "UnauthorizedOperation", "ec2:DescribeInstances at", 30)]
+    [InlineData("DescribeInstances", 503, "RequestLimitExceeded", "throttled", 3)]
+    [InlineData("GetCallerIdentity", 429, "Throttling", "throttled", 3)]
+    [InlineData("GetCallerIdentity", 500, "InternalFailure", "unavailable", 3)]
+    public async Task Where_AWS_fails_a_node_is_told_to_come_later_and_nothing_is_held_against_it(string action, int status, string code, string reason, int seconds)
+    {
+        var node = _lab.NewNode();
+        _lab.Aws.Instead = async (context, called) =>
+        {
+            if (called == action)
+            {
+                await FakeAws.Write(context, status, $"<Response><Errors><Error><Code>{code}</Code><Message>no</Message></Error></Errors><RequestID>r</RequestID></Response>");
+            }
+
+            return called == action;
+        };
+
+        var answer = await node.Join();
+
+        answer.Status.ShouldBe(503, answer.Body);
+        answer.Error.Code.ShouldBe("unavailable");
+        answer.Error.Message.ShouldContain(reason);
+        answer.RetryAfter.ShouldBe(TimeSpan.FromSeconds(seconds));
+        _lab.Audit.Last().Decision.ShouldBe("later");
+
+        _lab.Aws.Instead = null;
+        (await _lab.NewNodeOf(node).Join()).Status.ShouldBe(200);
+    }
+
+    [Fact]
+    public async Task What_the_issuer_shows_is_of_the_clusters_CA_for_its_own_name_and_TLS_1_3()
+    {
+        using var socket = new System.Net.Sockets.TcpClient();
+        await socket.ConnectAsync(IPAddress.Loopback, _lab.Server.Address.Port);
+        await using var tls = new System.Net.Security.SslStream(socket.GetStream());
+        var policy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
+        policy.CustomTrustStore.Add(X509Certificate2.CreateFromPem(_lab.Authority.CertificatePem));
+
+        await tls.AuthenticateAsClientAsync(new System.Net.Security.SslClientAuthenticationOptions { TargetHost = "nodeagent-issuer", CertificateChainPolicy = policy });
+
+        tls.SslProtocol.ShouldBe(System.Security.Authentication.SslProtocols.Tls13);
+    }
+
+    [Fact]
+    public async Task Health_and_metrics_are_on_loopback_alone()
+    {
+        await _lab.NewNode().Join();
+        using var http = IssuerLab.Http();
+
+        _lab.Server.MetricsAddress.Host.ShouldBe("127.0.0.1");
+        (await http.GetStringAsync(new Uri(_lab.Server.MetricsAddress, "/healthz"))).ShouldBe("ok\n");
+        var metrics = await http.GetStringAsync(new Uri(_lab.Server.MetricsAddress, "/metrics"));
+        metrics.ShouldContain("nodeagent_issuer_requests_total{outcome=\"granted\"} 1\n");
+        metrics.ShouldContain("nodeagent_issuer_certificates_total 3\n");
+        (await http.GetAsync(new Uri(_lab.Server.Address, "/metrics"))).StatusCode.ShouldBe(HttpStatusCode.NotFound);
+    }
+}
