@@ -19,7 +19,10 @@ internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource 
         var authority = new ConfigFile(Concern.Certificates, AuthorityPath, authorities);
         var roles = RoleTable.Worker
             .Where(r => r.Role != ServiceProxy.Role || config.KubeProxy.Mode != ProxyMode.None)
-            .ToDictionary(r => r.Role, Resource (r) => new Certificate(r, r.For(node), node.Name, authorities, source));
+            .ToDictionary(r => r.Role, Resource (r) => new Certificate(r, r.For(node), node.Name, authorities, source)
+            {
+                KeyAlgorithm = config.Certificates.KeyAlgorithm,
+            });
         return new Certificates([authority, .. roles.Values], authority, roles);
     }
 

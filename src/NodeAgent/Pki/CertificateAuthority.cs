@@ -3,15 +3,15 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace NodeAgent.Pki;
 
-/// <summary>A CA whose key is in memory. What it signs comes from the caller and the public key of a request, nothing else of the request.</summary>
+/// <summary>A CA: its key is in memory, or elsewhere behind a signature generator. What it signs comes from the caller and the public key of a request, nothing else of the request.</summary>
 internal sealed class CertificateAuthority : IDisposable
 {
     private static readonly TimeSpan Backdating = TimeSpan.FromMinutes(5);
 
-    private readonly AsymmetricAlgorithm _key;
+    private readonly AsymmetricAlgorithm? _key;
     private readonly X509SignatureGenerator _generator;
 
-    private CertificateAuthority(X509Certificate2 certificate, AsymmetricAlgorithm key, X509SignatureGenerator generator)
+    private CertificateAuthority(X509Certificate2 certificate, AsymmetricAlgorithm? key, X509SignatureGenerator generator)
     {
         Certificate = certificate;
         _key = key;
@@ -38,22 +38,10 @@ internal sealed class CertificateAuthority : IDisposable
             throw new CryptographicException($"{certificate.Subject} may not sign certificates (its key usage lacks Certificate Sign)");
         }
 
-        AsymmetricAlgorithm key;
-        X509SignatureGenerator generator;
+        AsymmetricAlgorithm key = certificate.GetKeyAlgorithm() == "1.2.840.10045.2.1" ? ECDsa.Create() : RSA.Create();
         try
         {
-            if (certificate.GetKeyAlgorithm() == "1.2.840.10045.2.1")
-            {
-                var ec = ECDsa.Create();
-                ec.ImportFromPem(keyPem);
-                (key, generator) = (ec, X509SignatureGenerator.CreateForECDsa(ec));
-            }
-            else
-            {
-                var rsa = RSA.Create();
-                rsa.ImportFromPem(keyPem);
-                (key, generator) = (rsa, X509SignatureGenerator.CreateForRSA(rsa, RSASignaturePadding.Pkcs1));
-            }
+            key.ImportFromPem(keyPem);
         }
         catch (Exception e) when (e is ArgumentException or CryptographicException)
         {
@@ -61,9 +49,45 @@ internal sealed class CertificateAuthority : IDisposable
         }
 
         return key.ExportSubjectPublicKeyInfo().AsSpan().SequenceEqual(certificate.PublicKey.ExportSubjectPublicKeyInfo())
-            ? new(certificate, key, generator)
+            ? new(certificate, key, Generator(key))
             : throw new CryptographicException($"the key is not that of {certificate.Subject}");
     }
+
+    /// <summary>One whose key is elsewhere: <paramref name="generator"/> has it sign.</summary>
+    public static CertificateAuthority Of(X509Certificate2 certificate, X509SignatureGenerator generator) => new(certificate, null, generator);
+
+    /// <summary>A root of its own: CA:TRUE, with no limit to the path, as kubeadm's.</summary>
+    /// <param name="key">Its public half.</param>
+    /// <returns>DER.</returns>
+    public static byte[] SelfSigned(
+        string commonName, PublicKey key, X509SignatureGenerator generator, TimeSpan lifetime, DateTimeOffset now, ReadOnlySpan<byte> serial)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(serial.Length, 16);
+        var subject = Name(new(commonName, [], 0, [], []));
+        var request = new CertificateRequest(subject, key, HashAlgorithmName.SHA256);
+        var identifier = new X509SubjectKeyIdentifierExtension(key, X509SubjectKeyIdentifierHashAlgorithm.Sha1, critical: false);
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: true, hasPathLengthConstraint: false, 0, critical: true));
+        request.CertificateExtensions.Add(new X509KeyUsageExtension(
+            X509KeyUsageFlags.KeyCertSign | X509KeyUsageFlags.CrlSign | X509KeyUsageFlags.DigitalSignature, critical: true));
+        request.CertificateExtensions.Add(identifier);
+        request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromSubjectKeyIdentifier(identifier));
+        using var signed = request.Create(subject, generator, now - Backdating, now + lifetime, serial);
+        return signed.RawData;
+    }
+
+    public static X509SignatureGenerator Generator(AsymmetricAlgorithm key) => key switch
+    {
+        ECDsa ec => X509SignatureGenerator.CreateForECDsa(ec),
+        RSA rsa => X509SignatureGenerator.CreateForRSA(rsa, RSASignaturePadding.Pkcs1),
+        _ => throw new CryptographicException("neither an ECDSA nor an RSA key"),
+    };
+
+    public static CertificateRequest Request(X500DistinguishedName subject, AsymmetricAlgorithm key) => key switch
+    {
+        ECDsa ec => new(subject, ec, HashAlgorithmName.SHA256),
+        RSA rsa => new(subject, rsa, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1),
+        _ => throw new CryptographicException("neither an ECDSA nor an RSA key"),
+    };
 
     /// <param name="serial">128 random bits.</param>
     /// <returns>DER. Valid from five minutes before <paramref name="now"/>, and never longer than the CA itself.</returns>
@@ -128,7 +152,7 @@ internal sealed class CertificateAuthority : IDisposable
 
     public void Dispose()
     {
-        _key.Dispose();
+        _key?.Dispose();
         Certificate.Dispose();
     }
 }

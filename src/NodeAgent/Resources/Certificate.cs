@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
@@ -10,8 +9,9 @@ namespace NodeAgent.Resources;
 
 /// <summary>
 /// A key that was made on this node and never leaves it, and the certificate for it, in one file that one rename replaces: a crash leaves the old pair or the
-/// new one. Every new certificate has a new key. What reads the file takes a new one by itself or is restarted by a resource that has this one among its
-/// inputs; the renewal alone disturbs nothing.
+/// new one. In kubeadm's two files a crash between the two leaves a pair that does not match, which is seen and made anew before what reads it starts; who reads
+/// them in that moment keeps the pair that it has (Go's tls.X509KeyPair refuses one that does not match). Every new certificate has a new key. What reads the
+/// file takes a new one by itself or is restarted by a resource that has this one among its inputs; the renewal alone disturbs nothing.
 /// </summary>
 /// <param name="role">What it is for and where it lies.</param>
 /// <param name="content">What it shall say.</param>
@@ -22,21 +22,53 @@ internal sealed class Certificate(RoleCertificate role, CertificateContent conte
 {
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
 
+    private const UnixFileMode WorldReadable = OwnerOnly | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
+
     private readonly IReadOnlyList<byte[]> _authorities = Pem.Certificates(authorities);
 
-    internal sealed record State(KeyReport File, DateTimeOffset Now);
+    /// <param name="File">Key and certificates, be they in one file or in two.</param>
+    /// <param name="PublicMode">Of the certificate's own file, where it has one.</param>
+    internal sealed record State(KeyReport File, DateTimeOffset Now, UnixFileMode PublicMode = WorldReadable);
+
+    public RoleCertificate Row => role;
 
     public string Role => role.Role;
 
     public CertificateContent Content => content;
 
-    protected override State Observe(IMachineReader reader) => new(reader.PrivateKey(Name), reader.Now);
+    public KeyAlgorithm KeyAlgorithm { get; init; }
+
+    /// <summary>A public key that has had its time, since somebody asks for a new certificate: one with another key holds.</summary>
+    public byte[]? Outworn { get; set; }
+
+    protected override State Observe(IMachineReader reader)
+    {
+        if (role.Layout != FileLayout.Pair)
+        {
+            return new(reader.PrivateKey(Name), reader.Now);
+        }
+
+        var (key, file) = (reader.PrivateKey(role.KeyPath), reader.File(Name));
+        return (key.Kind, file.Kind) switch
+        {
+            (FileKind.Directory, _) or (_, FileKind.Directory) => new(new(FileKind.Directory), reader.Now),
+            (FileKind.Absent, FileKind.Absent) => new(KeyReport.Absent, reader.Now),
+            (FileKind.Regular, FileKind.Regular) => new(key with { Certificates = Pem.Certificates(Encoding.UTF8.GetString(file.Content ?? [])) }, reader.Now, file.Mode),
+            (FileKind.Absent, FileKind.Regular) or (FileKind.Regular, FileKind.Absent) => new(key with { Kind = FileKind.Regular, Mode = OwnerOnly, Certificates = [] }, reader.Now),
+            _ => new(new(FileKind.Other), reader.Now),
+        };
+    }
 
     protected override State Nothing { get; } = new(KeyReport.Absent, DateTimeOffset.MinValue);
 
     protected override Finding Diff(State state, IReadOnlyList<Resource> pending)
     {
-        var (file, now) = state;
+        var (file, now, _) = state;
+        if (role.Layout == FileLayout.InKubeconfig)
+        {
+            return new Unknown("a certificate within a kubeconfig is not this resource's");
+        }
+
         if (file.Kind == FileKind.Directory)
         {
             return new Refused($"{Name} is a directory", "move it away: the certificate's file belongs there");
@@ -50,7 +82,7 @@ internal sealed class Certificate(RoleCertificate role, CertificateContent conte
         var reasons = file.Kind switch
         {
             FileKind.Absent => ["not there"],
-            FileKind.Regular => Compare(file, now),
+            FileKind.Regular => Compare(file, now, state.PublicMode),
             _ => ["is not a regular file"],
         };
         var why = string.Join("; ", reasons);
@@ -60,7 +92,7 @@ internal sealed class Certificate(RoleCertificate role, CertificateContent conte
     /// <summary>Asked of whom has no right to write it, a certificate is not written: what came is examined as what stands on the disk is.</summary>
     protected override void Apply(IMachineWriter writer, State state, Change change, CancellationToken cancellation)
     {
-        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        using var key = KeyAlgorithm.NewKey();
         var chain = source.Obtain(role.Role, SigningRequest.Create(key, content), cancellation);
         var reasons = Compare(new(FileKind.Regular, OwnerOnly, key.ExportSubjectPublicKeyInfo(), chain), state.Now);
         if (reasons.Count > 0)
@@ -68,9 +100,14 @@ internal sealed class Certificate(RoleCertificate role, CertificateContent conte
             throw new MachineException(Id, "what was issued is not what was asked for: " + string.Join("; ", reasons));
         }
 
-        var pem = Encoding.ASCII.GetBytes(Pem.Combine(chain, key));
-        writer.WriteFile(Name, pem, OwnerOnly);
+        var isPair = role.Layout == FileLayout.Pair;
+        var pem = Encoding.ASCII.GetBytes(isPair ? Pem.Write(key) : Pem.Combine(chain, key));
+        writer.WriteFile(role.KeyPath, pem, OwnerOnly);
         CryptographicOperations.ZeroMemory(pem);
+        if (isPair)
+        {
+            writer.WriteFile(Name, Encoding.ASCII.GetBytes(Pem.Write(chain)), WorldReadable);
+        }
     }
 
     /// <summary>Why no certificate can be right at this time, be it that the clock is not set yet.</summary>
@@ -85,7 +122,7 @@ internal sealed class Certificate(RoleCertificate role, CertificateContent conte
             : null;
     }
 
-    private List<string> Compare(KeyReport file, DateTimeOffset now)
+    private List<string> Compare(KeyReport file, DateTimeOffset now, UnixFileMode publicMode = WorldReadable)
     {
         var chain = file.Certificates ?? [];
         if (file.PublicKey is null)
@@ -103,6 +140,21 @@ internal sealed class Certificate(RoleCertificate role, CertificateContent conte
         {
             // Whoever could read it may have the key, so a chmod would not do.
             reasons.Add($"mode is 0{Convert.ToString((int)file.Mode, 8)}, should be 0600");
+        }
+
+        if (publicMode != WorldReadable)
+        {
+            reasons.Add($"mode of {Name} is 0{Convert.ToString((int)publicMode, 8)}, should be 0644");
+        }
+
+        if (Outworn is { } outworn && outworn.AsSpan().SequenceEqual(file.PublicKey))
+        {
+            reasons.Add("a new one is asked for");
+        }
+
+        if (KeyAlgorithms.Describe(file.PublicKey) is var kind && kind != KeyAlgorithm.Name())
+        {
+            reasons.Add($"key is {kind}, should be {KeyAlgorithm.Name()}");
         }
 
         if (!file.PublicKey.AsSpan().SequenceEqual(certificate.PublicKey))
@@ -151,20 +203,12 @@ internal sealed class Certificate(RoleCertificate role, CertificateContent conte
         {
             reasons.Add($"expired on {Day(certificate.NotAfter)}");
         }
-        else if (now >= RenewalOf(certificate))
+        else if (now >= Renewal.Due(certificate, $"{node}\n{Name}"))
         {
             reasons.Add($"expires in {Left(certificate.NotAfter - now)}");
         }
 
         return reasons;
-    }
-
-    /// <summary>At a third of life left, or up to a twelfth earlier, by node and file: nodes launched together do not all ask in the same minute.</summary>
-    private DateTimeOffset RenewalOf(ParsedCertificate certificate)
-    {
-        var life = certificate.NotAfter - certificate.NotBefore;
-        var spread = BinaryPrimitives.ReadUInt32BigEndian(SHA256.HashData(Encoding.UTF8.GetBytes($"{node}\n{Name}"))) / (double)uint.MaxValue;
-        return certificate.NotAfter - (life * (1.0 / 3)) - (life * (spread / 12));
     }
 
     private static string Day(DateTimeOffset time) => time.UtcDateTime.ToString("yyyy-MM-dd HH:mm'Z'", CultureInfo.InvariantCulture);
