@@ -54,6 +54,7 @@ internal static class NodeResources
             .. runtime.Running(stamp, mounts, environment),
             .. kubelet.Running(stamp, mounts, environment),
             Adoption.Timer(config, reload),
+            .. Certificates.Timer(config),
         ])
         {
             Warnings = kubelet.Warnings,

@@ -1,0 +1,156 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+
+namespace NodeAgent.Pki;
+
+/// <summary>The CAs of a cluster and its service account key, ready to sign.</summary>
+internal sealed class ClusterAuthorities : IDisposable
+{
+    private readonly Dictionary<Authority, CertificateAuthority> _authorities = [];
+
+    private ClusterAuthorities(string serviceAccountKey) => ServiceAccountKey = serviceAccountKey;
+
+    public CertificateAuthority this[Authority authority] => _authorities[authority];
+
+    /// <summary>PEM, PKCS#8.</summary>
+    public string ServiceAccountKey { get; }
+
+    /// <summary>
+    /// Makes what is not there. The key is the first of each pair: it is its creation that one of many wins, and whoever comes next, or again after a crash, makes
+    /// the public half from the key that is there. So all of them come to the same CAs.
+    /// </summary>
+    /// <returns>The files that were made by this call.</returns>
+    /// <exception cref="CaException"/>
+    public static async Task<IReadOnlyList<string>> Make(ICaStore store, KeyAlgorithm algorithm, DateTimeOffset now, CancellationToken cancellation)
+    {
+        var made = new List<string>();
+        foreach (var row in RoleTable.Authorities)
+        {
+            await MakePair(store, row.KeyPath, row.CertificatePath, algorithm, key => Certificate(row, key, now), made, cancellation).ConfigureAwait(false);
+        }
+
+        var (secret, shared) = RoleTable.ServiceAccount;
+        await MakePair(store, secret, shared, algorithm, static key => key.ExportSubjectPublicKeyInfoPem() + "\n", made, cancellation).ConfigureAwait(false);
+        using var whole = await Load(store, cancellation).ConfigureAwait(false);
+        return made;
+    }
+
+    /// <exception cref="CaException">One is missing, is no CA, or is not its key's.</exception>
+    public static async Task<ClusterAuthorities> Load(ICaStore store, CancellationToken cancellation)
+    {
+        var serviceAccountKey = await Text(store, RoleTable.ServiceAccount.KeyPath, cancellation).ConfigureAwait(false);
+        var loaded = new ClusterAuthorities(serviceAccountKey);
+        try
+        {
+            foreach (var row in RoleTable.Authorities)
+            {
+                var certificate = await Text(store, row.CertificatePath, cancellation).ConfigureAwait(false);
+                var key = await Text(store, row.KeyPath, cancellation).ConfigureAwait(false);
+                loaded._authorities[row.Authority] = CertificateAuthority.Load(certificate, key);
+            }
+
+            return loaded;
+        }
+        catch (CryptographicException e)
+        {
+            loaded.Dispose();
+            throw new CaException($"{store.Name}: {e.Message}", e);
+        }
+        catch
+        {
+            loaded.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>What everybody may know: certificates by row. No key is read.</summary>
+    public static async Task<IReadOnlyList<(RoleAuthority Row, byte[]? Certificate)>> Certificates(ICaStore store, CancellationToken cancellation)
+    {
+        var found = new List<(RoleAuthority, byte[]?)>();
+        foreach (var row in RoleTable.Authorities)
+        {
+            var content = await store.Read(Below(row.CertificatePath), cancellation).ConfigureAwait(false);
+            found.Add((row, content is null ? null : Pem.Certificates(Encoding.UTF8.GetString(content)) is [var first, ..]
+                ? first
+                : throw new CaException($"{store.Name}: {Below(row.CertificatePath)} holds no certificate")));
+        }
+
+        return found;
+    }
+
+    public void Dispose()
+    {
+        foreach (var authority in _authorities.Values)
+        {
+            authority.Dispose();
+        }
+    }
+
+    /// <summary>As the store calls a file of the table.</summary>
+    public static string Below(string path) => path[(RoleTable.Directory.Length + 1)..];
+
+    private static string Certificate(RoleAuthority row, AsymmetricAlgorithm key, DateTimeOffset now) => Pem.Write([CertificateAuthority.SelfSigned(
+        row.CommonName,
+        PublicKey.CreateFromSubjectPublicKeyInfo(key.ExportSubjectPublicKeyInfo(), out _),
+        CertificateAuthority.Generator(key),
+        RoleAuthority.Lifetime,
+        now,
+        RandomNumberGenerator.GetBytes(16))]);
+
+    private static async Task MakePair(
+        ICaStore store, string keyPath, string publicPath, KeyAlgorithm algorithm, Func<AsymmetricAlgorithm, string> publicHalf, List<string> made, CancellationToken cancellation)
+    {
+        var (secret, shared) = (Below(keyPath), Below(publicPath));
+        if (await store.Read(shared, cancellation).ConfigureAwait(false) is not null)
+        {
+            return;
+        }
+
+        if (await store.Read(secret, cancellation).ConfigureAwait(false) is null)
+        {
+            using var fresh = algorithm.NewKey();
+            var pem = Encoding.ASCII.GetBytes(Pem.Write(fresh));
+            if (await store.Create(secret, pem, isSecret: true, cancellation).ConfigureAwait(false))
+            {
+                made.Add(secret);
+            }
+
+            CryptographicOperations.ZeroMemory(pem);
+        }
+
+        using var key = Key(await Text(store, keyPath, cancellation).ConfigureAwait(false), $"{store.Name}: {secret}");
+        if (await store.Create(shared, Encoding.ASCII.GetBytes(publicHalf(key)), isSecret: false, cancellation).ConfigureAwait(false))
+        {
+            made.Add(shared);
+        }
+    }
+
+    /// <param name="what">For the message where it is none.</param>
+    public static AsymmetricAlgorithm Key(string pem, string what)
+    {
+        // Which of both it is, PKCS#8 says inside.
+        foreach (var key in (AsymmetricAlgorithm[])[ECDsa.Create(), RSA.Create()])
+        {
+            try
+            {
+                key.ImportFromPem(pem);
+                return key;
+            }
+            catch (Exception e) when (e is ArgumentException or CryptographicException)
+            {
+                key.Dispose();
+            }
+        }
+
+        throw new CaException($"{what} is no private key that can be read");
+    }
+
+    private static async Task<string> Text(ICaStore store, string path, CancellationToken cancellation)
+    {
+        var file = Below(path);
+        var content = await store.Read(file, cancellation).ConfigureAwait(false)
+            ?? throw new CaException($"{store.Name} has no {file}: 'nodeagent ca init' makes what is not there, unless somebody took it away; then look for a copy first");
+        return Encoding.UTF8.GetString(content);
+    }
+}
