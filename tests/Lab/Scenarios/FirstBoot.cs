@@ -11,11 +11,14 @@ internal static class FirstBoot
         var apiServer = lab.ApiServer.StartedAsync();
         await using var guest = await lab.BootAsync();
         await Worker.InstallAsync(lab, guest);
+        var authority = JsonSerializer.Serialize(await File.ReadAllTextAsync(lab.CertificateAuthority.CertificateFile));
         await Worker.LaunchAsync(lab, guest, $$"""
             node: {readiness: {gate: ready}, labels: {pool: blue}, taints: [{key: dedicated, value: lab, effect: NoSchedule}]}
             time: {servers: [10.0.2.102]}
             dns: {servers: [10.0.2.103], domains: [corp.example]}
-            trust: {certificates: {corporate: {{JsonSerializer.Serialize(await File.ReadAllTextAsync(lab.CertificateAuthority.CertificateFile))}}}}
+            trust:
+              certificates:
+                corporate: {{authority}}
 
             """);
         await apiServer;
