@@ -137,7 +137,7 @@ internal static class CaCommand
             using var authorities = await ClusterAuthorities.Load(store, timer.Token).ConfigureAwait(false);
             var server = parse.GetValue(endpoint)!;
             string[] called = [server.DnsSafeHost, .. parse.GetValue(extra)!];
-            var files = ControlPlaneFiles.Make(
+            var files = await ControlPlaneFiles.Make(
                 authorities,
                 parse.GetValue(cluster)!,
                 server,
@@ -147,7 +147,7 @@ internal static class CaCommand
                     [.. called.Where(c => !IPAddress.TryParse(c, out _))],
                     [parse.GetValue(services)[1], .. called.Where(c => IPAddress.TryParse(c, out _)).Select(IPAddress.Parse)]),
                 parse.GetValue(algorithm),
-                TimeProvider.System.GetUtcNow());
+                TimeProvider.System.GetUtcNow()).ConfigureAwait(false);
             var directory = Path.GetFullPath(parse.GetValue(output)!);
             foreach (var file in files)
             {

@@ -19,9 +19,11 @@ internal static class ControlPlaneFiles
 
     /// <param name="cluster">What it is called in kubeconfigs.</param>
     /// <param name="endpoint">Of the API server, as kubeconfigs say it.</param>
-    public static IReadOnlyList<MadeFile> Make(
+    public static async Task<IReadOnlyList<MadeFile>> Make(
         ClusterAuthorities authorities, string cluster, Uri endpoint, NodeIdentity node, ClusterNames names, KeyAlgorithm algorithm, DateTimeOffset now)
     {
+        // Each RSA key costs 150 ms of a processor, and nothing else here costs anything.
+        var keys = RoleTable.All.ToDictionary(r => r.Role, _ => Task.Run(() => algorithm.NewKey()));
         var trusted = Pem.Write([authorities[Authority.Cluster].Certificate.RawData]);
         var (accountKey, accountPublic) = RoleTable.ServiceAccount;
         using var account = ClusterAuthorities.Key(authorities.ServiceAccountKey, "the key of service accounts");
@@ -34,7 +36,7 @@ internal static class ControlPlaneFiles
         foreach (var row in RoleTable.All)
         {
             var content = row.For(node, names);
-            using var key = algorithm.NewKey();
+            using var key = await keys[row.Role].ConfigureAwait(false);
             var request = SigningRequest.Read(SigningRequest.Create(key, content));
             byte[][] chain = [authorities[row.Authority].Sign(request, content, row.Lifetime, now, RandomNumberGenerator.GetBytes(16))];
             files.AddRange(row.Layout switch

@@ -160,7 +160,7 @@ public sealed class ControlPlaneFilesTests : IDisposable
     {
         using var store = await Store(now);
         using var authorities = await ClusterAuthorities.Load(store, CancellationToken.None);
-        return ControlPlaneFiles.Make(
+        return await ControlPlaneFiles.Make(
             authorities, "amber", new Uri("https://api.example.com:6443"), new("cp-1", [], [IPAddress.Parse("10.0.0.4")]), Cluster, algorithm, now ?? DateTimeOffset.UtcNow);
     }
 
