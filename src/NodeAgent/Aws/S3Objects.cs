@@ -67,7 +67,8 @@ internal sealed class S3Objects : IDisposable
             await answer.ResponseStream.CopyToAsync(content, cancellation).ConfigureAwait(false);
             return content.ToArray();
         }
-        catch (AmazonS3Exception e) when (e.ErrorCode == "NoSuchKey")
+        // "NotFound" is the package's word where it does not read the body: moto's is no application/xml.
+        catch (AmazonS3Exception e) when (e.StatusCode == HttpStatusCode.NotFound && e.ErrorCode is "NoSuchKey" or "NotFound")
         {
             return null;
         }

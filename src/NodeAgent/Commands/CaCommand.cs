@@ -24,6 +24,7 @@ internal static class CaCommand
     {
         var where = new StoreOptions(writes: true);
         var algorithm = Algorithm();
+        var kmsKeys = Repeated("--ca-key", "An asymmetric KMS key that is the key of this CA (ca, etcd-ca or front-proxy-ca), and never leaves KMS.", "ROLE=ARN|ROLE=alias/NAME");
         var command = new Command("init", """
             Make the CAs of a cluster (Kubernetes, etcd, front proxy) and the service account key, as far as they are not there. Whoever comes first makes them; all
             others, and whoever comes again, find them and change nothing.
@@ -32,16 +33,39 @@ internal static class CaCommand
 
             Example:
               nodeagent ca init --store s3://example-pki/clusters/amber --kms-key alias/amber-pki
+              nodeagent ca init --store s3://example-pki/clusters/amber --ca-key ca=alias/amber-ca --ca-key etcd-ca=alias/amber-etcd-ca
             """)
         {
-            algorithm,
+            algorithm, kmsKeys,
         };
         where.AddTo(command);
+        command.Validators.Add(result =>
+        {
+            foreach (var pair in result.GetValue(kmsKeys) ?? [])
+            {
+                if (pair.Split('=', 2) is not [var role, { Length: > 0 } key] || RoleTable.Authorities.All(a => a.Role != role)
+                    || !(key.StartsWith("alias/", StringComparison.Ordinal) || (key.StartsWith("arn:", StringComparison.Ordinal) && key.Split(':').Length == 6)))
+                {
+                    result.AddError($"--ca-key: '{pair}' is not ROLE=KEY, with {string.Join(", ", RoleTable.Authorities.Select(a => a.Role))} and an ARN or alias/NAME");
+                }
+            }
+
+            if (result.GetValue(kmsKeys)?.GroupBy(p => p.Split('=')[0]).FirstOrDefault(g => g.Count() > 1) is { } twice)
+            {
+                result.AddError($"--ca-key: {twice.Key} is given twice");
+            }
+        });
         command.SetAction(async (parse, stop) =>
         {
             using var timer = where.Timer(parse, stop);
             using var store = await where.Open(parse, timer.Token).ConfigureAwait(false);
-            var made = await ClusterAuthorities.Make(store, parse.GetValue(algorithm), TimeProvider.System.GetUtcNow(), timer.Token).ConfigureAwait(false);
+            var made = await ClusterAuthorities.Make(
+                store,
+                parse.GetValue(algorithm),
+                parse.GetValue(kmsKeys)!.Select(k => k.Split('=', 2)).ToDictionary(k => k[0], k => k[1], StringComparer.Ordinal),
+                where.Kms(parse),
+                TimeProvider.System.GetUtcNow(),
+                timer.Token).ConfigureAwait(false);
             Console.Out.WriteLine(made.Count == 0 ? $"All there: {store.Name}." : $"Made in {store.Name}: {string.Join(", ", made)}.");
             return ExitCode.Ok;
         });
@@ -134,7 +158,7 @@ internal static class CaCommand
         {
             using var timer = where.Timer(parse, stop);
             using var store = await where.Open(parse, timer.Token).ConfigureAwait(false);
-            using var authorities = await ClusterAuthorities.Load(store, timer.Token).ConfigureAwait(false);
+            using var authorities = await ClusterAuthorities.Load(store, where.Kms(parse), timer.Token).ConfigureAwait(false);
             var server = parse.GetValue(endpoint)!;
             string[] called = [server.DnsSafeHost, .. parse.GetValue(extra)!];
             var files = await ControlPlaneFiles.Make(
@@ -198,6 +222,7 @@ internal static class CaCommand
         private readonly Option<string?> _kmsKey = new("--kms-key") { Description = "With which S3 encrypts what is made; the account's own for S3 unless given.", HelpName = "ID|ALIAS|ARN" };
         private readonly Option<Configuration.Duration> _deadline = CommonOptions.Deadline("2m");
         private readonly bool _writes;
+        private InstanceMetadata? _metadata;
 
         public StoreOptions(bool writes) => _writes = writes;
 
@@ -236,22 +261,38 @@ internal static class CaCommand
                 return new DirectoryCaStore(Path.GetFullPath(store));
             }
 
-            // Not disposed: credentials are renewed by it for as long as the store is used, which is until this process ends.
-            var metadata = new InstanceMetadata(Endpoint("AWS_EC2_METADATA_SERVICE_ENDPOINT"), parse.GetValue(_deadline).Value * 0.9);
-            var region = parse.GetValue(_region) ?? HostEnvironment.Get("AWS_REGION") ?? HostEnvironment.Get("AWS_DEFAULT_REGION")
-                ?? await metadata.Text("placement/region", cancellation).ConfigureAwait(false);
+            var region = Region(parse) ?? await Metadata(parse).Text("placement/region", cancellation).ConfigureAwait(false);
             return new S3CaStore(
-                new S3Objects(address.Bucket, region, Endpoint("AWS_ENDPOINT_URL_S3"), Credentials(metadata), _writes ? parse.GetValue(_kmsKey) : null, new OutboundHttp(null, [])),
+                new S3Objects(address.Bucket, region, Endpoint("AWS_ENDPOINT_URL_S3"), Credentials(parse), _writes ? parse.GetValue(_kmsKey) : null, new OutboundHttp(null, [])),
                 address.Prefix);
         }
 
+        /// <summary>One client a region. Where the ARN does not say which, it is that of the store.</summary>
+        public Func<string?, KmsKeys> Kms(ParseResult parse)
+        {
+            var clients = new Dictionary<string, KmsKeys>(StringComparer.Ordinal);
+            return asked =>
+            {
+                var region = asked ?? Region(parse) ?? throw new CaException("a key of KMS by its alias is one of a region: give --region, or the key's ARN");
+                return clients.TryGetValue(region, out var client)
+                    ? client
+                    : clients[region] = new KmsKeys(region, Endpoint("AWS_ENDPOINT_URL_KMS"), Credentials(parse), new OutboundHttp(null, []));
+            };
+        }
+
+        private string? Region(ParseResult parse) => parse.GetValue(_region) ?? HostEnvironment.Get("AWS_REGION") ?? HostEnvironment.Get("AWS_DEFAULT_REGION");
+
+        // Not disposed: credentials are renewed by it for as long as the store is used, which is until this process ends.
+        private InstanceMetadata Metadata(ParseResult parse) =>
+            _metadata ??= new InstanceMetadata(Endpoint("AWS_EC2_METADATA_SERVICE_ENDPOINT"), parse.GetValue(_deadline).Value * 0.9);
+
         /// <summary>An administrator's from the environment, as 'aws configure export-credentials --format env' gives them; else the instance's role.</summary>
-        private static AWSCredentials Credentials(InstanceMetadata metadata) =>
+        private AWSCredentials Credentials(ParseResult parse) =>
             (HostEnvironment.Get("AWS_ACCESS_KEY_ID"), HostEnvironment.Get("AWS_SECRET_ACCESS_KEY"), HostEnvironment.Get("AWS_SESSION_TOKEN")) switch
             {
                 ({ } id, { } secret, { } token) => new SessionAWSCredentials(id, secret, token),
                 ({ } id, { } secret, null) => new BasicAWSCredentials(id, secret),
-                _ => new RoleCredentials(metadata),
+                _ => new RoleCredentials(Metadata(parse)),
             };
 
         private static Uri? Endpoint(string variable) => HostEnvironment.Get(variable) is { } url ? new Uri(url) : null;

@@ -25,19 +25,7 @@ internal sealed class CertificateAuthority : IDisposable
     /// <exception cref="CryptographicException">Not a CA, or a key that is not its.</exception>
     public static CertificateAuthority Load(ReadOnlySpan<char> certificatePem, ReadOnlySpan<char> keyPem)
     {
-        var certificate = Pem.Certificates(certificatePem) is [var first, ..]
-            ? X509CertificateLoader.LoadCertificate(first)
-            : throw new CryptographicException("there is no CERTIFICATE block in the CA's certificate file");
-        if (!certificate.Extensions.OfType<X509BasicConstraintsExtension>().Any(b => b.CertificateAuthority))
-        {
-            throw new CryptographicException($"{certificate.Subject} is not a CA (no basic constraint CA:TRUE)");
-        }
-
-        if (certificate.Extensions.OfType<X509KeyUsageExtension>().Any(u => !u.KeyUsages.HasFlag(X509KeyUsageFlags.KeyCertSign)))
-        {
-            throw new CryptographicException($"{certificate.Subject} may not sign certificates (its key usage lacks Certificate Sign)");
-        }
-
+        var certificate = Read(certificatePem);
         AsymmetricAlgorithm key = certificate.GetKeyAlgorithm() == "1.2.840.10045.2.1" ? ECDsa.Create() : RSA.Create();
         try
         {
@@ -54,7 +42,29 @@ internal sealed class CertificateAuthority : IDisposable
     }
 
     /// <summary>One whose key is elsewhere: <paramref name="generator"/> has it sign.</summary>
-    public static CertificateAuthority Of(X509Certificate2 certificate, X509SignatureGenerator generator) => new(certificate, null, generator);
+    /// <exception cref="CryptographicException">Not a CA, or a key that is not its.</exception>
+    public static CertificateAuthority Load(ReadOnlySpan<char> certificatePem, X509SignatureGenerator generator)
+    {
+        var certificate = Read(certificatePem);
+        return generator.PublicKey.ExportSubjectPublicKeyInfo().AsSpan().SequenceEqual(certificate.PublicKey.ExportSubjectPublicKeyInfo())
+            ? new(certificate, null, generator)
+            : throw new CryptographicException($"the key is not that of {certificate.Subject}");
+    }
+
+    private static X509Certificate2 Read(ReadOnlySpan<char> certificatePem)
+    {
+        var certificate = Pem.Certificates(certificatePem) is [var first, ..]
+            ? X509CertificateLoader.LoadCertificate(first)
+            : throw new CryptographicException("there is no CERTIFICATE block in the CA's certificate file");
+        if (!certificate.Extensions.OfType<X509BasicConstraintsExtension>().Any(b => b.CertificateAuthority))
+        {
+            throw new CryptographicException($"{certificate.Subject} is not a CA (no basic constraint CA:TRUE)");
+        }
+
+        return certificate.Extensions.OfType<X509KeyUsageExtension>().Any(u => !u.KeyUsages.HasFlag(X509KeyUsageFlags.KeyCertSign))
+            ? throw new CryptographicException($"{certificate.Subject} may not sign certificates (its key usage lacks Certificate Sign)")
+            : certificate;
+    }
 
     /// <summary>A root of its own: CA:TRUE, with no limit to the path, as kubeadm's.</summary>
     /// <param name="key">Its public half.</param>

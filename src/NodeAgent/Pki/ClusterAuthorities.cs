@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
+using NodeAgent.Aws;
 
 namespace NodeAgent.Pki;
 
@@ -20,24 +21,34 @@ internal sealed class ClusterAuthorities : IDisposable
     /// Makes what is not there. The key is the first of each pair: it is its creation that one of many wins, and whoever comes next, or again after a crash, makes
     /// the public half from the key that is there. So all of them come to the same CAs.
     /// </summary>
+    /// <param name="kmsKeys">By role of the CA: an asymmetric key of KMS, instead of one in a file. What a CA's key is, is decided once.</param>
+    /// <param name="kms">KMS of a region.</param>
     /// <returns>The files that were made by this call.</returns>
     /// <exception cref="CaException"/>
-    public static async Task<IReadOnlyList<string>> Make(ICaStore store, KeyAlgorithm algorithm, DateTimeOffset now, CancellationToken cancellation)
+    public static async Task<IReadOnlyList<string>> Make(
+        ICaStore store, KeyAlgorithm algorithm, IReadOnlyDictionary<string, string> kmsKeys, Func<string?, KmsKeys> kms, DateTimeOffset now, CancellationToken cancellation)
     {
         var made = new List<string>();
         foreach (var row in RoleTable.Authorities)
         {
-            await MakePair(store, row.KeyPath, row.CertificatePath, algorithm, key => Certificate(row, key, now), made, cancellation).ConfigureAwait(false);
+            if (kmsKeys.TryGetValue(row.Role, out var key) || await store.Read(Kms(row), cancellation).ConfigureAwait(false) is not null)
+            {
+                await MakeInKms(store, row, key, kms, now, made, cancellation).ConfigureAwait(false);
+            }
+            else
+            {
+                await MakePair(store, row.KeyPath, row.CertificatePath, algorithm, key => Certificate(row, CertificateAuthority.Generator(key), now), made, cancellation).ConfigureAwait(false);
+            }
         }
 
         var (secret, shared) = RoleTable.ServiceAccount;
         await MakePair(store, secret, shared, algorithm, static key => key.ExportSubjectPublicKeyInfoPem() + "\n", made, cancellation).ConfigureAwait(false);
-        using var whole = await Load(store, cancellation).ConfigureAwait(false);
+        using var whole = await Load(store, kms, cancellation).ConfigureAwait(false);
         return made;
     }
 
     /// <exception cref="CaException">One is missing, is no CA, or is not its key's.</exception>
-    public static async Task<ClusterAuthorities> Load(ICaStore store, CancellationToken cancellation)
+    public static async Task<ClusterAuthorities> Load(ICaStore store, Func<string?, KmsKeys> kms, CancellationToken cancellation)
     {
         var serviceAccountKey = await Text(store, RoleTable.ServiceAccount.KeyPath, cancellation).ConfigureAwait(false);
         var loaded = new ClusterAuthorities(serviceAccountKey);
@@ -46,8 +57,16 @@ internal sealed class ClusterAuthorities : IDisposable
             foreach (var row in RoleTable.Authorities)
             {
                 var certificate = await Text(store, row.CertificatePath, cancellation).ConfigureAwait(false);
-                var key = await Text(store, row.KeyPath, cancellation).ConfigureAwait(false);
-                loaded._authorities[row.Authority] = CertificateAuthority.Load(certificate, key);
+                if (await store.Read(Kms(row), cancellation).ConfigureAwait(false) is { } arn)
+                {
+                    var generator = await InKms(Encoding.UTF8.GetString(arn).Trim(), kms, cancellation).ConfigureAwait(false);
+                    loaded._authorities[row.Authority] = CertificateAuthority.Load(certificate, generator);
+                }
+                else
+                {
+                    var key = await Text(store, row.KeyPath, cancellation).ConfigureAwait(false);
+                    loaded._authorities[row.Authority] = CertificateAuthority.Load(certificate, key);
+                }
             }
 
             return loaded;
@@ -90,13 +109,49 @@ internal sealed class ClusterAuthorities : IDisposable
     /// <summary>As the store calls a file of the table.</summary>
     public static string Below(string path) => path[(RoleTable.Directory.Length + 1)..];
 
-    private static string Certificate(RoleAuthority row, AsymmetricAlgorithm key, DateTimeOffset now) => Pem.Write([CertificateAuthority.SelfSigned(
-        row.CommonName,
-        PublicKey.CreateFromSubjectPublicKeyInfo(key.ExportSubjectPublicKeyInfo(), out _),
-        CertificateAuthority.Generator(key),
-        RoleAuthority.Lifetime,
-        now,
-        RandomNumberGenerator.GetBytes(16))]);
+    /// <summary>Instead of the key: the ARN of the one in KMS.</summary>
+    private static string Kms(RoleAuthority row) => Path.ChangeExtension(Below(row.KeyPath), ".kms");
+
+    private static async Task<KmsSignatureGenerator> InKms(string arn, Func<string?, KmsKeys> kms, CancellationToken cancellation)
+    {
+        // arn:PARTITION:kms:REGION:ACCOUNT:key/ID
+        var keys = kms(arn.Split(':') is [_, _, _, var region, ..] ? region : null);
+        return KmsSignatureGenerator.Of(keys, await keys.Find(arn, cancellation).ConfigureAwait(false));
+    }
+
+    /// <summary>The ARN is written down first; which key it is, is then decided, and the certificate is made with that one.</summary>
+    private static async Task MakeInKms(
+        ICaStore store, RoleAuthority row, string? asked, Func<string?, KmsKeys> kms, DateTimeOffset now, List<string> made, CancellationToken cancellation)
+    {
+        if (await store.Read(Below(row.KeyPath), cancellation).ConfigureAwait(false) is not null)
+        {
+            throw new CaException($"{store.Name} has {Below(row.KeyPath)}, so the key of {row.Role} is not in KMS: another key is another CA, and takes an empty store");
+        }
+
+        if (await store.Read(Kms(row), cancellation).ConfigureAwait(false) is null)
+        {
+            var keys = kms(asked!.StartsWith("arn:", StringComparison.Ordinal) ? asked.Split(':')[3] : null);
+            var found = await keys.Find(asked, cancellation).ConfigureAwait(false);
+            _ = KmsSignatureGenerator.Of(keys, found);
+            if (await store.Create(Kms(row), Encoding.ASCII.GetBytes(found.Arn + "\n"), isSecret: false, cancellation).ConfigureAwait(false))
+            {
+                made.Add(Kms(row));
+            }
+        }
+
+        if (await store.Read(Below(row.CertificatePath), cancellation).ConfigureAwait(false) is null)
+        {
+            var arn = Encoding.UTF8.GetString((await store.Read(Kms(row), cancellation).ConfigureAwait(false))!).Trim();
+            var pem = Certificate(row, await InKms(arn, kms, cancellation).ConfigureAwait(false), now);
+            if (await store.Create(Below(row.CertificatePath), Encoding.ASCII.GetBytes(pem), isSecret: false, cancellation).ConfigureAwait(false))
+            {
+                made.Add(Below(row.CertificatePath));
+            }
+        }
+    }
+
+    private static string Certificate(RoleAuthority row, X509SignatureGenerator generator, DateTimeOffset now) => Pem.Write([CertificateAuthority.SelfSigned(
+        row.CommonName, generator.PublicKey, generator, RoleAuthority.Lifetime, now, RandomNumberGenerator.GetBytes(16))]);
 
     private static async Task MakePair(
         ICaStore store, string keyPath, string publicPath, KeyAlgorithm algorithm, Func<AsymmetricAlgorithm, string> publicHalf, List<string> made, CancellationToken cancellation)

@@ -95,7 +95,7 @@ public sealed class S3ObjectsTests : IAsyncLifetime
         var made = await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => Task.Run(async () =>
         {
             using var store = new S3CaStore(Bucket(), "clusters/amber");
-            return await ClusterAuthorities.Make(store, KeyAlgorithm.EcdsaP256, TestAuthority.Noon, CancellationToken.None);
+            return await ClusterAuthorities.Make(store, KeyAlgorithm.EcdsaP256, NoKms.Keys, NoKms.Any, TestAuthority.Noon, CancellationToken.None);
         })));
 
         made.Sum(m => m.Count).ShouldBe(8);
@@ -103,7 +103,7 @@ public sealed class S3ObjectsTests : IAsyncLifetime
             "ca.crt ca.key etcd/ca.crt etcd/ca.key front-proxy-ca.crt front-proxy-ca.key sa.key sa.pub".Split(' ').Select(f => $"bucket/clusters/amber/{f}"));
         using var any = new S3CaStore(Bucket(), "clusters/amber");
         any.Name.ShouldBe("s3://bucket/clusters/amber");
-        using var whole = await ClusterAuthorities.Load(any, CancellationToken.None);
+        using var whole = await ClusterAuthorities.Load(any, NoKms.Any, CancellationToken.None);
     }
 
     private S3Objects Bucket(string? kmsKey = null) =>

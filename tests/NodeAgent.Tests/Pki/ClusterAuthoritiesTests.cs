@@ -1,6 +1,7 @@
 using System.Security.Cryptography.X509Certificates;
 using NodeAgent.Machine;
 using NodeAgent.Pki;
+using NodeAgent.Tests.Aws;
 using NodeAgent.Tests.Machine;
 
 namespace NodeAgent.Tests.Pki;
@@ -42,7 +43,7 @@ public sealed class ClusterAuthoritiesTests : IDisposable
         })));
 
         made.SelectMany(m => m).Order(StringComparer.Ordinal).ShouldBe(All);
-        using var whole = await ClusterAuthorities.Load(Store(), CancellationToken.None);
+        using var whole = await ClusterAuthorities.Load(Store(), NoKms.Any, CancellationToken.None);
     }
 
     [Theory]
@@ -64,7 +65,7 @@ public sealed class ClusterAuthoritiesTests : IDisposable
         (await Make(store)).Count.ShouldBe(All.Length - at);
 
         Contents().Where(f => before.Contains(f)).ShouldBe(before);
-        using var whole = await ClusterAuthorities.Load(store, CancellationToken.None);
+        using var whole = await ClusterAuthorities.Load(store, NoKms.Any, CancellationToken.None);
     }
 
     [Theory]
@@ -73,7 +74,7 @@ public sealed class ClusterAuthoritiesTests : IDisposable
     public async Task Openssl_takes_them_for_CAs(string algorithm)
     {
         using var store = Store();
-        await ClusterAuthorities.Make(store, Enum.Parse<KeyAlgorithm>(algorithm), TestAuthority.Noon, CancellationToken.None);
+        await ClusterAuthorities.Make(store, Enum.Parse<KeyAlgorithm>(algorithm), NoKms.Keys, NoKms.Any, TestAuthority.Noon, CancellationToken.None);
         foreach (var (file, subject) in new[] { ("ca", "CN = kubernetes"), ("etcd/ca", "CN = etcd-ca"), ("front-proxy-ca", "CN = front-proxy-ca") })
         {
             var pem = Text(file + ".crt");
@@ -108,7 +109,7 @@ public sealed class ClusterAuthoritiesTests : IDisposable
         await Make(store);
         File.Copy($"{_directory.Path}/etcd/ca.key", $"{_directory.Path}/ca.key", overwrite: true);
 
-        (await Should.ThrowAsync<CaException>(() => ClusterAuthorities.Load(store, CancellationToken.None))).Message.ShouldContain("the key is not that of CN=kubernetes");
+        (await Should.ThrowAsync<CaException>(() => ClusterAuthorities.Load(store, NoKms.Any, CancellationToken.None))).Message.ShouldContain("the key is not that of CN=kubernetes");
     }
 
     [Fact]
@@ -118,7 +119,7 @@ public sealed class ClusterAuthoritiesTests : IDisposable
         await Make(store);
         Files.Write($"{_directory.Path}/ca.key", File.ReadAllBytes($"{_directory.Path}/ca.key"), Files.WorldReadable);
 
-        (await Should.ThrowAsync<CaException>(() => ClusterAuthorities.Load(store, CancellationToken.None))).Message.ShouldContain("can be read by others");
+        (await Should.ThrowAsync<CaException>(() => ClusterAuthorities.Load(store, NoKms.Any, CancellationToken.None))).Message.ShouldContain("can be read by others");
     }
 
     [Fact]
@@ -136,7 +137,7 @@ public sealed class ClusterAuthoritiesTests : IDisposable
         shown.Select(s => s.Certificate is null ? null : X509CertificateLoader.LoadCertificate(s.Certificate).Subject).ShouldBe(["CN=kubernetes", "CN=etcd-ca", "CN=front-proxy-ca"]);
     }
 
-    private static Task<IReadOnlyList<string>> Make(ICaStore store) => ClusterAuthorities.Make(store, KeyAlgorithm.EcdsaP256, TestAuthority.Noon, CancellationToken.None);
+    private static Task<IReadOnlyList<string>> Make(ICaStore store) => ClusterAuthorities.Make(store, KeyAlgorithm.EcdsaP256, NoKms.Keys, NoKms.Any, TestAuthority.Noon, CancellationToken.None);
 
     private DirectoryCaStore Store() => new(_directory.Path);
 

@@ -8,6 +8,7 @@ using System.Text;
 using NodeAgent.Commands;
 using NodeAgent.Machine;
 using NodeAgent.Pki;
+using NodeAgent.Tests.Aws;
 using NodeAgent.Resources;
 using NodeAgent.Tests.Machine;
 using NodeAgent.Tests.Pki;
@@ -152,14 +153,14 @@ public sealed class ControlPlaneFilesTests : IDisposable
     private async Task<DirectoryCaStore> Store(DateTimeOffset? now = null)
     {
         var store = new DirectoryCaStore($"{_directory.Path}/ca");
-        await ClusterAuthorities.Make(store, KeyAlgorithm.EcdsaP256, now ?? DateTimeOffset.UtcNow.AddDays(-10), CancellationToken.None);
+        await ClusterAuthorities.Make(store, KeyAlgorithm.EcdsaP256, NoKms.Keys, NoKms.Any, now ?? DateTimeOffset.UtcNow.AddDays(-10), CancellationToken.None);
         return store;
     }
 
     private async Task<IReadOnlyList<MadeFile>> Make(KeyAlgorithm algorithm, DateTimeOffset? now = null)
     {
         using var store = await Store(now);
-        using var authorities = await ClusterAuthorities.Load(store, CancellationToken.None);
+        using var authorities = await ClusterAuthorities.Load(store, NoKms.Any, CancellationToken.None);
         return await ControlPlaneFiles.Make(
             authorities, "amber", new Uri("https://api.example.com:6443"), new("cp-1", [], [IPAddress.Parse("10.0.0.4")]), Cluster, algorithm, now ?? DateTimeOffset.UtcNow);
     }
