@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net;
 using System.Net.Http;
+using System.Security.Cryptography;
 using Amazon;
 using Amazon.KeyManagementService;
 using Amazon.KeyManagementService.Model;
@@ -19,9 +20,13 @@ internal sealed class KmsKeys : IDisposable
 
     private const string SignAction = "kms:Sign";
 
+    private const string Expected = "Give an asymmetric key of usage SIGN_VERIFY: ECC_NIST_P256, or RSA_2048 to RSA_4096.";
+
+    private const string Trouble = "KMS has trouble of its own, mostly for a short while: try again later.";
+
     /// <summary>
-    /// At once. Signatures of a region share a quota (300 a second for ECC, 1,000 for RSA, https://docs.aws.amazon.com/kms/latest/developerguide/requests-per-second.html);
-    /// one takes 10 ms and more, so that this many stay below it, and throttling that comes from others is waited for by the package's own bounded retries.
+    /// At once. Signatures of an account and region share a quota (https://docs.aws.amazon.com/kms/latest/developerguide/requests-per-second.html): this leaves
+    /// most of it to others, and throttling that they cause is waited for by the package's own bounded retries.
     /// </summary>
     private const int Together = 3;
 
@@ -65,7 +70,7 @@ internal sealed class KmsKeys : IDisposable
             return answer.KeyUsage == KeyUsageType.SIGN_VERIFY
                 ? new(answer.KeyId, answer.PublicKey.ToArray())
                 : throw new AwsException(new(
-                    AwsFailureKind.Malformed, Subject(GetPublicKeyAction, key), $"the key is for {answer.KeyUsage}", "Give a key of usage SIGN_VERIFY: ECC_NIST_P256, or RSA_2048 to RSA_4096."));
+                    AwsFailureKind.Malformed, Subject(GetPublicKeyAction, key), $"the key is for {answer.KeyUsage}", Expected));
         }
         catch (Exception e) when (IsOfTheCall(e, cancellation))
         {
@@ -73,21 +78,23 @@ internal sealed class KmsKeys : IDisposable
         }
     }
 
-    /// <param name="digest">SHA-256.</param>
+    /// <summary>With SHA-256.</summary>
     /// <returns>As X.509 has it: ECDSA's as DER, RSA's PKCS#1 v1.5.</returns>
     /// <exception cref="AwsException"/>
-    public async Task<byte[]> Sign(string key, byte[] digest, bool isRsa, CancellationToken cancellation)
+    public async Task<byte[]> Sign(string key, byte[] data, bool isRsa, CancellationToken cancellation)
     {
         await _turn.WaitAsync(cancellation).ConfigureAwait(false);
         try
         {
-            using var message = new MemoryStream(digest);
+            // KMS takes this much as it is.
+            var isRaw = data.Length <= 4096;
+            using var message = new MemoryStream(isRaw ? data : SHA256.HashData(data));
             var answer = await _client.SignAsync(
                 new SignRequest
                 {
                     KeyId = key,
                     Message = message,
-                    MessageType = MessageType.DIGEST,
+                    MessageType = isRaw ? MessageType.RAW : MessageType.DIGEST,
                     SigningAlgorithm = isRsa ? SigningAlgorithmSpec.RSASSA_PKCS1_V1_5_SHA_256 : SigningAlgorithmSpec.ECDSA_SHA_256,
                 },
                 cancellation).ConfigureAwait(false);
@@ -120,20 +127,24 @@ internal sealed class KmsKeys : IDisposable
     {
         if (e is not AmazonServiceException { StatusCode: not 0 } said)
         {
-            return new(new(AwsFailureKind.NotReachable, Subject(action, key), e.GetBaseException().Message, "Check the route to KMS (VPC endpoint, NAT, proxy) and DNS."), e);
+            return new(
+                new(AwsFailureKind.NotReachable, Subject(action, key), e.GetBaseException().Message, "Check the route to KMS (VPC endpoint, NAT, proxy) and DNS."), e);
         }
 
         var (kind, remedy) = said.ErrorCode switch
         {
             "ThrottlingException" or "LimitExceededException" => (
-                AwsFailureKind.Throttled, "The account's quota of cryptographic operations in this region is used up, by others as well: try again later, or have it raised."),
+                AwsFailureKind.Throttled, "The account's quota of cryptographic operations in this region is used up: try again later, or have it raised."),
             "NotFoundException" => (AwsFailureKind.NotThere, "There is no such key in this account and region: check its ARN."),
-            "DisabledException" or "KMSInvalidStateException" => (AwsFailureKind.NotAllowed, "The key is disabled or about to be deleted: look at it before anything else, since the cluster hangs on it."),
-            "KeyUnavailableException" or "DependencyTimeoutException" or "KMSInternalException" => (AwsFailureKind.Unavailable, "KMS has trouble of its own, mostly for a short while: try again later."),
-            _ when said.StatusCode >= HttpStatusCode.InternalServerError => (AwsFailureKind.Unavailable, "KMS has trouble of its own, mostly for a short while: try again later."),
-            "AccessDeniedException" or "UnrecognizedClientException" => (AwsFailureKind.NotAllowed, $"Allow the caller {action} on this key, in its own policy or the key's."),
-            _ => (AwsFailureKind.Malformed, "Is it an asymmetric key of usage SIGN_VERIFY: ECC_NIST_P256, or RSA_2048 to RSA_4096?"),
+            "DisabledException" or "KMSInvalidStateException" => (
+                AwsFailureKind.NotAllowed, "The key is disabled or about to be deleted: look at it before anything else, since the cluster hangs on it."),
+            "KeyUnavailableException" or "DependencyTimeoutException" or "KMSInternalException" => (AwsFailureKind.Unavailable, Trouble),
+            _ when said.StatusCode >= HttpStatusCode.InternalServerError => (AwsFailureKind.Unavailable, Trouble),
+            "AccessDeniedException" or "UnrecognizedClientException" => (
+                AwsFailureKind.NotAllowed, $"Allow the caller {action} on this key, in its own policy or the key's."),
+            _ => (AwsFailureKind.Malformed, Expected),
         };
-        return new(new(kind, Subject(action, key), string.Create(CultureInfo.InvariantCulture, $"{(int)said.StatusCode} {said.ErrorCode}: {said.Message}"), remedy), e);
+        var cause = string.Create(CultureInfo.InvariantCulture, $"{(int)said.StatusCode} {said.ErrorCode}: {said.Message}");
+        return new(new(kind, Subject(action, key), cause, remedy), e);
     }
 }

@@ -9,8 +9,8 @@ using Amazon.S3.Model;
 namespace NodeAgent.Aws;
 
 /// <summary>
-/// Reads and creates small objects of one bucket, encrypted with KMS. For the control plane and administrators: constructing the package's client takes 100 ms and
-/// more, which is why workers read their layers with <see cref="S3"/>.
+/// Reads and creates small objects of one bucket, encrypted with KMS. For the control plane and administrators: constructing the package's client takes 100 ms
+/// and more, which is why workers read their layers with <see cref="S3"/>.
 /// </summary>
 internal sealed class S3Objects : IDisposable
 {
@@ -60,7 +60,8 @@ internal sealed class S3Objects : IDisposable
             using var answer = await _client.GetObjectAsync(new GetObjectRequest { BucketName = Bucket, Key = key }, cancellation).ConfigureAwait(false);
             if (answer.ContentLength > Largest)
             {
-                throw new AwsException(new(AwsFailureKind.Malformed, Subject(S3.GetAction, key), "more than 1 MiB, which nothing here is", "Is it the right bucket and prefix?"));
+                throw new AwsException(new(
+                    AwsFailureKind.Malformed, Subject(S3.GetAction, key), "more than 1 MiB, which nothing here is", "Is it the right bucket and prefix?"));
             }
 
             using var content = new MemoryStream();
@@ -127,14 +128,16 @@ internal sealed class S3Objects : IDisposable
         e is AmazonServiceException or AmazonClientException or HttpRequestException or TimeoutException or IOException
         || (e is OperationCanceledException && !cancellation.IsCancellationRequested);
 
-    private string Subject(string action, string key) => $"{action} of s3://{Bucket}/{key}{(_endpoint is null ? "" : $" at {_endpoint.GetLeftPart(UriPartial.Authority)}")}";
+    private string Subject(string action, string key) =>
+        $"{action} of s3://{Bucket}/{key}{(_endpoint is null ? "" : $" at {_endpoint.GetLeftPart(UriPartial.Authority)}")}";
 
     // https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
     private AwsException Failure(string action, string key, Exception e)
     {
         if (e is not AmazonServiceException { StatusCode: not 0 } said)
         {
-            return new(new(AwsFailureKind.NotReachable, Subject(action, key), e.GetBaseException().Message, "Check the route to S3 (gateway endpoint, NAT, proxy) and DNS."), e);
+            return new(
+                new(AwsFailureKind.NotReachable, Subject(action, key), e.GetBaseException().Message, "Check the route to S3 (gateway endpoint, NAT, proxy) and DNS."), e);
         }
 
         var kind = said.ErrorCode switch
@@ -148,13 +151,15 @@ internal sealed class S3Objects : IDisposable
         var remedy = kind switch
         {
             AwsFailureKind.NotAllowed => action == S3.GetAction
-                ? $"Allow the caller {S3.GetAction} on this object, kms:Decrypt on the key that it is encrypted with, and {S3.ListAction} on the bucket, without which S3 does not say whether it is there."
+                ? $"Allow the caller {S3.GetAction} on this object, kms:Decrypt on the key that it is encrypted with, and {S3.ListAction} on the bucket, "
+                    + "without which S3 does not say whether it is there."
                 : $"Allow the caller {PutAction} on this object, and kms:GenerateDataKey on the key that it is encrypted with.",
             AwsFailureKind.NotThere => "Make the bucket first; docs/certificates.md says with which settings.",
             AwsFailureKind.Throttled => "Too many calls at once: try again later.",
             AwsFailureKind.Unavailable => "S3 has trouble of its own, mostly for a short while: try again later.",
             _ => "Is the bucket in another region? --region says in which.",
         };
-        return new(new(kind, Subject(action, key), string.Create(CultureInfo.InvariantCulture, $"{(int)said.StatusCode} {said.ErrorCode}: {said.Message}"), remedy), e);
+        var cause = string.Create(CultureInfo.InvariantCulture, $"{(int)said.StatusCode} {said.ErrorCode}: {said.Message}");
+        return new(new(kind, Subject(action, key), cause, remedy), e);
     }
 }

@@ -24,10 +24,11 @@ internal static class CaCommand
     {
         var where = new StoreOptions(writes: true);
         var algorithm = Algorithm();
-        var kmsKeys = Repeated("--ca-key", "An asymmetric KMS key that is the key of this CA (ca, etcd-ca or front-proxy-ca), and never leaves KMS.", "ROLE=ARN|ROLE=alias/NAME");
+        var kmsKeys = Repeated(
+            "--ca-key", "An asymmetric KMS key that is the key of this CA (ca, etcd-ca or front-proxy-ca), and never leaves KMS.", "ROLE=ARN|ROLE=alias/NAME");
         var command = new Command("init", """
-            Make the CAs of a cluster (Kubernetes, etcd, front proxy) and the service account key, as far as they are not there. Whoever comes first makes them; all
-            others, and whoever comes again, find them and change nothing.
+            Make the CAs of a cluster (Kubernetes, etcd, front proxy) and the service account key, as far as they are not there. Whoever comes first makes them;
+            all others, and whoever comes again, find them and change nothing.
 
             Exit codes: 0 made or there, 1 failed, 3 bad command line, 4 not reachable in time.
 
@@ -75,7 +76,12 @@ internal static class CaCommand
     private static Command Show()
     {
         var where = new StoreOptions(writes: false);
-        var format = new Option<string>("--format") { Description = "text, json, or pem: the Kubernetes CA for cluster.certificateAuthority.", HelpName = "text|json|pem", DefaultValueFactory = _ => "text" };
+        var format = new Option<string>("--format")
+        {
+            Description = "text, json, or pem: the Kubernetes CA for cluster.certificateAuthority.",
+            HelpName = "text|json|pem",
+            DefaultValueFactory = _ => "text",
+        };
         format.AcceptOnlyFromAmong("text", "json", "pem");
         var command = new Command("show", """
             Show the CAs of a cluster: subject, kind of key, fingerprint, validity. Reads no key.
@@ -109,12 +115,22 @@ internal static class CaCommand
     {
         var where = new StoreOptions(writes: false);
         var algorithm = Algorithm();
-        var output = new Option<string>("--out") { Description = "Directory that stands for /etc/kubernetes; files in it are replaced.", HelpName = "DIR", Required = true };
+        var output = new Option<string>("--out")
+        {
+            Description = "Directory that stands for /etc/kubernetes; files in it are replaced.",
+            HelpName = "DIR",
+            Required = true,
+        };
         var node = new Option<string>("--node") { Description = "The node's name.", HelpName = "NAME", Required = true };
         var addresses = Repeated("--address", "An address of the node.", "IP");
         var dns = Repeated("--dns", "A further name of the node.", "NAME");
         var extra = Repeated("--api-name", "A further name or address of the API server.", "NAME|IP");
-        var cluster = new Option<string>("--cluster") { Description = "The cluster's name, for kubeconfigs.", HelpName = "NAME", DefaultValueFactory = _ => "kubernetes" };
+        var cluster = new Option<string>("--cluster")
+        {
+            Description = "The cluster's name, for kubeconfigs.",
+            HelpName = "NAME",
+            DefaultValueFactory = _ => "kubernetes",
+        };
         var endpoint = new Option<Uri>("--endpoint")
         {
             Description = "Of the API server, as in https://api.example.com:6443.",
@@ -132,8 +148,8 @@ internal static class CaCommand
             CustomParser = result => Parsed(result, "--service-range", Cidr.Parse),
         };
         var command = new Command("issue", """
-            Make all certificates, keys and kubeconfigs of a control plane node at once, into a directory laid out as kubeadm's /etc/kubernetes. For laboratories, and for the day
-            on which nothing else works. The keys of CAs stay in their store.
+            Make all certificates, keys and kubeconfigs of a control plane node at once, into a directory laid out as kubeadm's /etc/kubernetes. For laboratories, and for
+            the day on which nothing else works. The keys of CAs stay in their store.
 
             Exit codes: 0 made, 1 failed, 3 bad command line, 4 not reachable in time.
 
@@ -161,17 +177,7 @@ internal static class CaCommand
             using var authorities = await ClusterAuthorities.Load(store, where.Kms(parse), timer.Token).ConfigureAwait(false);
             var server = parse.GetValue(endpoint)!;
             string[] called = [server.DnsSafeHost, .. parse.GetValue(extra)!];
-            var files = await ControlPlaneFiles.Make(
-                authorities,
-                parse.GetValue(cluster)!,
-                server,
-                new(parse.GetValue(node)!, parse.GetValue(dns)!, [.. parse.GetValue(addresses)!.Select(IPAddress.Parse)]),
-                new(
-                    parse.GetValue(domain)!,
-                    [.. called.Where(c => !IPAddress.TryParse(c, out _))],
-                    [parse.GetValue(services)[1], .. called.Where(c => IPAddress.TryParse(c, out _)).Select(IPAddress.Parse)]),
-                parse.GetValue(algorithm),
-                TimeProvider.System.GetUtcNow()).ConfigureAwait(false);
+            var files = await Sign().ConfigureAwait(false);
             var directory = Path.GetFullPath(parse.GetValue(output)!);
             foreach (var file in files)
             {
@@ -180,6 +186,29 @@ internal static class CaCommand
 
             Console.Out.WriteLine($"Made {files.Count} files in {directory}, signed by {store.Name}.");
             return ExitCode.Ok;
+
+            async Task<IReadOnlyList<MadeFile>> Sign()
+            {
+                try
+                {
+                    return await ControlPlaneFiles.Make(
+                        authorities,
+                        parse.GetValue(cluster)!,
+                        server,
+                        new(parse.GetValue(node)!, parse.GetValue(dns)!, [.. parse.GetValue(addresses)!.Select(IPAddress.Parse)]),
+                        new(
+                            parse.GetValue(domain)!,
+                            [.. called.Where(c => !IPAddress.TryParse(c, out _))],
+                            [parse.GetValue(services)[1], .. called.Where(c => IPAddress.TryParse(c, out _)).Select(IPAddress.Parse)]),
+                        parse.GetValue(algorithm),
+                        TimeProvider.System.GetUtcNow()).ConfigureAwait(false);
+                }
+                catch (CryptographicException e)
+                {
+                    // Out of its time, for one.
+                    throw new CaException($"{store.Name}: {e.Message}", e);
+                }
+            }
         });
         return command;
     }
@@ -218,8 +247,18 @@ internal static class CaCommand
             Required = true,
         };
 
-        private readonly Option<string?> _region = new("--region") { Description = "The bucket's region; AWS_REGION, or the instance's, unless given.", HelpName = "REGION" };
-        private readonly Option<string?> _kmsKey = new("--kms-key") { Description = "With which S3 encrypts what is made; the account's own for S3 unless given.", HelpName = "ID|ALIAS|ARN" };
+        private readonly Option<string?> _region = new("--region")
+        {
+            Description = "The bucket's region; AWS_REGION, or the instance's, unless given.",
+            HelpName = "REGION",
+        };
+
+        private readonly Option<string?> _kmsKey = new("--kms-key")
+        {
+            Description = "With which S3 encrypts what is made; the account's own for S3 unless given.",
+            HelpName = "ID|ALIAS|ARN",
+        };
+
         private readonly Option<Configuration.Duration> _deadline = CommonOptions.Deadline("2m");
         private readonly bool _writes;
         private InstanceMetadata? _metadata;
@@ -262,9 +301,9 @@ internal static class CaCommand
             }
 
             var region = Region(parse) ?? await Metadata(parse).Text("placement/region", cancellation).ConfigureAwait(false);
+            var kmsKey = _writes ? parse.GetValue(_kmsKey) : null;
             return new S3CaStore(
-                new S3Objects(address.Bucket, region, Endpoint("AWS_ENDPOINT_URL_S3"), Credentials(parse), _writes ? parse.GetValue(_kmsKey) : null, new OutboundHttp(null, [])),
-                address.Prefix);
+                new S3Objects(address.Bucket, region, Endpoint("AWS_ENDPOINT_URL_S3"), Credentials(parse), kmsKey, new OutboundHttp(null, [])), address.Prefix);
         }
 
         /// <summary>One client a region. Where the ARN does not say which, it is that of the store.</summary>
@@ -333,7 +372,8 @@ internal static class CaText
             }
 
             using var certificate = X509CertificateLoader.LoadCertificate(der);
-            text.Append(CultureInfo.InvariantCulture, $"{row.Role}: {certificate.Subject}, {KeyAlgorithms.Describe(certificate.PublicKey.ExportSubjectPublicKeyInfo())}, ");
+            var kind = KeyAlgorithms.Describe(certificate.PublicKey.ExportSubjectPublicKeyInfo());
+            text.Append(CultureInfo.InvariantCulture, $"{row.Role}: {certificate.Subject}, {kind}, ");
             text.Append(CultureInfo.InvariantCulture, $"{certificate.NotBefore.ToUniversalTime():yyyy-MM-dd} to {certificate.NotAfter.ToUniversalTime():yyyy-MM-dd}\n");
             text.Append(CultureInfo.InvariantCulture, $"  certificate SHA-256 {Convert.ToHexStringLower(SHA256.HashData(der))}\n  public key  {KeyPin(certificate)}\n");
         }
@@ -377,5 +417,6 @@ internal static class CaText
     }
 
     /// <summary>As kubeadm join takes it (--discovery-token-ca-cert-hash).</summary>
-    private static string KeyPin(X509Certificate2 certificate) => "sha256:" + Convert.ToHexStringLower(SHA256.HashData(certificate.PublicKey.ExportSubjectPublicKeyInfo()));
+    private static string KeyPin(X509Certificate2 certificate) =>
+        "sha256:" + Convert.ToHexStringLower(SHA256.HashData(certificate.PublicKey.ExportSubjectPublicKeyInfo()));
 }

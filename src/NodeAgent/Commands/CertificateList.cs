@@ -8,8 +8,8 @@ using NodeAgent.Pki;
 namespace NodeAgent.Commands;
 
 /// <summary>
-/// A certificate of the table as it lies on this machine, by the table and the disk alone: no configuration, no metadata, so that it can be asked for when nothing
-/// else works. Whether subject and names are still right, 'nodeagent plan' knows.
+/// A certificate of the table as it lies on this machine, by the table and the disk alone: no configuration, no metadata, so that it can be asked for when
+/// nothing else works. Whether subject and names are still right, 'nodeagent plan' knows.
 /// </summary>
 /// <param name="Asker">Null for CAs.</param>
 /// <param name="Certificate">Null where none can be read.</param>
@@ -23,6 +23,8 @@ internal sealed record ListedCertificate(string Role, string Path, Asker? Asker,
 
 internal static class CertificateList
 {
+    private const string Unreadable = "holds no certificate that can be read";
+
     /// <summary>Of the files that are there, in the order of the table, CAs first.</summary>
     /// <param name="directory">What stands for /etc/kubernetes.</param>
     public static IReadOnlyList<ListedCertificate> Read(IMachineReader machine, string directory)
@@ -39,7 +41,7 @@ internal static class CertificateList
 
             var chain = authorities[row.Authority] = Pem.Certificates(Encoding.UTF8.GetString(file.Content ?? []));
             var certificate = chain.Count == 0 ? null : ParsedCertificate.Parse(chain[0]);
-            found.Add(new(row.Role, path, null, certificate, certificate is null ? "holds no certificate that can be read" : StateOf(row, certificate, machine.Now)));
+            found.Add(new(row.Role, path, null, certificate, certificate is null ? Unreadable : StateOf(row, certificate, machine.Now)));
         }
 
         foreach (var row in RoleTable.All)
@@ -73,9 +75,13 @@ internal static class CertificateList
                     ? null
                     : key with { Certificates = Pem.Certificates(Encoding.UTF8.GetString(file.Content ?? [])) };
             default:
-                return machine.File(path) is { Kind: FileKind.Regular } kubeconfig
-                    ? KeyFile.Report([.. Embedded(kubeconfig.Content ?? [], "client-certificate-data:"), .. Embedded(kubeconfig.Content ?? [], "client-key-data:")], kubeconfig.Mode)
-                    : null;
+                if (machine.File(path) is not { Kind: FileKind.Regular } kubeconfig)
+                {
+                    return null;
+                }
+
+                var content = kubeconfig.Content ?? [];
+                return KeyFile.Report([.. Embedded(content, "client-certificate-data:"), .. Embedded(content, "client-key-data:")], kubeconfig.Mode);
         }
     }
 
@@ -100,7 +106,7 @@ internal static class CertificateList
         var chain = report.Certificates ?? [];
         if (chain.Count == 0 || ParsedCertificate.Parse(chain[0]) is not { } certificate)
         {
-            return new(row.Role, path, row.AskedBy, null, "holds no certificate that can be read");
+            return new(row.Role, path, row.AskedBy, null, Unreadable);
         }
 
         var state = report.PublicKey is null ? "its key cannot be read"
@@ -116,7 +122,9 @@ internal static class CertificateList
 
     /// <summary>A CA is due while it still outlives what it signs.</summary>
     private static string StateOf(RoleAuthority row, ParsedCertificate certificate, DateTimeOffset now) => StateOf(certificate, now)
-        ?? (certificate.NotAfter - now < RoleTable.All.Where(r => r.Authority == row.Authority).Max(r => r.Lifetime) ? "due: make a new CA" : ListedCertificate.Ok);
+        ?? (certificate.NotAfter - now < RoleTable.All.Where(r => r.Authority == row.Authority).Max(r => r.Lifetime)
+            ? "due: make a new CA"
+            : ListedCertificate.Ok);
 
     public static string Text(IReadOnlyList<ListedCertificate> all, string directory)
     {
@@ -131,7 +139,8 @@ internal static class CertificateList
             .. all.Select(c => (string[])
             [
                 c.Role, c.Certificate is null ? "-" : c.Certificate.NotAfter.UtcDateTime.ToString("yyyy-MM-dd HH:mm'Z'", CultureInfo.InvariantCulture), c.State,
-                c.Certificate?.Subject ?? "-", c.Certificate?.Issuer ?? "-", c.Certificate is null || Names(c.Certificate) is not { Length: > 0 } names ? "-" : names,
+                c.Certificate?.Subject ?? "-", c.Certificate?.Issuer ?? "-",
+                c.Certificate is null || Names(c.Certificate) is not { Length: > 0 } names ? "-" : names,
             ]),
         ];
         var widths = Enumerable.Range(0, rows[0].Length - 1).Select(i => rows.Max(r => r[i].Length)).ToList();
@@ -180,5 +189,6 @@ internal static class CertificateList
         return Encoding.UTF8.GetString(buffer.ToArray()) + "\n";
     }
 
-    private static string Names(ParsedCertificate certificate) => string.Join(", ", certificate.DnsNames.Concat(certificate.Addresses.Select(a => a.ToString())));
+    private static string Names(ParsedCertificate certificate) =>
+        string.Join(", ", certificate.DnsNames.Concat(certificate.Addresses.Select(a => a.ToString())));
 }

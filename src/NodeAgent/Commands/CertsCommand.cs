@@ -18,7 +18,12 @@ internal static class CertsCommand
     private static Command List()
     {
         var format = CommonOptions.Format();
-        var directory = new Option<string>("--directory") { Description = "What stands for /etc/kubernetes.", HelpName = "DIR", DefaultValueFactory = _ => "/etc/kubernetes" };
+        var directory = new Option<string>("--directory")
+        {
+            Description = "What stands for /etc/kubernetes.",
+            HelpName = "DIR",
+            DefaultValueFactory = _ => "/etc/kubernetes",
+        };
         var command = new Command("list", """
             List the certificates that are on this machine: role, expiry, state, subject, issuer, names. Reads files, and calls nobody.
 
@@ -44,12 +49,16 @@ internal static class CertsCommand
 
     private static Command Renew()
     {
-        var role = new Argument<string?>("ROLE") { Description = "As 'certs list' calls it: renewed whether it is due or not.", Arity = ArgumentArity.ZeroOrOne };
+        var role = new Argument<string?>("ROLE")
+        {
+            Description = "As 'certs list' calls it: renewed whether it is due or not.",
+            Arity = ArgumentArity.ZeroOrOne,
+        };
         var all = new Option<bool>("--all") { Description = "All of this node, whether they are due or not." };
         var deadline = CommonOptions.Deadline("5m");
         var command = new Command("renew", """
-            Renew the certificates of this node that are due, as nodeagent-renew.timer has it done: at a third of life left, or a little before. What reads a file gets what it
-            needs and no more (docs/certificates.md); most read it again by themselves.
+            Renew the certificates of this node that are due, as nodeagent-renew.timer has it done: at a third of life left, or a little before. What reads a file gets
+            what it needs and no more (docs/certificates.md); most read it again by themselves.
 
             Exit codes: 0 renewed or nothing due, 1 failed, 3 bad configuration or command line, 4 not reachable in time, 5 refused for safety.
 
@@ -83,10 +92,11 @@ internal static class CertsCommand
         using var machine = new LinuxReader(timer.Token);
         try
         {
-            using var alone = RunLock.Acquire(RunLock.DefaultPath, "certs renew", waiting => Console.Error.WriteLine($"nodeagent: waiting: {waiting}"), timer.Token);
+            using var alone = RunLock.Acquire(
+                RunLock.DefaultPath, "certs renew", waiting => Console.Error.WriteLine($"nodeagent: waiting: {waiting}"), timer.Token);
             if (role is null && !all && CertificateRenewal.NothingDue(machine) is { } nothing)
             {
-                Console.Out.WriteLine(nothing);
+                Say(nothing);
                 return ExitCode.Ok;
             }
 
@@ -98,13 +108,14 @@ internal static class CertsCommand
                 list,
                 machine,
                 new LinuxWriter(machine, timer.Token),
-                new ApplyProgress(Journal.IsStandardError ? TextWriter.Null : Console.Out, Terminal.IsThere, Terminal.HasColor, _ => { }, new RunLog(log), timeline),
+                new ApplyProgress(
+                    Journal.IsStandardError ? TextWriter.Null : Console.Out, Terminal.IsThere, Terminal.HasColor, _ => { }, new RunLog(log), timeline),
                 timer.Token);
             var exitCode = stop.IsCancellationRequested ? ExitCode.ToldToStop : ExitCode.Of(result);
-            var said = string.Create(
-                CultureInfo.InvariantCulture, $"{(result.Succeeded ? "Done" : "NOT DONE")}: {result.Count<Changed>()} changed, {result.Count<Held>()} not due or in sync.");
+            var how = result.Succeeded ? "Done" : "NOT DONE";
+            var said = string.Create(CultureInfo.InvariantCulture, $"{how}: {result.Count<Changed>()} changed, {result.Count<Held>()} not due or in sync.");
             log.ForContext("ExitCode", exitCode).Information("{What:l} {Timeline:l}", said, timeline.ToString());
-            Console.Out.WriteLine(said);
+            Say(said);
             return exitCode;
         }
         catch (Exception e)
@@ -120,14 +131,23 @@ internal static class CertsCommand
             return exitCode;
         }
     }
+
+    // The journal has it as an entry with fields, or has no use for it.
+    private static void Say(string what)
+    {
+        if (!Journal.IsStandardError)
+        {
+            Console.Out.WriteLine(what);
+        }
+    }
 }
 
 /// <summary>What of a node's list a renewal is about.</summary>
 internal static class CertificateRenewal
 {
     /// <summary>
-    /// A sentence where the files alone say that no certificate of this node can be due and no restart is owed from a renewal that was cut short: the timer's usual
-    /// case, without metadata or a call. Certificates that are not there are a matter of 'apply'.
+    /// A sentence where the files alone say that no certificate of this node can be due and no restart is owed from a renewal that was cut short: the timer's
+    /// usual case, without metadata or a call. Certificates that are not there are a matter of 'apply'.
     /// </summary>
     public static string? NothingDue(IMachineReader machine)
     {
@@ -149,8 +169,8 @@ internal static class CertificateRenewal
         if (record?.Values.GetValueOrDefault(authority) is { } adopted && ConfigValues.Of(inputs.Config.Tree).All.GetValueOrDefault(authority) != adopted)
         {
             throw new NotPossibleException(
-                $"{authority} is not the one that this node was made from ('nodeagent config show --pending'), and what a new CA issues is of no use before it is adopted: "
-                + "'nodeagent apply' does that");
+                $"{authority} is not the one that this node was made from ('nodeagent config show --pending'), and what a new CA issues is of no use before it is "
+                + "adopted: 'nodeagent apply' does that");
         }
     }
 

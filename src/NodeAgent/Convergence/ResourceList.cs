@@ -45,7 +45,9 @@ internal sealed class ResourceList
 
     public IReadOnlyList<Resource> Items { get; }
 
-    /// <summary>Some of the list, in its order. What they need and is not among them is taken to hold; what answers to them is told of their changes all the same.</summary>
+    /// <summary>
+    /// Some of the list, in its order. What they need and is not among them is taken to hold; what answers to them is told of their changes all the same.
+    /// </summary>
     public ResourceList Only(Func<Resource, bool> chosen) => new(this, chosen);
 
     /// <summary>What whoever reads a plan or runs it should know of the list as a whole.</summary>

@@ -14,7 +14,10 @@ internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource 
 
     public const string TimerUnit = "nodeagent-renew.timer";
 
-    /// <summary>Comes enabled with the package; where it was stopped, it runs again. Without a source there is nothing that it could renew, and it says so when something is due.</summary>
+    /// <summary>
+    /// Comes enabled with the package; where it was stopped, it runs again. Without a source there is nothing that it could renew, and it says so when
+    /// something is due.
+    /// </summary>
     public static IEnumerable<Resource> Timer(NodeConfig config) =>
         config.Certificates.Source == CertificateSourceKind.None ? [] : [new SystemdTimer(Concern.Certificates, TimerUnit, runs: true)];
 

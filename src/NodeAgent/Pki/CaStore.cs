@@ -32,7 +32,8 @@ internal sealed class DirectoryCaStore(string directory) : ICaStore
             FileKind.Absent => Task.FromResult<byte[]?>(null),
             FileKind.Regular when report.Content is { } content && (report.Mode & (UnixFileMode.GroupRead | UnixFileMode.OtherRead)) != 0
                 && file.EndsWith(".key", StringComparison.Ordinal) => throw new CaException(
-                    $"{directory}/{file} can be read by others than its owner: take the key for known to them. A new CA is what mends that; where you know better, chmod 0600"),
+                    $"{directory}/{file} can be read by others than its owner: take the key for known to them. A new CA is what mends that; "
+                    + "where you know better, chmod 0600"),
             FileKind.Regular when report.Content is { } content => Task.FromResult<byte[]?>(content),
             _ => throw new CaException($"{directory}/{file} is not a regular file of at most 1 MiB"),
         };

@@ -3,7 +3,9 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace NodeAgent.Pki;
 
-/// <summary>A CA: its key is in memory, or elsewhere behind a signature generator. What it signs comes from the caller and the public key of a request, nothing else of the request.</summary>
+/// <summary>
+/// A CA: its key is in memory, or elsewhere behind a signature generator. What it signs comes from the caller and the public key of a request, nothing else of it.
+/// </summary>
 internal sealed class CertificateAuthority : IDisposable
 {
     private static readonly TimeSpan Backdating = TimeSpan.FromMinutes(5);
@@ -82,7 +84,7 @@ internal sealed class CertificateAuthority : IDisposable
         request.CertificateExtensions.Add(identifier);
         request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromSubjectKeyIdentifier(identifier));
         using var signed = request.Create(subject, generator, now - Backdating, now + lifetime, serial);
-        return signed.RawData;
+        return Verified(signed.RawData, signed.RawData, commonName);
     }
 
     public static X509SignatureGenerator Generator(AsymmetricAlgorithm key) => key switch
@@ -144,8 +146,13 @@ internal sealed class CertificateAuthority : IDisposable
         }
 
         using var signed = request.Create(Certificate.SubjectName, _generator, start < caStart ? caStart : start, end > caEnd ? caEnd : end, serial);
-        return signed.RawData;
+        return _key is not null ? signed.RawData : Verified(signed.RawData, Certificate.RawData, Certificate.Subject);
     }
+
+    /// <summary>What was signed elsewhere may be signed with another key, or wrongly, and nobody would hear of it before a handshake fails.</summary>
+    private static byte[] Verified(byte[] certificate, byte[] authority, string name) => ParsedCertificate.IsIssuedBy([certificate], [authority])
+        ? certificate
+        : throw new CryptographicException($"what came back signed for {name} does not bear its signature");
 
     public static X500DistinguishedName Name(CertificateContent content)
     {

@@ -18,15 +18,20 @@ internal sealed class ClusterAuthorities : IDisposable
     public string ServiceAccountKey { get; }
 
     /// <summary>
-    /// Makes what is not there. The key is the first of each pair: it is its creation that one of many wins, and whoever comes next, or again after a crash, makes
-    /// the public half from the key that is there. So all of them come to the same CAs.
+    /// Makes what is not there. The key is the first of each pair: it is its creation that one of many wins, and whoever comes next, or again after a crash,
+    /// makes the public half from the key that is there. So all of them come to the same CAs.
     /// </summary>
     /// <param name="kmsKeys">By role of the CA: an asymmetric key of KMS, instead of one in a file. What a CA's key is, is decided once.</param>
     /// <param name="kms">KMS of a region.</param>
     /// <returns>The files that were made by this call.</returns>
     /// <exception cref="CaException"/>
     public static async Task<IReadOnlyList<string>> Make(
-        ICaStore store, KeyAlgorithm algorithm, IReadOnlyDictionary<string, string> kmsKeys, Func<string?, KmsKeys> kms, DateTimeOffset now, CancellationToken cancellation)
+        ICaStore store,
+        KeyAlgorithm algorithm,
+        IReadOnlyDictionary<string, string> kmsKeys,
+        Func<string?, KmsKeys> kms,
+        DateTimeOffset now,
+        CancellationToken cancellation)
     {
         var made = new List<string>();
         foreach (var row in RoleTable.Authorities)
@@ -37,7 +42,9 @@ internal sealed class ClusterAuthorities : IDisposable
             }
             else
             {
-                await MakePair(store, row.KeyPath, row.CertificatePath, algorithm, key => Certificate(row, CertificateAuthority.Generator(key), now), made, cancellation).ConfigureAwait(false);
+                await MakePair(
+                    store, row.KeyPath, row.CertificatePath, algorithm, key => Certificate(row, CertificateAuthority.Generator(key), now), made, cancellation)
+                    .ConfigureAwait(false);
             }
         }
 
@@ -125,7 +132,8 @@ internal sealed class ClusterAuthorities : IDisposable
     {
         if (await store.Read(Below(row.KeyPath), cancellation).ConfigureAwait(false) is not null)
         {
-            throw new CaException($"{store.Name} has {Below(row.KeyPath)}, so the key of {row.Role} is not in KMS: another key is another CA, and takes an empty store");
+            throw new CaException(
+                $"{store.Name} has {Below(row.KeyPath)}, so the key of {row.Role} is not in KMS: another key is another CA, and takes an empty store");
         }
 
         if (await store.Read(Kms(row), cancellation).ConfigureAwait(false) is null)
@@ -142,7 +150,17 @@ internal sealed class ClusterAuthorities : IDisposable
         if (await store.Read(Below(row.CertificatePath), cancellation).ConfigureAwait(false) is null)
         {
             var arn = Encoding.UTF8.GetString((await store.Read(Kms(row), cancellation).ConfigureAwait(false))!).Trim();
-            var pem = Certificate(row, await InKms(arn, kms, cancellation).ConfigureAwait(false), now);
+            var generator = await InKms(arn, kms, cancellation).ConfigureAwait(false);
+            string pem;
+            try
+            {
+                pem = Certificate(row, generator, now);
+            }
+            catch (CryptographicException e)
+            {
+                throw new CaException($"{arn}: {e.Message}", e);
+            }
+
             if (await store.Create(Below(row.CertificatePath), Encoding.ASCII.GetBytes(pem), isSecret: false, cancellation).ConfigureAwait(false))
             {
                 made.Add(Below(row.CertificatePath));
@@ -154,7 +172,13 @@ internal sealed class ClusterAuthorities : IDisposable
         row.CommonName, generator.PublicKey, generator, RoleAuthority.Lifetime, now, RandomNumberGenerator.GetBytes(16))]);
 
     private static async Task MakePair(
-        ICaStore store, string keyPath, string publicPath, KeyAlgorithm algorithm, Func<AsymmetricAlgorithm, string> publicHalf, List<string> made, CancellationToken cancellation)
+        ICaStore store,
+        string keyPath,
+        string publicPath,
+        KeyAlgorithm algorithm,
+        Func<AsymmetricAlgorithm, string> publicHalf,
+        List<string> made,
+        CancellationToken cancellation)
     {
         var (secret, shared) = (Below(keyPath), Below(publicPath));
         if (await store.Read(shared, cancellation).ConfigureAwait(false) is not null)
@@ -205,7 +229,8 @@ internal sealed class ClusterAuthorities : IDisposable
     {
         var file = Below(path);
         var content = await store.Read(file, cancellation).ConfigureAwait(false)
-            ?? throw new CaException($"{store.Name} has no {file}: 'nodeagent ca init' makes what is not there, unless somebody took it away; then look for a copy first");
+            ?? throw new CaException(
+                $"{store.Name} has no {file}: 'nodeagent ca init' makes what is not there, unless somebody took it away; then look for a copy first");
         return Encoding.UTF8.GetString(content);
     }
 }

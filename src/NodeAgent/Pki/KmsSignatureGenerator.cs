@@ -36,7 +36,7 @@ internal sealed class KmsSignatureGenerator(KmsKeys keys, string arn, PublicKey 
     public override byte[] SignData(byte[] data, HashAlgorithmName hashAlgorithm)
     {
         Require(hashAlgorithm);
-        return keys.Sign(arn, SHA256.HashData(data), _isRsa, CancellationToken.None).GetAwaiter().GetResult();
+        return keys.Sign(arn, data, _isRsa, CancellationToken.None).GetAwaiter().GetResult();
     }
 
     protected override PublicKey BuildPublicKey() => publicKey;

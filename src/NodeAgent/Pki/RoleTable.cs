@@ -9,13 +9,13 @@ using static NodeAgent.Pki.RoleNames;
 namespace NodeAgent.Pki;
 
 /// <summary>
-/// Which certificates there are, what each says, where it lies, who may ask for it and what its renewal takes. For auditors: nothing else in the program decides
-/// a subject, a usage or a name. The node computes what it expects from this table and its facts, the signer what it signs from this table and what it knows of
+/// Which certificates there are, what each says, where it lies, who may ask for it and what its renewal takes. For auditors: nothing else in the program
+/// decides a subject, a usage or a name. The node computes what it expects from this table and its facts, the signer what it signs from this table and what it knows of
 /// the node. Paths and subjects are kubeadm's (cmd/kubeadm/app/phases/certs/certlist.go, constants.go), so that its tools and openssl's read the tree.
 /// </summary>
 /// <remarks>
-/// A worker's file holds its certificate chain and its key (mode 0600), so that one rename replaces both. The readers take one file for both: kubelet's own rotation
-/// writes such a file and points a kubeconfig's client-certificate and client-key at it (client-go util/certificate/certificate_store.go, kubelet
+/// A worker's file holds its certificate chain and its key (mode 0600), so that one rename replaces both. The readers take one file for both: kubelet's own
+/// rotation writes such a file and points a kubeconfig's client-certificate and client-key at it (client-go util/certificate/certificate_store.go, kubelet
 /// certificate/bootstrap), and kubelet's tlsCertFile and tlsPrivateKeyFile end in Go's tls.LoadX509KeyPair, which skips the blocks it does not look for.
 /// kubeadm's tools want two files for the control plane's, and embedded certificates in its kubeconfigs (kubeadm certs check-expiration).
 /// </remarks>
@@ -42,31 +42,46 @@ internal static class RoleTable
     /// <summary>Of every node. Lifetimes are those that certificates.lifetime sets aside.</summary>
     public static IReadOnlyList<RoleCertificate> Worker { get; } =
     [
-        new("kubelet-client", Cluster, OneFile, Pki + "kubelet-client.pem", "system:node:{node}", "system:nodes", Client, None, Days90, AnyNode, ReadAgain),
+        new("kubelet-client", Cluster, OneFile, Pki + "kubelet-client.pem",
+            "system:node:{node}", "system:nodes", Client, None, Days90, AnyNode, ReadAgain),
         // kubernetes#124574.
-        new("kubelet-serving", Cluster, OneFile, Pki + "kubelet-serving.pem", "system:node:{node}", "system:nodes", Server, Node, Days90, AnyNode, RestartKubeletBefore131),
-        // In a directory of its own: a pod that mounts the file alone keeps the old one after the rename, and one that mounts its neighbours sees kubelet's keys.
-        new("kube-proxy", Cluster, OneFile, Pki + "kube-proxy/client.pem", "system:kube-proxy", null, Client, None, Days90, AnyNode, ReadAgain),
+        new("kubelet-serving", Cluster, OneFile, Pki + "kubelet-serving.pem",
+            "system:node:{node}", "system:nodes", Server, Node, Days90, AnyNode, RestartKubeletBefore131),
+        // In a directory of its own: a pod that mounts the file alone keeps the old one after the rename, one that mounts its neighbours sees kubelet's keys.
+        new("kube-proxy", Cluster, OneFile, Pki + "kube-proxy/client.pem",
+            "system:kube-proxy", null, Client, None, Days90, AnyNode, ReadAgain),
     ];
 
     /// <summary>Of control plane nodes beside those of every node.</summary>
     public static IReadOnlyList<RoleCertificate> ControlPlane { get; } =
     [
-        // kube-apiserver reads its serving and client files again by itself (KEP-1513 and client-go's ReloadTLSFiles), etcd at every handshake.
-        new("apiserver", Cluster, Pair, Pki + "apiserver", "kube-apiserver", null, Server, ApiServer, Year, ControlPlaneNode, ReadAgain),
-        new("apiserver-kubelet-client", Cluster, Pair, Pki + "apiserver-kubelet-client", "kube-apiserver-kubelet-client", Admins, Client, None, Year, ControlPlaneNode, ReadAgain),
-        new("apiserver-etcd-client", Etcd, Pair, Pki + "apiserver-etcd-client", "kube-apiserver-etcd-client", null, Client, None, Year, ControlPlaneNode, ReadAgain),
-        new("front-proxy-client", FrontProxy, Pair, Pki + "front-proxy-client", "front-proxy-client", null, Client, None, Year, ControlPlaneNode, ReadAgain),
+        // kube-apiserver reads its serving and client files again by itself (apiserver pkg/server/dynamiccertificates, client-go transport/cert_rotation.go), etcd
+        // at every handshake (client/pkg/transport).
+        new("apiserver", Cluster, Pair, Pki + "apiserver",
+            "kube-apiserver", null, Server, ApiServer, Year, ControlPlaneNode, ReadAgain),
+        new("apiserver-kubelet-client", Cluster, Pair, Pki + "apiserver-kubelet-client",
+            "kube-apiserver-kubelet-client", Admins, Client, None, Year, ControlPlaneNode, ReadAgain),
+        new("apiserver-etcd-client", Etcd, Pair, Pki + "apiserver-etcd-client",
+            "kube-apiserver-etcd-client", null, Client, None, Year, ControlPlaneNode, ReadAgain),
+        new("front-proxy-client", FrontProxy, Pair, Pki + "front-proxy-client",
+            "front-proxy-client", null, Client, None, Year, ControlPlaneNode, ReadAgain),
         // etcd's gateway and its peers use the serving certificate as a client's, too (etcd#9785).
-        new("etcd-server", Etcd, Pair, Pki + "etcd/server", "{node}", null, Server | Client, Etcds, Year, ControlPlaneNode, ReadAgain),
-        new("etcd-peer", Etcd, Pair, Pki + "etcd/peer", "{node}", null, Server | Client, Etcds, Year, ControlPlaneNode, ReadAgain),
-        new("etcd-healthcheck-client", Etcd, Pair, Pki + "etcd/healthcheck-client", "kube-etcd-healthcheck-client", null, Client, None, Year, ControlPlaneNode, ReadWhenUsed),
+        new("etcd-server", Etcd, Pair, Pki + "etcd/server",
+            "{node}", null, Server | Client, Etcds, Year, ControlPlaneNode, ReadAgain),
+        new("etcd-peer", Etcd, Pair, Pki + "etcd/peer",
+            "{node}", null, Server | Client, Etcds, Year, ControlPlaneNode, ReadAgain),
+        new("etcd-healthcheck-client", Etcd, Pair, Pki + "etcd/healthcheck-client",
+            "kube-etcd-healthcheck-client", null, Client, None, Year, ControlPlaneNode, ReadWhenUsed),
         // Embedded, as kubeadm's tools want it: a kubeconfig that changes is read by nobody who runs (kubernetes#99645), so the pod is made anew.
-        new("admin", Cluster, InKubeconfig, Conf + "admin.conf", "kubernetes-admin", Admins, Client, None, Year, ControlPlaneNode, ReadWhenUsed),
+        new("admin", Cluster, InKubeconfig, Conf + "admin.conf",
+            "kubernetes-admin", Admins, Client, None, Year, ControlPlaneNode, ReadWhenUsed),
         // Past RBAC, for the day on which RBAC is what broke.
-        new("super-admin", Cluster, InKubeconfig, Conf + "super-admin.conf", "kubernetes-super-admin", "system:masters", Client, None, Year, ControlPlaneNode, ReadWhenUsed),
-        new("controller-manager", Cluster, InKubeconfig, Conf + "controller-manager.conf", "system:kube-controller-manager", null, Client, None, Year, ControlPlaneNode, RecreatePod),
-        new("scheduler", Cluster, InKubeconfig, Conf + "scheduler.conf", "system:kube-scheduler", null, Client, None, Year, ControlPlaneNode, RecreatePod),
+        new("super-admin", Cluster, InKubeconfig, Conf + "super-admin.conf",
+            "kubernetes-super-admin", "system:masters", Client, None, Year, ControlPlaneNode, ReadWhenUsed),
+        new("controller-manager", Cluster, InKubeconfig, Conf + "controller-manager.conf",
+            "system:kube-controller-manager", null, Client, None, Year, ControlPlaneNode, RecreatePod),
+        new("scheduler", Cluster, InKubeconfig, Conf + "scheduler.conf",
+            "system:kube-scheduler", null, Client, None, Year, ControlPlaneNode, RecreatePod),
     ];
 
     /// <summary>Kubeconfigs that hold no secret: they point at the file of a role, which renewal replaces.</summary>
@@ -74,8 +89,8 @@ internal static class RoleTable
         [(Conf + "kubelet.conf", "kubelet-client"), (Conf + "kube-proxy/kubeconfig", "kube-proxy")];
 
     /// <summary>
-    /// A group that RBAC binds to cluster-admin, as kubeadm does from 1.29, and not system:masters, which no RBAC takes back (kubernetes#121305). Whoever sets up
-    /// a control plane makes the binding.
+    /// A group that RBAC binds to cluster-admin, as kubeadm does from 1.29, and not system:masters, which no RBAC takes back (kubernetes#121305). Whoever sets
+    /// up a control plane makes the binding.
     /// </summary>
     private const string Admins = "kubeadm:cluster-admins";
 
@@ -126,7 +141,10 @@ internal sealed record RoleCertificate(
             Etcds => ([node.Name, .. node.DnsNames, "localhost"], [.. node.Addresses, IPAddress.Loopback, IPAddress.IPv6Loopback]),
             ApiServer when cluster is null => throw new ArgumentNullException(nameof(cluster), $"the certificate of {Role} names the cluster"),
             ApiServer => (
-                [node.Name, .. node.DnsNames, "kubernetes", "kubernetes.default", "kubernetes.default.svc", $"kubernetes.default.svc.{cluster!.Domain}", .. cluster.DnsNames],
+                [
+                    node.Name, .. node.DnsNames, "kubernetes", "kubernetes.default", "kubernetes.default.svc", $"kubernetes.default.svc.{cluster!.Domain}",
+                    .. cluster.DnsNames,
+                ],
                 [.. cluster.Addresses, .. node.Addresses, IPAddress.Loopback]),
             _ => ([], []),
         };

@@ -9,8 +9,8 @@ namespace NodeAgent.Resources;
 
 /// <summary>
 /// A key that was made on this node and never leaves it, and the certificate for it, in one file that one rename replaces: a crash leaves the old pair or the
-/// new one. In kubeadm's two files a crash between the two leaves a pair that does not match, which is seen and made anew before what reads it starts; who reads
-/// them in that moment keeps the pair that it has (Go's tls.X509KeyPair refuses one that does not match). Every new certificate has a new key. What reads the
+/// new one. In kubeadm's two files a crash between the two leaves a pair that does not match, which is seen and made anew before what reads it starts; who
+/// reads them in that moment keeps the pair that it has (Go's tls.X509KeyPair refuses one that does not match). Every new certificate has a new key. What reads the
 /// file takes a new one by itself or is restarted by a resource that has this one among its inputs; the renewal alone disturbs nothing.
 /// </summary>
 /// <param name="role">What it is for and where it lies.</param>
@@ -53,8 +53,10 @@ internal sealed class Certificate(RoleCertificate role, CertificateContent conte
         {
             (FileKind.Directory, _) or (_, FileKind.Directory) => new(new(FileKind.Directory), reader.Now),
             (FileKind.Absent, FileKind.Absent) => new(KeyReport.Absent, reader.Now),
-            (FileKind.Regular, FileKind.Regular) => new(key with { Certificates = Pem.Certificates(Encoding.UTF8.GetString(file.Content ?? [])) }, reader.Now, file.Mode),
-            (FileKind.Absent, FileKind.Regular) or (FileKind.Regular, FileKind.Absent) => new(key with { Kind = FileKind.Regular, Mode = OwnerOnly, Certificates = [] }, reader.Now),
+            (FileKind.Regular, FileKind.Regular) => new(
+                key with { Certificates = Pem.Certificates(Encoding.UTF8.GetString(file.Content ?? [])) }, reader.Now, file.Mode),
+            (FileKind.Absent, FileKind.Regular) or (FileKind.Regular, FileKind.Absent) => new(
+                key with { Kind = FileKind.Regular, Mode = OwnerOnly, Certificates = [] }, reader.Now),
             _ => new(new(FileKind.Other), reader.Now),
         };
     }

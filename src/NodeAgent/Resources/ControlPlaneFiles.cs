@@ -8,8 +8,8 @@ namespace NodeAgent.Resources;
 internal sealed record MadeFile(string Path, byte[] Content, UnixFileMode Mode);
 
 /// <summary>
-/// All certificates, keys and kubeconfigs of a control plane node at once, from the table, where its CAs can sign: /etc/kubernetes as kubeadm lays it out. Keys of CAs are
-/// not among them.
+/// All certificates, keys and kubeconfigs of a control plane node at once, from the table, where its CAs can sign: /etc/kubernetes as kubeadm lays it out. Keys
+/// of CAs are not among them.
 /// </summary>
 internal static class ControlPlaneFiles
 {
@@ -47,7 +47,8 @@ internal static class ControlPlaneFiles
             });
         }
 
-        files.AddRange(RoleTable.PointingKubeconfigs.Select(k => Public(k.Path, Kubeconfig.Render(cluster, endpoint, trusted, k.Role, RoleTable.Find(k.Role)!.Path))));
+        files.AddRange(RoleTable.PointingKubeconfigs.Select(k =>
+            Public(k.Path, Kubeconfig.Render(cluster, endpoint, trusted, k.Role, RoleTable.Find(k.Role)!.Path))));
         return files;
     }
 

@@ -5,8 +5,8 @@ using Shouldly;
 namespace NodeAgent.Lab.Scenarios;
 
 /// <summary>
-/// Ten at once make the CAs of a cluster in S3, and one set comes of it; a whole control plane's certificates and kubeconfigs, signed by it, are read by kubeadm and
-/// taken by a real etcd and kube-apiserver. No guest: static programs in a root of their own, on loopback.
+/// Ten at once make the CAs of a cluster in S3, and one set comes of it; a whole control plane's certificates and kubeconfigs, signed by it, are read by kubeadm
+/// and taken by a real etcd and kube-apiserver. No guest: static programs in a root of their own, on loopback.
 /// </summary>
 internal static class KubeadmCerts
 {
@@ -28,7 +28,9 @@ internal static class KubeadmCerts
             init.EnsureSuccess();
         }
 
-        string.Join(", ", inits.Where(i => i.Output.StartsWith("Made in ", StringComparison.Ordinal)).Select(i => i.Output.Trim().TrimEnd('.').Split(": ")[1])).Split(", ").Order(StringComparer.Ordinal)
+        inits.Where(i => i.Output.StartsWith("Made in ", StringComparison.Ordinal))
+            .SelectMany(i => i.Output.Trim().TrimEnd('.').Split(": ")[1].Split(", "))
+            .Order(StringComparer.Ordinal)
             .ShouldBe(["ca.crt", "ca.key", "etcd/ca.crt", "etcd/ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "sa.key", "sa.pub"]);
         (await AgentAsync(lab, controlPlane, ["ca", "init", .. Store()])).EnsureSuccess().Output.ShouldStartWith("All there");
         (await AgentAsync(lab, controlPlane, ["ca", "show", .. Store()])).EnsureSuccess().Output.ShouldContain("front-proxy-ca: CN=front-proxy-ca, ecdsa-p256");
@@ -54,7 +56,8 @@ internal static class KubeadmCerts
     {
         File.Copy(Path.Combine(programs, "kubeadm"), Path.Combine(root, "kubeadm"));
         await File.WriteAllTextAsync(Path.Combine(root, "kubeadm.yaml"), "apiVersion: kubeadm.k8s.io/v1beta2\nkind: ClusterConfiguration\nkubernetesVersion: v1.20.2\n");
-        // kubeadm 1.20 loads the CA's key merely to read a kubeconfig; later ones do not (cmd/kubeadm/app/phases/certs/renewal/readwriter.go). It gets one that is none of the cluster's.
+        // kubeadm 1.20 loads the CA's key merely to read a kubeconfig; later ones do not (cmd/kubeadm/app/phases/certs/renewal/readwriter.go). It gets one that
+        // is none of the cluster's.
         var key = Path.Combine(root, "etc", "kubernetes", "pki", "ca.key");
         (await Child.RunAsync("openssl", ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key], TimeSpan.FromMinutes(1))).EnsureSuccess();
         var read = (await Child.RunAsync("chroot", [root, "/kubeadm", "certs", "check-expiration", "--config", "/kubeadm.yaml"], TimeSpan.FromMinutes(1))).EnsureSuccess();
@@ -96,7 +99,8 @@ internal static class KubeadmCerts
             Path.Combine(lab.Folder, "kube-apiserver.log"),
             Path.Combine(programs, "kube-apiserver"),
             [
-                $"--etcd-servers=https://127.0.0.1:{etcd}", $"--etcd-cafile={pki}/etcd/ca.crt", $"--etcd-certfile={pki}/apiserver-etcd-client.crt", $"--etcd-keyfile={pki}/apiserver-etcd-client.key",
+                $"--etcd-servers=https://127.0.0.1:{etcd}", $"--etcd-cafile={pki}/etcd/ca.crt",
+                $"--etcd-certfile={pki}/apiserver-etcd-client.crt", $"--etcd-keyfile={pki}/apiserver-etcd-client.key",
                 "--bind-address=127.0.0.1", $"--secure-port={port}", "--advertise-address=10.0.2.100", "--service-cluster-ip-range=10.96.0.0/12", "--anonymous-auth=false",
                 $"--tls-cert-file={pki}/apiserver.crt", $"--tls-private-key-file={pki}/apiserver.key", $"--client-ca-file={pki}/ca.crt", "--authorization-mode=Node,RBAC",
                 $"--kubelet-client-certificate={pki}/apiserver-kubelet-client.crt", $"--kubelet-client-key={pki}/apiserver-kubelet-client.key",
@@ -114,11 +118,12 @@ internal static class KubeadmCerts
         });
 
         // What whoever sets up a control plane does, as kubeadm from 1.29.
-        (await KubectlAsync("super-admin.conf", "create", "clusterrolebinding", "kubeadm:cluster-admins", "--clusterrole=cluster-admin", "--group=kubeadm:cluster-admins")).EnsureSuccess();
+        const string admins = "kubeadm:cluster-admins";
+        (await KubectlAsync("super-admin.conf", "create", "clusterrolebinding", admins, "--clusterrole=cluster-admin", $"--group={admins}")).EnsureSuccess();
         foreach (var (kubeconfig, verb, resource, answer) in new[]
         {
             ("admin.conf", "delete", "nodes", "yes"), ("controller-manager.conf", "list", "pods", "yes"), ("controller-manager.conf", "delete", "nodes", "no"),
-            ("scheduler.conf", "create", "pods/binding", "yes"), ("scheduler.conf", "delete", "nodes", "no"), ("kubelet.conf", "create", "nodes", "yes"),
+            ("scheduler.conf", "list", "persistentvolumes", "yes"), ("scheduler.conf", "delete", "nodes", "no"), ("kubelet.conf", "create", "nodes", "yes"),
             ("kubelet.conf", "delete", "namespaces", "no"), ("kube-proxy/kubeconfig", "list", "endpoints", "yes"), ("kube-proxy/kubeconfig", "list", "secrets", "no"),
         })
         {

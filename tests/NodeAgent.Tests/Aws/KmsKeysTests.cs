@@ -93,14 +93,42 @@ public sealed class KmsKeysTests : IAsyncLifetime
         _fake.Add("ca", KeyAlgorithm.EcdsaP256);
         using var kms = Kms("eu-central-1");
         _fake.Throttle = 2;
-        (await kms.Sign(Arn("ca"), SHA256.HashData([1]), isRsa: false, CancellationToken.None)).ShouldNotBeEmpty();
+        (await kms.Sign(Arn("ca"), [1], isRsa: false, CancellationToken.None)).ShouldNotBeEmpty();
         _fake.Requests.Count.ShouldBe(3);
         _fake.Requests.Clear();
         _fake.Throttle = int.MaxValue;
 
-        (await Should.ThrowAsync<AwsException>(() => kms.Sign(Arn("ca"), SHA256.HashData([1]), isRsa: false, CancellationToken.None))).Kind.ShouldBe(AwsFailureKind.Throttled);
+        (await Should.ThrowAsync<AwsException>(() => kms.Sign(Arn("ca"), [1], isRsa: false, CancellationToken.None))).Kind.ShouldBe(AwsFailureKind.Throttled);
 
         _fake.Requests.Count.ShouldBeInRange(2, 7);
+    }
+
+    [Fact]
+    public async Task A_wrong_signature_is_not_handed_on()
+    {
+        _fake.Add("ca", KeyAlgorithm.EcdsaP256);
+        _fake.SignsWrongly = true;
+        using var store = new DirectoryCaStore(_directory.Path);
+
+        (await Should.ThrowAsync<CaException>(() => ClusterAuthorities.Make(
+            store, KeyAlgorithm.EcdsaP256, new Dictionary<string, string> { ["ca"] = Arn("ca") }, Kms, TestAuthority.Noon, CancellationToken.None)))
+            .Message.ShouldContain("does not bear its signature");
+
+        File.Exists($"{_directory.Path}/ca.crt").ShouldBeFalse();
+    }
+
+    [Fact]
+    public async Task What_is_larger_than_KMS_takes_is_sent_as_its_digest()
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        _fake.AddKey("ca", key);
+        using var kms = Kms("eu-central-1");
+        foreach (var length in new[] { 4096, 4097 })
+        {
+            var data = RandomNumberGenerator.GetBytes(length);
+            var signature = await kms.Sign(Arn("ca"), data, isRsa: false, CancellationToken.None);
+            key.VerifyData(data, signature, HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence).ShouldBeTrue();
+        }
     }
 
     [Theory]
@@ -154,6 +182,8 @@ public sealed class KmsKeysTests : IAsyncLifetime
 
         public string? Error { get; set; }
 
+        public bool SignsWrongly { get; set; }
+
         public void Add(string name, KeyAlgorithm algorithm, string usage = "SIGN_VERIFY") => _keys[Arn(name)] = (algorithm.NewKey(), usage);
 
         public void AddKey(string name, AsymmetricAlgorithm key) => _keys[Arn(name)] = (key, "SIGN_VERIFY");
@@ -200,8 +230,13 @@ public sealed class KmsKeysTests : IAsyncLifetime
             }
             else
             {
-                asked["MessageType"]!.GetValue<string>().ShouldBe("DIGEST");
-                var digest = Convert.FromBase64String(asked["Message"]!.GetValue<string>());
+                var message = Convert.FromBase64String(asked["Message"]!.GetValue<string>());
+                var digest = asked["MessageType"]!.GetValue<string>() == "RAW" && message.Length <= 4096 ? SHA256.HashData(message) : message;
+                if (SignsWrongly)
+                {
+                    digest[0] ^= 1;
+                }
+
                 answer = new()
                 {
                     ["Signature"] = Convert.ToBase64String(key switch

@@ -131,7 +131,9 @@ public sealed class CertificateRenewalTests
         Should.Throw<NodeAgent.Desired.NotPossibleException>(() => CertificateRenewal.CheckAdopted(next.Inputs(), adopted)).Message.ShouldContain("adopt");
     }
 
-    /// <summary>In what is logged, shown and planned. What is on the disk is in <see cref="Resources.ControlPlaneFilesTests"/> and the modes of <see cref="Resources.CertificateTests"/>.</summary>
+    /// <summary>
+    /// In what is logged, shown and planned. What is on the disk is in <see cref="Resources.ControlPlaneFilesTests"/> and <see cref="Resources.CertificateTests"/>.
+    /// </summary>
     [Fact]
     public void No_private_key_is_in_what_a_node_says()
     {
@@ -203,6 +205,7 @@ public sealed class CertificateRenewalTests
         public List<string> Lines { get; } = [];
 
         public void Emit(LogEvent logEvent) =>
-            Lines.Add(logEvent.RenderMessage(System.Globalization.CultureInfo.InvariantCulture) + string.Concat(logEvent.Properties.Select(p => $" {p.Key}={p.Value}")) + logEvent.Exception);
+            Lines.Add(logEvent.RenderMessage(System.Globalization.CultureInfo.InvariantCulture)
+                + string.Concat(logEvent.Properties.Select(p => $" {p.Key}={p.Value}")) + logEvent.Exception);
     }
 }

@@ -78,7 +78,8 @@ public sealed class ClusterAuthoritiesTests : IDisposable
         foreach (var (file, subject) in new[] { ("ca", "CN = kubernetes"), ("etcd/ca", "CN = etcd-ca"), ("front-proxy-ca", "CN = front-proxy-ca") })
         {
             var pem = Text(file + ".crt");
-            OpenSsl.Run($"verify -attime {TestAuthority.Noon.ToUnixTimeSeconds()} -x509_strict -purpose crlsign -CAfile ca.crt ca.crt", ("ca.crt", pem)).ShouldBe((0, "ca.crt: OK\n"));
+            OpenSsl.Run($"verify -attime {TestAuthority.Noon.ToUnixTimeSeconds()} -x509_strict -purpose crlsign -CAfile ca.crt ca.crt", ("ca.crt", pem))
+                .ShouldBe((0, "ca.crt: OK\n"));
             var text = OpenSsl.Run("x509 -in ca.crt -noout -text -nameopt oneline", ("ca.crt", pem)).Output;
             text.ShouldContain($"Subject: {subject}\n");
             text.ShouldContain("CA:TRUE");
@@ -134,10 +135,12 @@ public sealed class ClusterAuthoritiesTests : IDisposable
 
         var shown = await ClusterAuthorities.Certificates(store, CancellationToken.None);
 
-        shown.Select(s => s.Certificate is null ? null : X509CertificateLoader.LoadCertificate(s.Certificate).Subject).ShouldBe(["CN=kubernetes", "CN=etcd-ca", "CN=front-proxy-ca"]);
+        shown.Select(s => s.Certificate is null ? null : X509CertificateLoader.LoadCertificate(s.Certificate).Subject)
+            .ShouldBe(["CN=kubernetes", "CN=etcd-ca", "CN=front-proxy-ca"]);
     }
 
-    private static Task<IReadOnlyList<string>> Make(ICaStore store) => ClusterAuthorities.Make(store, KeyAlgorithm.EcdsaP256, NoKms.Keys, NoKms.Any, TestAuthority.Noon, CancellationToken.None);
+    private static Task<IReadOnlyList<string>> Make(ICaStore store) =>
+        ClusterAuthorities.Make(store, KeyAlgorithm.EcdsaP256, NoKms.Keys, NoKms.Any, TestAuthority.Noon, CancellationToken.None);
 
     private DirectoryCaStore Store() => new(_directory.Path);
 

@@ -8,8 +8,8 @@ using System.Text;
 using NodeAgent.Commands;
 using NodeAgent.Machine;
 using NodeAgent.Pki;
-using NodeAgent.Tests.Aws;
 using NodeAgent.Resources;
+using NodeAgent.Tests.Aws;
 using NodeAgent.Tests.Machine;
 using NodeAgent.Tests.Pki;
 
@@ -41,7 +41,7 @@ public sealed class ControlPlaneFilesTests : IDisposable
 
             OpenSsl.Run("pkey -in a.key -pubout", ("a.key", key)).Output.ShouldBe(OpenSsl.Run("x509 -in a.crt -noout -pubkey", ("a.crt", certificate)).Output, row.Role);
             OpenSsl.Run("x509 -in a.crt -noout -subject -nameopt oneline", ("a.crt", certificate)).Output
-                .ShouldBe($"subject={(row.Organization is null ? "" : $"O = {row.Organization}, ")}CN = {row.CommonName.Replace("{node}", "cp-1", StringComparison.Ordinal)}\n");
+                .ShouldBe($"subject={row.For(new("cp-1", [], []), Cluster).Subject}\n");
         }
     }
 
