@@ -26,10 +26,18 @@ internal static class KeyAlgorithms
     public static AsymmetricAlgorithm NewKey(this KeyAlgorithm algorithm) => algorithm switch
     {
         KeyAlgorithm.EcdsaP256 => ECDsa.Create(ECCurve.NamedCurves.nistP256),
-        KeyAlgorithm.Rsa2048 => RSA.Create(2048),
-        KeyAlgorithm.Rsa3072 => RSA.Create(3072),
-        _ => RSA.Create(4096),
+        KeyAlgorithm.Rsa2048 => Rsa(2048),
+        KeyAlgorithm.Rsa3072 => Rsa(3072),
+        _ => Rsa(4096),
     };
+
+    private static RSA Rsa(int bits)
+    {
+        var key = RSA.Create(bits);
+        // .NET makes the key when something is first asked of it, which would be too late for who makes many at once.
+        _ = key.ExportParameters(includePrivateParameters: false);
+        return key;
+    }
 
     /// <summary>In the words of <see cref="Names"/> where it is one of them.</summary>
     /// <param name="publicKey">SubjectPublicKeyInfo, DER.</param>
