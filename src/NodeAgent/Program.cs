@@ -7,6 +7,8 @@ using NodeAgent.Machine;
 var root = new RootCommand("Turns an EC2 instance into a Kubernetes node, says beforehand what it would do, and repairs what drifted.")
 {
     ApplyCommand.Create(),
+    CaCommand.Create(),
+    CertsCommand.Create(),
     ConfigCommand.Create(LayersOfThisMachine, PendingCommand.Run),
     FactsCommand.Create(FactsOfThisMachine, (path, content) => Files.Write(Path.GetFullPath(path), content, Files.OwnerOnly)),
     ImageCommand.Create(),

@@ -25,6 +25,7 @@ internal sealed record Scenario(string Name, Ring Ring, Tier Tier, TimeSpan Dead
     [
         new("smoke-container", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(3), SmokeContainer.RunAsync),
         new("kubeadm-types", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(3), KubeadmTypes.RunAsync),
+        new("kubeadm-certs", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(6), KubeadmCerts.RunAsync),
         new("bad-config", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(4), BadConfig.RunAsync),
         new("metadata-late", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(4), MetadataLate.RunAsync),
         new("metadata-down", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(4), MetadataDown.RunAsync),

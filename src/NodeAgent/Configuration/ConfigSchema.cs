@@ -4,6 +4,7 @@ using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
 using NodeAgent.Machine;
 using NodeAgent.Network;
+using NodeAgent.Pki;
 
 namespace NodeAgent.Configuration;
 
@@ -163,6 +164,7 @@ internal sealed class ConfigLeaf
             Pattern = "^(0*([1-9][0-9]?|100)%|0*[1-9][0-9]{0,5}(TiB|GiB|MiB|TB|GB|MB))$",
         }
         : type == typeof(Uri) ? new("a URL as in https://example.com") { Parse = CheckUri, Pattern = "^[ ]*[Hh][Tt][Tt][Pp][Ss]?:.+$" }
+        : type == typeof(KeyAlgorithm) ? new("one of") { Choices = KeyAlgorithms.Names }
         : type.IsEnum ? new("one of") { Choices = Names(type) }
         : null;
 
@@ -191,7 +193,7 @@ internal sealed class ConfigLeaf
         typeof(Choice<NodeRole>), typeof(Choice<NodeNaming>), typeof(Choice<ReadinessGate>), typeof(Choice<NoDisksPolicy>), typeof(Choice<WipePolicy>),
         typeof(Choice<LostMemberPolicy>), typeof(Choice<VolumeLayout>), typeof(Choice<FilesystemType>), typeof(Choice<ProxyMode>),
         typeof(Choice<ContainerRuntimeKind>), typeof(Choice<NetworkPlugin>), typeof(Choice<CertificateSourceKind>), typeof(Choice<TaintEffect>),
-        typeof(Choice<CloudProvider>), typeof(Choice<AdoptionMoment>),
+        typeof(Choice<CloudProvider>), typeof(Choice<AdoptionMoment>), typeof(KeyAlgorithmConverter),
     ])]
 [JsonSerializable(typeof(NodeConfig))]
 internal sealed partial class ConfigJson : JsonSerializerContext;
@@ -203,6 +205,13 @@ internal sealed class Choice<T> : JsonConverter<T>
     public override T Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) => Enum.Parse<T>(reader.GetString()!, ignoreCase: true);
 
     public override void Write(Utf8JsonWriter writer, T value, JsonSerializerOptions options) => throw new NotSupportedException("Configuration is shown from its tree");
+}
+
+internal sealed class KeyAlgorithmConverter : JsonConverter<KeyAlgorithm>
+{
+    public override KeyAlgorithm Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) => KeyAlgorithms.Parse(reader.GetString()!);
+
+    public override void Write(Utf8JsonWriter writer, KeyAlgorithm value, JsonSerializerOptions options) => writer.WriteStringValue(value.Name());
 }
 
 internal sealed class CidrConverter : JsonConverter<Cidr>

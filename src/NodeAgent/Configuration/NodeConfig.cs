@@ -1,6 +1,7 @@
 using System.Text.Json;
 using NodeAgent.Machine;
 using NodeAgent.Network;
+using NodeAgent.Pki;
 
 namespace NodeAgent.Configuration;
 
@@ -444,6 +445,9 @@ internal sealed record CertificatesConfig
     public string? Directory { get; init; }
 
     public required Duration Lifetime { get; init; }
+
+    /// <summary>Of the keys that this node makes.</summary>
+    public KeyAlgorithm KeyAlgorithm { get; init; }
 
     public IssuerConfig? Issuer { get; init; }
 }

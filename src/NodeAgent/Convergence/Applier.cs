@@ -59,7 +59,7 @@ internal static class Applier
         foreach (var resource in list.Items)
         {
             var started = Stopwatch.GetTimestamp();
-            var blocker = resource.Needs.FirstOrDefault(n => outcomes[n] is not (Held or Changed));
+            var blocker = resource.Needs.FirstOrDefault(n => outcomes.GetValueOrDefault(n, Held.Instance) is not (Held or Changed));
             var outcome = cancellation.IsCancellationRequested ? OutOfTime.Instance
                 : blocker is not null ? new Skipped(blocker)
                 : ApplyOne(resource, list, reader, writer, observer, cancellation);

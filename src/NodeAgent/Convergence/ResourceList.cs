@@ -3,11 +3,12 @@ namespace NodeAgent.Convergence;
 /// <summary>Resources in the order in which they are carried out. What a resource names must stand before it, so no order has to be inferred.</summary>
 internal sealed class ResourceList
 {
-    private readonly Dictionary<Resource, List<Resource>> _answering = [];
+    private readonly Dictionary<Resource, List<Resource>> _answering;
 
     public ResourceList(IEnumerable<Resource> resources)
     {
         Items = [.. resources];
+        _answering = [];
         var earlier = new HashSet<Resource>();
         var ids = new HashSet<string>(StringComparer.Ordinal);
         foreach (var resource in Items)
@@ -39,7 +40,15 @@ internal sealed class ResourceList
         }
     }
 
+    private ResourceList(ResourceList whole, Func<Resource, bool> chosen) =>
+        (Items, _answering, Warnings) = ([.. whole.Items.Where(chosen)], whole._answering, whole.Warnings);
+
     public IReadOnlyList<Resource> Items { get; }
+
+    /// <summary>
+    /// Some of the list, in its order. What they need and is not among them is taken to hold; what answers to them is told of their changes all the same.
+    /// </summary>
+    public ResourceList Only(Func<Resource, bool> chosen) => new(this, chosen);
 
     /// <summary>What whoever reads a plan or runs it should know of the list as a whole.</summary>
     public IReadOnlyList<string> Warnings { get; init; } = [];

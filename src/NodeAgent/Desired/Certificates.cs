@@ -12,6 +12,15 @@ internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource 
 {
     public const string AuthorityPath = "/etc/kubernetes/pki/ca.crt";
 
+    public const string TimerUnit = "nodeagent-renew.timer";
+
+    /// <summary>
+    /// Comes enabled with the package; where it was stopped, it runs again. Without a source there is nothing that it could renew, and it says so when
+    /// something is due.
+    /// </summary>
+    public static IEnumerable<Resource> Timer(NodeConfig config) =>
+        config.Certificates.Source == CertificateSourceKind.None ? [] : [new SystemdTimer(Concern.Certificates, TimerUnit, runs: true)];
+
     public static Certificates Build(NodeConfig config, NodeFacts facts, ICertificateSource source)
     {
         var node = Identity(config, facts);
@@ -20,7 +29,11 @@ internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource 
         var round = new CertificateRound(source);
         var roles = RoleTable.Worker
             .Where(r => r.Role != ServiceProxy.Role || config.KubeProxy.Mode != ProxyMode.None)
-            .ToDictionary(r => r.Role, Resource (r) => new Certificate(r, r.For(node), node.Name, authorities, source, round) { Instance = facts.Instance.Id });
+            .ToDictionary(r => r.Role, Resource (r) => new Certificate(r, r.For(node), node.Name, authorities, source, round)
+            {
+                Instance = facts.Instance.Id,
+                KeyAlgorithm = config.Certificates.KeyAlgorithm,
+            });
         round.Members = [.. roles.Values.OfType<Certificate>()];
         return new Certificates([authority, .. roles.Values], authority, roles);
     }

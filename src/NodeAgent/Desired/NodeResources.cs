@@ -73,6 +73,7 @@ internal static class NodeResources
             .. runtime.Running(stamp, mounts, environment, u => leftDropIns[u]),
             .. kubelet.Running(stamp, mounts, environment, u => leftDropIns[u]),
             Adoption.Timer(config, reload),
+            .. Certificates.Timer(config),
             storage.Remains,
         ])
         {

@@ -119,6 +119,41 @@ internal static class Files
         SyncDirectory(directory, what);
     }
 
+    /// <summary>As <see cref="Write"/>, where there is nothing yet: of any number who try at once, one does it, and nobody sees a half.</summary>
+    /// <returns>False where there is something.</returns>
+    public static bool Create(string path, ReadOnlySpan<byte> content, UnixFileMode mode)
+    {
+        var what = $"write {path}";
+        var directory = Path.GetDirectoryName(path);
+        if (!Path.IsPathRooted(path) || string.IsNullOrEmpty(directory))
+        {
+            throw new MachineException(what, "needs an absolute path to a file");
+        }
+
+        MakeParents(directory);
+        var temporary = $"{directory}/.{Path.GetFileName(path)}.{Guid.NewGuid():N}.nodeagent-new";
+        var file = CreateTemporary(temporary, mode, what);
+        try
+        {
+            WriteAll(file, content, what);
+            SetOwnerAndMode(file, mode, what);
+            Check(Libc.Sync(file), what);
+            // rename(2) would take the name from whoever has it.
+            if (Libc.Link(temporary, path) != 0)
+            {
+                return Marshal.GetLastPInvokeError() is var errno && errno == Libc.Exists ? false : throw new MachineException(what, Libc.Error(errno));
+            }
+        }
+        finally
+        {
+            _ = Libc.Unlink(temporary);
+            _ = Libc.Close(file);
+        }
+
+        SyncDirectory(directory, what);
+        return true;
+    }
+
     /// <summary>Removes a file or link; nothing happens when there is none.</summary>
     public static void Delete(string path)
     {

@@ -4,16 +4,18 @@ using System.Text;
 
 namespace NodeAgent.Pki;
 
-/// <summary>A CA whose key is in memory. What it signs comes from the caller and the public key of a request, nothing else of the request.</summary>
+/// <summary>
+/// A CA: its key is in memory, or elsewhere behind a signature generator. What it signs comes from the caller and the public key of a request, nothing else of it.
+/// </summary>
 internal sealed class CertificateAuthority : IDisposable
 {
     /// <summary>Certificates begin so long before they are signed, for clocks that differ.</summary>
     public static readonly TimeSpan Backdating = TimeSpan.FromMinutes(5);
 
-    private readonly AsymmetricAlgorithm _key;
+    private readonly AsymmetricAlgorithm? _key;
     private readonly X509SignatureGenerator _generator;
 
-    private CertificateAuthority(X509Certificate2 certificate, AsymmetricAlgorithm key, X509SignatureGenerator generator)
+    private CertificateAuthority(X509Certificate2 certificate, AsymmetricAlgorithm? key, X509SignatureGenerator generator)
     {
         Certificate = certificate;
         _key = key;
@@ -27,6 +29,34 @@ internal sealed class CertificateAuthority : IDisposable
     /// <exception cref="CryptographicException">Not a CA, or a key that is not its.</exception>
     public static CertificateAuthority Load(ReadOnlySpan<char> certificatePem, ReadOnlySpan<char> keyPem)
     {
+        var certificate = Read(certificatePem);
+        AsymmetricAlgorithm key = certificate.GetKeyAlgorithm() == "1.2.840.10045.2.1" ? ECDsa.Create() : RSA.Create();
+        try
+        {
+            key.ImportFromPem(keyPem);
+        }
+        catch (Exception e) when (e is ArgumentException or CryptographicException)
+        {
+            throw new CryptographicException($"the key of {certificate.Subject} cannot be read: {e.Message}", e);
+        }
+
+        return key.ExportSubjectPublicKeyInfo().AsSpan().SequenceEqual(certificate.PublicKey.ExportSubjectPublicKeyInfo())
+            ? new(certificate, key, Generator(key))
+            : throw new CryptographicException($"the key is not that of {certificate.Subject}");
+    }
+
+    /// <summary>One whose key is elsewhere: <paramref name="generator"/> has it sign.</summary>
+    /// <exception cref="CryptographicException">Not a CA, or a key that is not its.</exception>
+    public static CertificateAuthority Load(ReadOnlySpan<char> certificatePem, X509SignatureGenerator generator)
+    {
+        var certificate = Read(certificatePem);
+        return generator.PublicKey.ExportSubjectPublicKeyInfo().AsSpan().SequenceEqual(certificate.PublicKey.ExportSubjectPublicKeyInfo())
+            ? new(certificate, null, generator)
+            : throw new CryptographicException($"the key is not that of {certificate.Subject}");
+    }
+
+    private static X509Certificate2 Read(ReadOnlySpan<char> certificatePem)
+    {
         var certificate = Pem.Certificates(certificatePem) is [var first, ..]
             ? X509CertificateLoader.LoadCertificate(first)
             : throw new CryptographicException("there is no CERTIFICATE block in the CA's certificate file");
@@ -35,37 +65,43 @@ internal sealed class CertificateAuthority : IDisposable
             throw new CryptographicException($"{certificate.Subject} is not a CA (no basic constraint CA:TRUE)");
         }
 
-        if (certificate.Extensions.OfType<X509KeyUsageExtension>().Any(u => !u.KeyUsages.HasFlag(X509KeyUsageFlags.KeyCertSign)))
-        {
-            throw new CryptographicException($"{certificate.Subject} may not sign certificates (its key usage lacks Certificate Sign)");
-        }
-
-        AsymmetricAlgorithm key;
-        X509SignatureGenerator generator;
-        try
-        {
-            if (certificate.GetKeyAlgorithm() == "1.2.840.10045.2.1")
-            {
-                var ec = ECDsa.Create();
-                ec.ImportFromPem(keyPem);
-                (key, generator) = (ec, X509SignatureGenerator.CreateForECDsa(ec));
-            }
-            else
-            {
-                var rsa = RSA.Create();
-                rsa.ImportFromPem(keyPem);
-                (key, generator) = (rsa, X509SignatureGenerator.CreateForRSA(rsa, RSASignaturePadding.Pkcs1));
-            }
-        }
-        catch (Exception e) when (e is ArgumentException or CryptographicException)
-        {
-            throw new CryptographicException($"the key of {certificate.Subject} cannot be read: {e.Message}", e);
-        }
-
-        return key.ExportSubjectPublicKeyInfo().AsSpan().SequenceEqual(certificate.PublicKey.ExportSubjectPublicKeyInfo())
-            ? new(certificate, key, generator)
-            : throw new CryptographicException($"the key is not that of {certificate.Subject}");
+        return certificate.Extensions.OfType<X509KeyUsageExtension>().Any(u => !u.KeyUsages.HasFlag(X509KeyUsageFlags.KeyCertSign))
+            ? throw new CryptographicException($"{certificate.Subject} may not sign certificates (its key usage lacks Certificate Sign)")
+            : certificate;
     }
+
+    /// <summary>A root of its own: CA:TRUE, with no limit to the path, as kubeadm's.</summary>
+    /// <param name="key">Its public half.</param>
+    /// <returns>DER.</returns>
+    public static byte[] SelfSigned(
+        string commonName, PublicKey key, X509SignatureGenerator generator, TimeSpan lifetime, DateTimeOffset now, ReadOnlySpan<byte> serial)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(serial.Length, 16);
+        var subject = Name(new(commonName, [], 0, [], []));
+        var request = new CertificateRequest(subject, key, HashAlgorithmName.SHA256);
+        var identifier = new X509SubjectKeyIdentifierExtension(key, X509SubjectKeyIdentifierHashAlgorithm.Sha1, critical: false);
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: true, hasPathLengthConstraint: false, 0, critical: true));
+        request.CertificateExtensions.Add(new X509KeyUsageExtension(
+            X509KeyUsageFlags.KeyCertSign | X509KeyUsageFlags.CrlSign | X509KeyUsageFlags.DigitalSignature, critical: true));
+        request.CertificateExtensions.Add(identifier);
+        request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromSubjectKeyIdentifier(identifier));
+        using var signed = request.Create(subject, generator, now - Backdating, now + lifetime, serial);
+        return Verified(signed.RawData, signed.RawData, commonName);
+    }
+
+    public static X509SignatureGenerator Generator(AsymmetricAlgorithm key) => key switch
+    {
+        ECDsa ec => X509SignatureGenerator.CreateForECDsa(ec),
+        RSA rsa => X509SignatureGenerator.CreateForRSA(rsa, RSASignaturePadding.Pkcs1),
+        _ => throw new CryptographicException("neither an ECDSA nor an RSA key"),
+    };
+
+    public static CertificateRequest Request(X500DistinguishedName subject, AsymmetricAlgorithm key) => key switch
+    {
+        ECDsa ec => new(subject, ec, HashAlgorithmName.SHA256),
+        RSA rsa => new(subject, rsa, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1),
+        _ => throw new CryptographicException("neither an ECDSA nor an RSA key"),
+    };
 
     /// <param name="serial">128 random bits.</param>
     /// <returns>DER. Valid from five minutes before <paramref name="now"/>, and never longer than the CA itself.</returns>
@@ -112,12 +148,17 @@ internal sealed class CertificateAuthority : IDisposable
         }
 
         using var signed = request.Create(Certificate.SubjectName, _generator, start < caStart ? caStart : start, end > caEnd ? caEnd : end, serial);
-        return signed.RawData;
+        return _key is not null ? signed.RawData : Verified(signed.RawData, Certificate.RawData, Certificate.Subject);
     }
 
     /// <summary>A key of 32 bytes for another purpose, the same wherever this CA's key is; it tells nothing of that key (HKDF, RFC 5869).</summary>
     public byte[] DeriveKey(string purpose)
     {
+        if (_key is null)
+        {
+            throw new CryptographicException($"the key of {Certificate.Subject} is elsewhere, and no other key can be derived from it here");
+        }
+
         var secret = _key is ECDsa ec ? ec.ExportParameters(includePrivateParameters: true).D! : ((RSA)_key).ExportParameters(includePrivateParameters: true).D!;
         try
         {
@@ -128,6 +169,11 @@ internal sealed class CertificateAuthority : IDisposable
             CryptographicOperations.ZeroMemory(secret);
         }
     }
+
+    /// <summary>What was signed elsewhere may be signed with another key, or wrongly, and nobody would hear of it before a handshake fails.</summary>
+    private static byte[] Verified(byte[] certificate, byte[] authority, string name) => ParsedCertificate.IsIssuedBy([certificate], [authority])
+        ? certificate
+        : throw new CryptographicException($"what came back signed for {name} does not bear its signature");
 
     public static X500DistinguishedName Name(CertificateContent content)
     {
@@ -144,7 +190,7 @@ internal sealed class CertificateAuthority : IDisposable
 
     public void Dispose()
     {
-        _key.Dispose();
+        _key?.Dispose();
         Certificate.Dispose();
     }
 }

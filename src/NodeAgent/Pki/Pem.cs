@@ -22,6 +22,10 @@ internal static class Pem
     }
 
     /// <summary>The certificates, leaf first, then the key.</summary>
-    public static string Combine(IEnumerable<byte[]> certificates, ECDsa key) =>
-        string.Concat(certificates.Select(c => PemEncoding.WriteString("CERTIFICATE", c) + "\n")) + key.ExportPkcs8PrivateKeyPem() + "\n";
+    public static string Combine(IEnumerable<byte[]> certificates, AsymmetricAlgorithm key) => Write(certificates) + Write(key);
+
+    public static string Write(IEnumerable<byte[]> certificates) => string.Concat(certificates.Select(c => PemEncoding.WriteString("CERTIFICATE", c) + "\n"));
+
+    /// <summary>PKCS#8.</summary>
+    public static string Write(AsymmetricAlgorithm key) => key.ExportPkcs8PrivateKeyPem() + "\n";
 }

@@ -13,8 +13,8 @@ internal static class SigningRequest
     private static readonly string[] Curves = ["1.2.840.10045.3.1.7", "1.3.132.0.34", "1.3.132.0.35"];
 
     /// <returns>DER. The subject is for whoever reads it on the way; a signer has its own mind on that.</returns>
-    public static byte[] Create(ECDsa key, CertificateContent content) =>
-        new CertificateRequest(CertificateAuthority.Name(content), key, HashAlgorithmName.SHA256).CreateSigningRequest();
+    public static byte[] Create(AsymmetricAlgorithm key, CertificateContent content) =>
+        CertificateAuthority.Request(CertificateAuthority.Name(content), key).CreateSigningRequest();
 
     /// <summary>The public key of a request that was signed with its private key.</summary>
     /// <exception cref="CryptographicException">Not a request, not signed with its own key, or a key that is too weak.</exception>

@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
@@ -10,8 +9,9 @@ namespace NodeAgent.Resources;
 
 /// <summary>
 /// A key that was made on this node and never leaves it, and the certificate for it, in one file that one rename replaces: a crash leaves the old pair or the
-/// new one. Every new certificate has a new key. What reads the file takes a new one by itself or is restarted by a resource that has this one among its
-/// inputs; the renewal alone disturbs nothing.
+/// new one. In kubeadm's two files a crash between the two leaves a pair that does not match, which is seen and made anew before what reads it starts; who
+/// reads them in that moment keeps the pair that it has (Go's tls.X509KeyPair refuses one that does not match). Every new certificate has a new key. What reads the
+/// file takes a new one by itself or is restarted by a resource that has this one among its inputs; the renewal alone disturbs nothing.
 /// </summary>
 /// <param name="role">What it is for and where it lies.</param>
 /// <param name="content">What it shall say.</param>
@@ -24,10 +24,17 @@ internal sealed class Certificate(
 {
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
 
+    private const UnixFileMode WorldReadable = OwnerOnly | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
+
     private readonly IReadOnlyList<byte[]> _authorities = Pem.Certificates(authorities);
 
+    /// <param name="File">Key and certificates, be they in one file or in two.</param>
     /// <param name="Others">Of the same round, that are due as well.</param>
-    internal sealed record State(KeyReport File, DateTimeOffset Now, Func<IReadOnlyList<Certificate>> Others);
+    /// <param name="PublicMode">Of the certificate's own file, where it has one.</param>
+    internal sealed record State(
+        KeyReport File, DateTimeOffset Now, Func<IReadOnlyList<Certificate>> Others, UnixFileMode PublicMode = WorldReadable);
+
+    public RoleCertificate Row => role;
 
     public string Role => role.Role;
 
@@ -36,14 +43,47 @@ internal sealed class Certificate(
 
     public CertificateContent Content => content;
 
-    protected override State Observe(IMachineReader reader) => new(
-        reader.PrivateKey(Name), reader.Now, () => [.. (round?.Members ?? []).Where(m => m != this && m.Examine(reader, []) is Change)]);
+    public KeyAlgorithm KeyAlgorithm { get; init; }
+
+    /// <summary>A public key that has had its time, since somebody asks for a new certificate: one with another key holds.</summary>
+    public byte[]? Outworn { get; set; }
+
+    protected override State Observe(IMachineReader reader)
+    {
+        var (file, publicMode) = Files(reader);
+        return new(file, reader.Now, () => [.. (round?.Members ?? []).Where(m => m != this && m.Examine(reader, []) is Change)], publicMode);
+    }
+
+    private (KeyReport File, UnixFileMode PublicMode) Files(IMachineReader reader)
+    {
+        if (role.Layout != FileLayout.Pair)
+        {
+            return (reader.PrivateKey(Name), WorldReadable);
+        }
+
+        var (key, file) = (reader.PrivateKey(role.KeyPath), reader.File(Name));
+        return (key.Kind, file.Kind) switch
+        {
+            (FileKind.Directory, _) or (_, FileKind.Directory) => (new(FileKind.Directory), WorldReadable),
+            (FileKind.Absent, FileKind.Absent) => (KeyReport.Absent, WorldReadable),
+            (FileKind.Regular, FileKind.Regular) => (
+                key with { Certificates = Pem.Certificates(Encoding.UTF8.GetString(file.Content ?? [])) }, file.Mode),
+            (FileKind.Absent, FileKind.Regular) or (FileKind.Regular, FileKind.Absent) => (
+                key with { Kind = FileKind.Regular, Mode = OwnerOnly, Certificates = [] }, WorldReadable),
+            _ => (new(FileKind.Other), WorldReadable),
+        };
+    }
 
     protected override State Nothing { get; } = new(KeyReport.Absent, DateTimeOffset.MinValue, () => []);
 
     protected override Finding Diff(State state, IReadOnlyList<Resource> pending)
     {
-        var (file, now, _) = state;
+        var (file, now) = (state.File, state.Now);
+        if (role.Layout == FileLayout.InKubeconfig)
+        {
+            return new Unknown("a certificate within a kubeconfig is not this resource's");
+        }
+
         if (file.Kind == FileKind.Directory)
         {
             return new Refused($"{Name} is a directory", "move it away: the certificate's file belongs there");
@@ -57,7 +97,7 @@ internal sealed class Certificate(
         var reasons = file.Kind switch
         {
             FileKind.Absent => ["not there"],
-            FileKind.Regular => Compare(file, now),
+            FileKind.Regular => Compare(file, now, state.PublicMode),
             _ => ["is not a regular file"],
         };
         var why = string.Join("; ", reasons);
@@ -75,9 +115,14 @@ internal sealed class Certificate(
             throw new MachineException(Id, "what was issued is not what was asked for: " + string.Join("; ", reasons));
         }
 
-        var pem = Encoding.ASCII.GetBytes($"{Ownership.KeyHeader(Instance)}\n{Pem.Combine(chain, key)}");
-        writer.WriteFile(Name, pem, OwnerOnly);
+        var isPair = role.Layout == FileLayout.Pair;
+        var pem = Encoding.ASCII.GetBytes($"{Ownership.KeyHeader(Instance)}\n{(isPair ? Pem.Write(key) : Pem.Combine(chain, key))}");
+        writer.WriteFile(role.KeyPath, pem, OwnerOnly);
         CryptographicOperations.ZeroMemory(pem);
+        if (isPair)
+        {
+            writer.WriteFile(Name, Encoding.ASCII.GetBytes(Pem.Write(chain)), WorldReadable);
+        }
     }
 
     /// <summary>Why no certificate can be right at this time, be it that the clock is not set yet.</summary>
@@ -92,7 +137,7 @@ internal sealed class Certificate(
             : null;
     }
 
-    private List<string> Compare(KeyReport file, DateTimeOffset now)
+    private List<string> Compare(KeyReport file, DateTimeOffset now, UnixFileMode publicMode = WorldReadable)
     {
         var chain = file.Certificates ?? [];
         if (file.PublicKey is null)
@@ -115,6 +160,21 @@ internal sealed class Certificate(
         if (Ownership.InstanceOf(file) is { } origin && origin != Instance)
         {
             reasons.Add($"the key was made on {origin}");
+        }
+
+        if (publicMode != WorldReadable)
+        {
+            reasons.Add($"mode of {Name} is 0{Convert.ToString((int)publicMode, 8)}, should be 0644");
+        }
+
+        if (Outworn is { } outworn && outworn.AsSpan().SequenceEqual(file.PublicKey))
+        {
+            reasons.Add("a new one is asked for");
+        }
+
+        if (KeyAlgorithms.Describe(file.PublicKey) is var kind && kind != KeyAlgorithm.Name())
+        {
+            reasons.Add($"key is {kind}, should be {KeyAlgorithm.Name()}");
         }
 
         if (!file.PublicKey.AsSpan().SequenceEqual(certificate.PublicKey))
@@ -163,20 +223,12 @@ internal sealed class Certificate(
         {
             reasons.Add($"expired on {Day(certificate.NotAfter)}");
         }
-        else if (now >= RenewalOf(certificate))
+        else if (now >= Renewal.Due(certificate, $"{node}\n{Name}"))
         {
             reasons.Add($"expires in {Left(certificate.NotAfter - now)}");
         }
 
         return reasons;
-    }
-
-    /// <summary>At a third of life left, or up to a twelfth earlier, by node and file: nodes launched together do not all ask in the same minute.</summary>
-    private DateTimeOffset RenewalOf(ParsedCertificate certificate)
-    {
-        var life = certificate.NotAfter - certificate.NotBefore;
-        var spread = BinaryPrimitives.ReadUInt32BigEndian(SHA256.HashData(Encoding.UTF8.GetBytes($"{node}\n{Name}"))) / (double)uint.MaxValue;
-        return certificate.NotAfter - (life * (1.0 / 3)) - (life * (spread / 12));
     }
 
     private static string Day(DateTimeOffset time) => time.UtcDateTime.ToString("yyyy-MM-dd HH:mm'Z'", CultureInfo.InvariantCulture);
@@ -194,12 +246,12 @@ internal sealed class Certificate(
 /// </summary>
 internal sealed class CertificateRound(ICertificateSource source)
 {
-    private readonly Dictionary<string, (IReadOnlyList<byte[]> Chain, ECDsa Key)> _came = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, (IReadOnlyList<byte[]> Chain, AsymmetricAlgorithm Key)> _came = new(StringComparer.Ordinal);
 
     public IReadOnlyList<Certificate> Members { get; set; } = [];
 
     /// <exception cref="MachineException">Refused, or not to be had.</exception>
-    public (IReadOnlyList<byte[]> Chain, ECDsa Key) Take(Certificate member, Func<IReadOnlyList<Certificate>> others, CancellationToken cancellation)
+    public (IReadOnlyList<byte[]> Chain, AsymmetricAlgorithm Key) Take(Certificate member, Func<IReadOnlyList<Certificate>> others, CancellationToken cancellation)
     {
         if (_came.Remove(member.Role, out var came))
         {
@@ -207,7 +259,7 @@ internal sealed class CertificateRound(ICertificateSource source)
         }
 
         IReadOnlyList<Certificate> due = [member, .. others().Where(o => !_came.ContainsKey(o.Role))];
-        var keys = due.Select(_ => ECDsa.Create(ECCurve.NamedCurves.nistP256)).ToList();
+        var keys = due.Select(d => d.KeyAlgorithm.NewKey()).ToList();
         var chains = source.ObtainAll([.. due.Select((d, i) => (d.Role, SigningRequest.Create(keys[i], d.Content)))], cancellation);
         for (var i = 1; i < due.Count; i++)
         {

@@ -10,7 +10,9 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace NodeAgent.Tests.Aws;
 
-/// <summary>Answers a GET of an object as S3 documents it: ETag and If-None-Match, NoSuchKey; and what it is told to answer instead.</summary>
+/// <summary>
+/// Answers a GET of an object as S3 documents it: ETag and If-None-Match, NoSuchKey; a PUT where there is none yet; and what it is told to answer instead.
+/// </summary>
 internal sealed class FakeS3 : IAsyncDisposable
 {
     private readonly TaskCompletionSource _allHere = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -72,6 +74,13 @@ internal sealed class FakeS3 : IAsyncDisposable
         if (Instead.TryGetValue(path, out var queue) && queue.TryDequeue(out var instead))
         {
             (response.StatusCode, body) = instead;
+        }
+        else if (context.Request.Method == "PUT")
+        {
+            using var reader = new StreamReader(context.Request.Body);
+            var isNew = Objects.TryAdd(path, await reader.ReadToEndAsync());
+            (response.StatusCode, body) = isNew ? (200, "") : (412, Error("PreconditionFailed", "At least one of the pre-conditions you specified did not hold"));
+            response.Headers.ETag = "\"0\"";
         }
         else if (!Objects.TryGetValue(path, out var content))
         {

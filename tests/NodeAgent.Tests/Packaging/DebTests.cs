@@ -109,7 +109,7 @@ public sealed class DebTests : IDisposable
 
         shipped.Entries.Select(e => e.Path).ShouldContain($"/usr/lib/systemd/system/{Adoption.TimerUnit}");
         shipped.Entries.Select(e => e.Path).ShouldContain("/usr/lib/systemd/system/nodeagent-adopt.service");
-        shipped.EnabledUnits.ShouldBe(["nodeagent-ready.service", "nodeagent.service"], ignoreOrder: true);
+        shipped.EnabledUnits.ShouldBe(["nodeagent-ready.service", "nodeagent-renew.timer", "nodeagent.service"], ignoreOrder: true);
     }
 
     private Contents Sample()

@@ -39,6 +39,9 @@ internal sealed class Worker
         Machine = new SimulatedMachine(Facts.Disks);
     }
 
+    /// <summary>Certificate and key.</summary>
+    public string AuthorityPem => _authorityPem;
+
     public SimulatedMachine Machine { get; set; }
 
     /// <summary>Roles of each request for certificates.</summary>

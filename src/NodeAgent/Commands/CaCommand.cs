@@ -1,0 +1,422 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Net;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using Amazon.Runtime;
+using NodeAgent.Aws;
+using NodeAgent.Machine;
+using NodeAgent.Network;
+using NodeAgent.Pki;
+using NodeAgent.Resources;
+
+namespace NodeAgent.Commands;
+
+/// <summary>nodeagent ca: a cluster's CAs in their store. For administrators and control plane nodes; workers have no right to it.</summary>
+internal static class CaCommand
+{
+    public static Command Create() => new("ca", "The cluster's CAs and its service account key, in their store.") { Init(), Show(), Issue() };
+
+    private static Command Init()
+    {
+        var where = new StoreOptions(writes: true);
+        var algorithm = Algorithm();
+        var kmsKeys = Repeated(
+            "--ca-key", "An asymmetric KMS key that is the key of this CA (ca, etcd-ca or front-proxy-ca), and never leaves KMS.", "ROLE=ARN|ROLE=alias/NAME");
+        var command = new Command("init", """
+            Make the CAs of a cluster (Kubernetes, etcd, front proxy) and the service account key, as far as they are not there. Whoever comes first makes them;
+            all others, and whoever comes again, find them and change nothing.
+
+            Exit codes: 0 made or there, 1 failed, 3 bad command line, 4 not reachable in time.
+
+            Example:
+              nodeagent ca init --store s3://example-pki/clusters/amber --kms-key alias/amber-pki
+              nodeagent ca init --store s3://example-pki/clusters/amber --ca-key ca=alias/amber-ca --ca-key etcd-ca=alias/amber-etcd-ca
+            """)
+        {
+            algorithm, kmsKeys,
+        };
+        where.AddTo(command);
+        command.Validators.Add(result =>
+        {
+            foreach (var pair in result.GetValue(kmsKeys) ?? [])
+            {
+                if (pair.Split('=', 2) is not [var role, { Length: > 0 } key] || RoleTable.Authorities.All(a => a.Role != role)
+                    || !(key.StartsWith("alias/", StringComparison.Ordinal) || (key.StartsWith("arn:", StringComparison.Ordinal) && key.Split(':').Length == 6)))
+                {
+                    result.AddError($"--ca-key: '{pair}' is not ROLE=KEY, with {string.Join(", ", RoleTable.Authorities.Select(a => a.Role))} and an ARN or alias/NAME");
+                }
+            }
+
+            if (result.GetValue(kmsKeys)?.GroupBy(p => p.Split('=')[0]).FirstOrDefault(g => g.Count() > 1) is { } twice)
+            {
+                result.AddError($"--ca-key: {twice.Key} is given twice");
+            }
+        });
+        command.SetAction(async (parse, stop) =>
+        {
+            using var timer = where.Timer(parse, stop);
+            using var store = await where.Open(parse, timer.Token).ConfigureAwait(false);
+            var made = await ClusterAuthorities.Make(
+                store,
+                parse.GetValue(algorithm),
+                parse.GetValue(kmsKeys)!.Select(k => k.Split('=', 2)).ToDictionary(k => k[0], k => k[1], StringComparer.Ordinal),
+                where.Kms(parse),
+                TimeProvider.System.GetUtcNow(),
+                timer.Token).ConfigureAwait(false);
+            Console.Out.WriteLine(made.Count == 0 ? $"All there: {store.Name}." : $"Made in {store.Name}: {string.Join(", ", made)}.");
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+
+    private static Command Show()
+    {
+        var where = new StoreOptions(writes: false);
+        var format = new Option<string>("--format")
+        {
+            Description = "text, json, or pem: the Kubernetes CA for cluster.certificateAuthority.",
+            HelpName = "text|json|pem",
+            DefaultValueFactory = _ => "text",
+        };
+        format.AcceptOnlyFromAmong("text", "json", "pem");
+        var command = new Command("show", """
+            Show the CAs of a cluster: subject, kind of key, fingerprint, validity. Reads no key.
+
+            Exit codes: 0 all there, 1 failed or not all there, 3 bad command line, 4 not reachable in time.
+
+            Example:
+              nodeagent ca show --store s3://example-pki/clusters/amber
+            """)
+        {
+            format,
+        };
+        where.AddTo(command);
+        command.SetAction(async (parse, stop) =>
+        {
+            using var timer = where.Timer(parse, stop);
+            using var store = await where.Open(parse, timer.Token).ConfigureAwait(false);
+            var all = await ClusterAuthorities.Certificates(store, timer.Token).ConfigureAwait(false);
+            Console.Out.Write(parse.GetValue(format) switch
+            {
+                "json" => CaText.Json(store.Name, all),
+                "pem" => Pem.Write(all.Where(a => a.Row.Authority == Authority.Cluster && a.Certificate is not null).Select(a => a.Certificate!)),
+                _ => CaText.Text(all),
+            });
+            return all.All(a => a.Certificate is not null) ? ExitCode.Ok : ExitCode.Failed;
+        });
+        return command;
+    }
+
+    private static Command Issue()
+    {
+        var where = new StoreOptions(writes: false);
+        var algorithm = Algorithm();
+        var output = new Option<string>("--out")
+        {
+            Description = "Directory that stands for /etc/kubernetes; files in it are replaced.",
+            HelpName = "DIR",
+            Required = true,
+        };
+        var node = new Option<string>("--node") { Description = "The node's name.", HelpName = "NAME", Required = true };
+        var addresses = Repeated("--address", "An address of the node.", "IP");
+        var dns = Repeated("--dns", "A further name of the node.", "NAME");
+        var extra = Repeated("--api-name", "A further name or address of the API server.", "NAME|IP");
+        var cluster = new Option<string>("--cluster")
+        {
+            Description = "The cluster's name, for kubeconfigs.",
+            HelpName = "NAME",
+            DefaultValueFactory = _ => "kubernetes",
+        };
+        var endpoint = new Option<Uri>("--endpoint")
+        {
+            Description = "Of the API server, as in https://api.example.com:6443.",
+            HelpName = "URL",
+            Required = true,
+            CustomParser = result => Parsed(result, "--endpoint", text => Uri.TryCreate(text, UriKind.Absolute, out var uri) && uri.Scheme == "https"
+                ? uri : throw new FormatException($"'{text}' is no https URL"))!,
+        };
+        var domain = new Option<string>("--domain") { Description = "cluster.domain.", HelpName = "DOMAIN", DefaultValueFactory = _ => "cluster.local" };
+        var services = new Option<Cidr>("--service-range")
+        {
+            Description = "cluster.serviceRange; its first address is the service kubernetes.",
+            HelpName = "CIDR",
+            DefaultValueFactory = _ => Cidr.Parse("10.96.0.0/12"),
+            CustomParser = result => Parsed(result, "--service-range", Cidr.Parse),
+        };
+        var command = new Command("issue", """
+            Make all certificates, keys and kubeconfigs of a control plane node at once, into a directory laid out as kubeadm's /etc/kubernetes. For laboratories, and for
+            the day on which nothing else works. The keys of CAs stay in their store.
+
+            Exit codes: 0 made, 1 failed, 3 bad command line, 4 not reachable in time.
+
+            Example:
+              nodeagent ca issue --store /var/lib/lab-ca --node cp-1 --address 10.0.0.4 --endpoint https://10.0.0.4:6443 --out /etc/kubernetes
+            """)
+        {
+            output, node, addresses, dns, extra, cluster, endpoint, domain, services, algorithm,
+        };
+        where.AddTo(command);
+        command.Validators.Add(result =>
+        {
+            foreach (var address in result.GetValue(addresses) ?? [])
+            {
+                if (!IPAddress.TryParse(address, out _))
+                {
+                    result.AddError($"--address: '{address}' is no IP address");
+                }
+            }
+        });
+        command.SetAction(async (parse, stop) =>
+        {
+            using var timer = where.Timer(parse, stop);
+            using var store = await where.Open(parse, timer.Token).ConfigureAwait(false);
+            using var authorities = await ClusterAuthorities.Load(store, where.Kms(parse), timer.Token).ConfigureAwait(false);
+            var server = parse.GetValue(endpoint)!;
+            string[] called = [server.DnsSafeHost, .. parse.GetValue(extra)!];
+            var files = await Sign().ConfigureAwait(false);
+            var directory = Path.GetFullPath(parse.GetValue(output)!);
+            foreach (var file in files)
+            {
+                Files.Write(directory + file.Path["/etc/kubernetes".Length..], file.Content, file.Mode);
+            }
+
+            Console.Out.WriteLine($"Made {files.Count} files in {directory}, signed by {store.Name}.");
+            return ExitCode.Ok;
+
+            async Task<IReadOnlyList<MadeFile>> Sign()
+            {
+                try
+                {
+                    return await ControlPlaneFiles.Make(
+                        authorities,
+                        parse.GetValue(cluster)!,
+                        server,
+                        new(parse.GetValue(node)!, parse.GetValue(dns)!, [.. parse.GetValue(addresses)!.Select(IPAddress.Parse)]),
+                        new(
+                            parse.GetValue(domain)!,
+                            [.. called.Where(c => !IPAddress.TryParse(c, out _))],
+                            [parse.GetValue(services)[1], .. called.Where(c => IPAddress.TryParse(c, out _)).Select(IPAddress.Parse)]),
+                        parse.GetValue(algorithm),
+                        TimeProvider.System.GetUtcNow()).ConfigureAwait(false);
+                }
+                catch (CryptographicException e)
+                {
+                    // Out of its time, for one.
+                    throw new CaException($"{store.Name}: {e.Message}", e);
+                }
+            }
+        });
+        return command;
+    }
+
+    private static Option<KeyAlgorithm> Algorithm() => new("--key-algorithm")
+    {
+        Description = $"Of new keys: {string.Join(", ", KeyAlgorithms.Names)}.",
+        HelpName = "ALGORITHM",
+        DefaultValueFactory = _ => KeyAlgorithm.EcdsaP256,
+        CustomParser = result => Parsed(result, "--key-algorithm", KeyAlgorithms.Parse),
+    };
+
+    private static Option<string[]> Repeated(string name, string description, string help) =>
+        new(name) { Description = description + " May be given more than once.", HelpName = help, DefaultValueFactory = _ => [] };
+
+    private static T? Parsed<T>(System.CommandLine.Parsing.ArgumentResult result, string option, Func<string, T> parse)
+    {
+        try
+        {
+            return parse(result.Tokens[0].Value);
+        }
+        catch (FormatException e)
+        {
+            result.AddError($"{option}: {e.Message}");
+            return default;
+        }
+    }
+
+    /// <summary>Where the CAs are, and how to get there.</summary>
+    private sealed class StoreOptions
+    {
+        private readonly Option<string> _store = new("--store")
+        {
+            Description = "Where the CAs are: a bucket, or a directory, which is for laboratories.",
+            HelpName = "s3://BUCKET[/PREFIX]|DIR",
+            Required = true,
+        };
+
+        private readonly Option<string?> _region = new("--region")
+        {
+            Description = "The bucket's region; AWS_REGION, or the instance's, unless given.",
+            HelpName = "REGION",
+        };
+
+        private readonly Option<string?> _kmsKey = new("--kms-key")
+        {
+            Description = "With which S3 encrypts what is made; the account's own for S3 unless given.",
+            HelpName = "ID|ALIAS|ARN",
+        };
+
+        private readonly Option<Configuration.Duration> _deadline = CommonOptions.Deadline("2m");
+        private readonly bool _writes;
+        private InstanceMetadata? _metadata;
+
+        public StoreOptions(bool writes) => _writes = writes;
+
+        public void AddTo(Command command)
+        {
+            command.Add(_store);
+            command.Add(_region);
+            if (_writes)
+            {
+                command.Add(_kmsKey);
+            }
+
+            command.Add(_deadline);
+            command.Validators.Add(result =>
+            {
+                var store = result.GetValue(_store) ?? "";
+                if (store.Length == 0 || (store.Contains("://", StringComparison.Ordinal) && !S3Address.TryParse(store, out _)))
+                {
+                    result.AddError($"--store: '{store}' is neither s3://BUCKET[/PREFIX] nor a directory");
+                }
+            });
+        }
+
+        public CancellationTokenSource Timer(ParseResult parse, CancellationToken stop)
+        {
+            var timer = CancellationTokenSource.CreateLinkedTokenSource(stop);
+            timer.CancelAfter(parse.GetValue(_deadline).Value);
+            return timer;
+        }
+
+        public async Task<ICaStore> Open(ParseResult parse, CancellationToken cancellation)
+        {
+            var store = parse.GetValue(_store)!;
+            if (!S3Address.TryParse(store, out var address))
+            {
+                return new DirectoryCaStore(Path.GetFullPath(store));
+            }
+
+            var region = Region(parse) ?? await Metadata(parse).Text("placement/region", cancellation).ConfigureAwait(false);
+            var kmsKey = _writes ? parse.GetValue(_kmsKey) : null;
+            return new S3CaStore(
+                new S3Objects(address.Bucket, region, Endpoint("AWS_ENDPOINT_URL_S3"), Credentials(parse), kmsKey, new OutboundHttp(null, [])), address.Prefix);
+        }
+
+        /// <summary>One client a region. Where the ARN does not say which, it is that of the store.</summary>
+        public Func<string?, KmsKeys> Kms(ParseResult parse)
+        {
+            var clients = new Dictionary<string, KmsKeys>(StringComparer.Ordinal);
+            return asked =>
+            {
+                var region = asked ?? Region(parse) ?? throw new CaException("a key of KMS by its alias is one of a region: give --region, or the key's ARN");
+                return clients.TryGetValue(region, out var client)
+                    ? client
+                    : clients[region] = new KmsKeys(region, Endpoint("AWS_ENDPOINT_URL_KMS"), Credentials(parse), new OutboundHttp(null, []));
+            };
+        }
+
+        private string? Region(ParseResult parse) => parse.GetValue(_region) ?? HostEnvironment.Get("AWS_REGION") ?? HostEnvironment.Get("AWS_DEFAULT_REGION");
+
+        // Not disposed: credentials are renewed by it for as long as the store is used, which is until this process ends.
+        private InstanceMetadata Metadata(ParseResult parse) =>
+            _metadata ??= new InstanceMetadata(Endpoint("AWS_EC2_METADATA_SERVICE_ENDPOINT"), parse.GetValue(_deadline).Value * 0.9);
+
+        /// <summary>An administrator's from the environment, as 'aws configure export-credentials --format env' gives them; else the instance's role.</summary>
+        private AWSCredentials Credentials(ParseResult parse) =>
+            (HostEnvironment.Get("AWS_ACCESS_KEY_ID"), HostEnvironment.Get("AWS_SECRET_ACCESS_KEY"), HostEnvironment.Get("AWS_SESSION_TOKEN")) switch
+            {
+                ({ } id, { } secret, { } token) => new SessionAWSCredentials(id, secret, token),
+                ({ } id, { } secret, null) => new BasicAWSCredentials(id, secret),
+                _ => new RoleCredentials(Metadata(parse)),
+            };
+
+        private static Uri? Endpoint(string variable) => HostEnvironment.Get(variable) is { } url ? new Uri(url) : null;
+    }
+}
+
+/// <param name="Prefix">Without slashes at its ends.</param>
+internal readonly record struct S3Address(string Bucket, string Prefix)
+{
+    public static bool TryParse(string text, out S3Address address)
+    {
+        address = default;
+        if (!text.StartsWith("s3://", StringComparison.Ordinal))
+        {
+            return false;
+        }
+
+        var parts = text[5..].Split('/', 2);
+        address = new(parts[0], parts.Length == 1 ? "" : parts[1].Trim('/'));
+        // https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+        return parts[0].Length is >= 3 and <= 63 && parts[0].All(c => char.IsAsciiLetterLower(c) || char.IsAsciiDigit(c) || c is '.' or '-');
+    }
+}
+
+internal static class CaText
+{
+    private static readonly JsonWriterOptions Options = new() { Indented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    public static string Text(IReadOnlyList<(RoleAuthority Row, byte[]? Certificate)> all)
+    {
+        var text = new StringBuilder();
+        foreach (var (row, der) in all)
+        {
+            if (der is null)
+            {
+                text.Append(CultureInfo.InvariantCulture, $"{row.Role}: not there; 'nodeagent ca init' makes it\n");
+                continue;
+            }
+
+            using var certificate = X509CertificateLoader.LoadCertificate(der);
+            var kind = KeyAlgorithms.Describe(certificate.PublicKey.ExportSubjectPublicKeyInfo());
+            text.Append(CultureInfo.InvariantCulture, $"{row.Role}: {certificate.Subject}, {kind}, ");
+            text.Append(CultureInfo.InvariantCulture, $"{certificate.NotBefore.ToUniversalTime():yyyy-MM-dd} to {certificate.NotAfter.ToUniversalTime():yyyy-MM-dd}\n");
+            text.Append(CultureInfo.InvariantCulture, $"  certificate SHA-256 {Convert.ToHexStringLower(SHA256.HashData(der))}\n  public key  {KeyPin(certificate)}\n");
+        }
+
+        return text.ToString();
+    }
+
+    public static string Json(string store, IReadOnlyList<(RoleAuthority Row, byte[]? Certificate)> all)
+    {
+        using var buffer = new MemoryStream();
+        using (var json = new Utf8JsonWriter(buffer, Options))
+        {
+            json.WriteStartObject();
+            json.WriteString("store", store);
+            json.WriteStartArray("authorities");
+            foreach (var (row, der) in all)
+            {
+                json.WriteStartObject();
+                json.WriteString("role", row.Role);
+                json.WriteBoolean("there", der is not null);
+                if (der is not null)
+                {
+                    using var certificate = X509CertificateLoader.LoadCertificate(der);
+                    json.WriteString("subject", certificate.Subject);
+                    json.WriteString("keyAlgorithm", KeyAlgorithms.Describe(certificate.PublicKey.ExportSubjectPublicKeyInfo()));
+                    json.WriteString("notBefore", AdoptionLook.Text(certificate.NotBefore));
+                    json.WriteString("notAfter", AdoptionLook.Text(certificate.NotAfter));
+                    json.WriteString("sha256", Convert.ToHexStringLower(SHA256.HashData(der)));
+                    json.WriteString("publicKey", KeyPin(certificate));
+                    json.WriteString("pem", Pem.Write([der]));
+                }
+
+                json.WriteEndObject();
+            }
+
+            json.WriteEndArray();
+            json.WriteEndObject();
+        }
+
+        return Encoding.UTF8.GetString(buffer.ToArray()) + "\n";
+    }
+
+    /// <summary>As kubeadm join takes it (--discovery-token-ca-cert-hash).</summary>
+    private static string KeyPin(X509Certificate2 certificate) =>
+        "sha256:" + Convert.ToHexStringLower(SHA256.HashData(certificate.PublicKey.ExportSubjectPublicKeyInfo()));
+}

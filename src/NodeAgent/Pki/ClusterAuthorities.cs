@@ -1,0 +1,236 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using NodeAgent.Aws;
+
+namespace NodeAgent.Pki;
+
+/// <summary>The CAs of a cluster and its service account key, ready to sign.</summary>
+internal sealed class ClusterAuthorities : IDisposable
+{
+    private readonly Dictionary<Authority, CertificateAuthority> _authorities = [];
+
+    private ClusterAuthorities(string serviceAccountKey) => ServiceAccountKey = serviceAccountKey;
+
+    public CertificateAuthority this[Authority authority] => _authorities[authority];
+
+    /// <summary>PEM, PKCS#8.</summary>
+    public string ServiceAccountKey { get; }
+
+    /// <summary>
+    /// Makes what is not there. The key is the first of each pair: it is its creation that one of many wins, and whoever comes next, or again after a crash,
+    /// makes the public half from the key that is there. So all of them come to the same CAs.
+    /// </summary>
+    /// <param name="kmsKeys">By role of the CA: an asymmetric key of KMS, instead of one in a file. What a CA's key is, is decided once.</param>
+    /// <param name="kms">KMS of a region.</param>
+    /// <returns>The files that were made by this call.</returns>
+    /// <exception cref="CaException"/>
+    public static async Task<IReadOnlyList<string>> Make(
+        ICaStore store,
+        KeyAlgorithm algorithm,
+        IReadOnlyDictionary<string, string> kmsKeys,
+        Func<string?, KmsKeys> kms,
+        DateTimeOffset now,
+        CancellationToken cancellation)
+    {
+        var made = new List<string>();
+        foreach (var row in RoleTable.Authorities)
+        {
+            if (kmsKeys.TryGetValue(row.Role, out var key) || await store.Read(Kms(row), cancellation).ConfigureAwait(false) is not null)
+            {
+                await MakeInKms(store, row, key, kms, now, made, cancellation).ConfigureAwait(false);
+            }
+            else
+            {
+                await MakePair(
+                    store, row.KeyPath, row.CertificatePath, algorithm, key => Certificate(row, CertificateAuthority.Generator(key), now), made, cancellation)
+                    .ConfigureAwait(false);
+            }
+        }
+
+        var (secret, shared) = RoleTable.ServiceAccount;
+        await MakePair(store, secret, shared, algorithm, static key => key.ExportSubjectPublicKeyInfoPem() + "\n", made, cancellation).ConfigureAwait(false);
+        using var whole = await Load(store, kms, cancellation).ConfigureAwait(false);
+        return made;
+    }
+
+    /// <exception cref="CaException">One is missing, is no CA, or is not its key's.</exception>
+    public static async Task<ClusterAuthorities> Load(ICaStore store, Func<string?, KmsKeys> kms, CancellationToken cancellation)
+    {
+        var serviceAccountKey = await Text(store, RoleTable.ServiceAccount.KeyPath, cancellation).ConfigureAwait(false);
+        var loaded = new ClusterAuthorities(serviceAccountKey);
+        try
+        {
+            foreach (var row in RoleTable.Authorities)
+            {
+                var certificate = await Text(store, row.CertificatePath, cancellation).ConfigureAwait(false);
+                if (await store.Read(Kms(row), cancellation).ConfigureAwait(false) is { } arn)
+                {
+                    var generator = await InKms(Encoding.UTF8.GetString(arn).Trim(), kms, cancellation).ConfigureAwait(false);
+                    loaded._authorities[row.Authority] = CertificateAuthority.Load(certificate, generator);
+                }
+                else
+                {
+                    var key = await Text(store, row.KeyPath, cancellation).ConfigureAwait(false);
+                    loaded._authorities[row.Authority] = CertificateAuthority.Load(certificate, key);
+                }
+            }
+
+            return loaded;
+        }
+        catch (CryptographicException e)
+        {
+            loaded.Dispose();
+            throw new CaException($"{store.Name}: {e.Message}", e);
+        }
+        catch
+        {
+            loaded.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>What everybody may know: certificates by row. No key is read.</summary>
+    public static async Task<IReadOnlyList<(RoleAuthority Row, byte[]? Certificate)>> Certificates(ICaStore store, CancellationToken cancellation)
+    {
+        var found = new List<(RoleAuthority, byte[]?)>();
+        foreach (var row in RoleTable.Authorities)
+        {
+            var content = await store.Read(Below(row.CertificatePath), cancellation).ConfigureAwait(false);
+            found.Add((row, content is null ? null : Pem.Certificates(Encoding.UTF8.GetString(content)) is [var first, ..]
+                ? first
+                : throw new CaException($"{store.Name}: {Below(row.CertificatePath)} holds no certificate")));
+        }
+
+        return found;
+    }
+
+    public void Dispose()
+    {
+        foreach (var authority in _authorities.Values)
+        {
+            authority.Dispose();
+        }
+    }
+
+    /// <summary>As the store calls a file of the table.</summary>
+    public static string Below(string path) => path[(RoleTable.Directory.Length + 1)..];
+
+    /// <summary>Instead of the key: the ARN of the one in KMS.</summary>
+    private static string Kms(RoleAuthority row) => Path.ChangeExtension(Below(row.KeyPath), ".kms");
+
+    private static async Task<KmsSignatureGenerator> InKms(string arn, Func<string?, KmsKeys> kms, CancellationToken cancellation)
+    {
+        // arn:PARTITION:kms:REGION:ACCOUNT:key/ID
+        var keys = kms(arn.Split(':') is [_, _, _, var region, ..] ? region : null);
+        return KmsSignatureGenerator.Of(keys, await keys.Find(arn, cancellation).ConfigureAwait(false));
+    }
+
+    /// <summary>The ARN is written down first; which key it is, is then decided, and the certificate is made with that one.</summary>
+    private static async Task MakeInKms(
+        ICaStore store, RoleAuthority row, string? asked, Func<string?, KmsKeys> kms, DateTimeOffset now, List<string> made, CancellationToken cancellation)
+    {
+        if (await store.Read(Below(row.KeyPath), cancellation).ConfigureAwait(false) is not null)
+        {
+            throw new CaException(
+                $"{store.Name} has {Below(row.KeyPath)}, so the key of {row.Role} is not in KMS: another key is another CA, and takes an empty store");
+        }
+
+        if (await store.Read(Kms(row), cancellation).ConfigureAwait(false) is null)
+        {
+            var keys = kms(asked!.StartsWith("arn:", StringComparison.Ordinal) ? asked.Split(':')[3] : null);
+            var found = await keys.Find(asked, cancellation).ConfigureAwait(false);
+            _ = KmsSignatureGenerator.Of(keys, found);
+            if (await store.Create(Kms(row), Encoding.ASCII.GetBytes(found.Arn + "\n"), isSecret: false, cancellation).ConfigureAwait(false))
+            {
+                made.Add(Kms(row));
+            }
+        }
+
+        if (await store.Read(Below(row.CertificatePath), cancellation).ConfigureAwait(false) is null)
+        {
+            var arn = Encoding.UTF8.GetString((await store.Read(Kms(row), cancellation).ConfigureAwait(false))!).Trim();
+            var generator = await InKms(arn, kms, cancellation).ConfigureAwait(false);
+            string pem;
+            try
+            {
+                pem = Certificate(row, generator, now);
+            }
+            catch (CryptographicException e)
+            {
+                throw new CaException($"{arn}: {e.Message}", e);
+            }
+
+            if (await store.Create(Below(row.CertificatePath), Encoding.ASCII.GetBytes(pem), isSecret: false, cancellation).ConfigureAwait(false))
+            {
+                made.Add(Below(row.CertificatePath));
+            }
+        }
+    }
+
+    private static string Certificate(RoleAuthority row, X509SignatureGenerator generator, DateTimeOffset now) => Pem.Write([CertificateAuthority.SelfSigned(
+        row.CommonName, generator.PublicKey, generator, RoleAuthority.Lifetime, now, RandomNumberGenerator.GetBytes(16))]);
+
+    private static async Task MakePair(
+        ICaStore store,
+        string keyPath,
+        string publicPath,
+        KeyAlgorithm algorithm,
+        Func<AsymmetricAlgorithm, string> publicHalf,
+        List<string> made,
+        CancellationToken cancellation)
+    {
+        var (secret, shared) = (Below(keyPath), Below(publicPath));
+        if (await store.Read(shared, cancellation).ConfigureAwait(false) is not null)
+        {
+            return;
+        }
+
+        if (await store.Read(secret, cancellation).ConfigureAwait(false) is null)
+        {
+            using var fresh = algorithm.NewKey();
+            var pem = Encoding.ASCII.GetBytes(Pem.Write(fresh));
+            if (await store.Create(secret, pem, isSecret: true, cancellation).ConfigureAwait(false))
+            {
+                made.Add(secret);
+            }
+
+            CryptographicOperations.ZeroMemory(pem);
+        }
+
+        using var key = Key(await Text(store, keyPath, cancellation).ConfigureAwait(false), $"{store.Name}: {secret}");
+        if (await store.Create(shared, Encoding.ASCII.GetBytes(publicHalf(key)), isSecret: false, cancellation).ConfigureAwait(false))
+        {
+            made.Add(shared);
+        }
+    }
+
+    /// <param name="what">For the message where it is none.</param>
+    public static AsymmetricAlgorithm Key(string pem, string what)
+    {
+        // Which of both it is, PKCS#8 says inside.
+        foreach (var key in (AsymmetricAlgorithm[])[ECDsa.Create(), RSA.Create()])
+        {
+            try
+            {
+                key.ImportFromPem(pem);
+                return key;
+            }
+            catch (Exception e) when (e is ArgumentException or CryptographicException)
+            {
+                key.Dispose();
+            }
+        }
+
+        throw new CaException($"{what} is no private key that can be read");
+    }
+
+    private static async Task<string> Text(ICaStore store, string path, CancellationToken cancellation)
+    {
+        var file = Below(path);
+        var content = await store.Read(file, cancellation).ConfigureAwait(false)
+            ?? throw new CaException(
+                $"{store.Name} has no {file}: 'nodeagent ca init' makes what is not there, unless somebody took it away; then look for a copy first");
+        return Encoding.UTF8.GetString(content);
+    }
+}
