@@ -18,8 +18,17 @@ internal static class PendingCommand
         using var timer = CancellationTokenSource.CreateLinkedTokenSource(stop);
         timer.CancelAfter(Deadline);
         using var machine = new LinuxReader(timer.Token);
-        var inputs = await NodeInputs.FromMachine(machine, [], Deadline, new Timeline(), timer.Token).ConfigureAwait(false);
-        var look = AdoptionLook.At(inputs, machine, AdoptionLook.ReadRecord(inputs.Facts.Instance.Id));
+        AdoptionLook look;
+        try
+        {
+            var inputs = await NodeInputs.FromMachine(machine, [], Deadline, new Timeline(), timer.Token).ConfigureAwait(false);
+            look = AdoptionLook.At(inputs, machine, AdoptionLook.ReadRecord(inputs.Facts.Instance.Id));
+        }
+        catch (OperationCanceledException e) when (!stop.IsCancellationRequested)
+        {
+            throw new NotReachableException(Errors.Text(e, Deadline, timedOut: true));
+        }
+
         var exitCode = look is { Plan: null, Record: not null } ? ExitCode.Ok : ExitCode.ChangesPending;
         await output.WriteLineAsync(json ? PendingJson.Write(look, exitCode) : PendingText.Write(look)).ConfigureAwait(false);
         return exitCode;

@@ -62,7 +62,20 @@ internal static class PlanCommand
     {
         using var timer = CancellationTokenSource.CreateLinkedTokenSource(stop);
         timer.CancelAfter(deadline);
-        using var live = new LinuxReader(timer.Token);
+        try
+        {
+            return await Make(config, json, deadline, facts, machine, record, timer.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException e) when (!stop.IsCancellationRequested)
+        {
+            throw new NotReachableException(Errors.Text(e, deadline, timedOut: true));
+        }
+    }
+
+    private static async Task<int> Make(
+        IReadOnlyList<string> config, bool json, TimeSpan deadline, string? facts, string? machine, string? record, CancellationToken cancellation)
+    {
+        using var live = new LinuxReader(cancellation);
         var timeline = new Timeline();
         IMachineReader reader = live;
         NodeInputs inputs;
@@ -73,7 +86,7 @@ internal static class PlanCommand
         }
         else
         {
-            inputs = await NodeInputs.FromMachine(live, config, deadline, timeline, timer.Token).ConfigureAwait(false);
+            inputs = await NodeInputs.FromMachine(live, config, deadline, timeline, cancellation).ConfigureAwait(false);
             if (record is not null)
             {
                 // Only what the plan asks: layers of configuration may hold secrets, and a replay reads its own.
