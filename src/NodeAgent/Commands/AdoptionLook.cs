@@ -40,10 +40,8 @@ internal sealed class AdoptionLook
 
     public bool IsDisruptive => Plan?.Worst > Disruption.None;
 
-    /// <summary>Values that are new and decide where containers, volumes or the node's name are: on a node with pods they are changed by nobody but a person.</summary>
+    /// <summary>As <see cref="AdoptionSchedule.WantBoot"/>.</summary>
     public IReadOnlyList<string> WantBoot { get; private init; } = [];
-
-    private static readonly string[] AtBootOnly = ["runtime", "docker.dataRoot", "docker.storageDriver", "storage", "node.name"];
 
     /// <summary>Whether it is time, and all of it can be done: half of a configuration is one that nobody has tried.</summary>
     public bool Adopts => Step == AdoptionStep.Now && Obstacles.Count == 0;
@@ -86,12 +84,9 @@ internal sealed class AdoptionLook
         var pending = record.Saw(values, now, record.Every ?? policy.Every.Value);
         var slot = AdoptionSchedule.Slot(record.InstanceId, values.Digest, pending.Since, policy.Window.Value);
         var differences = values.Since(record.Adopted, inputs.Config.OriginOf);
-        string[] wantBoot =
-        [
-            .. AtBootOnly.Where(p => differences.Any(d => d.Path == p || d.Path.StartsWith(p + ".", StringComparison.Ordinal) || d.Path.StartsWith(p + "[", StringComparison.Ordinal))),
-        ];
+        var wantBoot = AdoptionSchedule.WantBoot(differences.Select(d => d.Path));
         // A node that its boot left unprepared runs nothing that could be disturbed.
-        var step = isPrepared ? AdoptionSchedule.Decide(policy, true, plan.Worst > Disruption.None, wantBoot.Length > 0, slot, now) : AdoptionStep.Now;
+        var step = isPrepared ? AdoptionSchedule.Decide(policy, true, plan.Worst > Disruption.None, wantBoot.Count > 0, slot, now) : AdoptionStep.Now;
         return new AdoptionLook(inputs, values, now, record)
         {
             Differences = differences,

@@ -91,7 +91,7 @@ internal static class ApplyCommand
                     _log.Warning("{What:l}", standIn);
                 }
 
-                _record = AdoptionLook.ReadRecord(_inputs.Facts.Instance.Id);
+                _record = Record();
                 _adoption = AdoptionLook.ForStatus(_record, _inputs);
                 if (_looks && Look(machine) is { } nothingMore)
                 {
@@ -129,6 +129,20 @@ internal static class ApplyCommand
 
             Say(exitCode, result);
             return exitCode;
+        }
+
+        /// <summary>Of use, never needed: a node boots without it.</summary>
+        private AdoptionRecord? Record()
+        {
+            try
+            {
+                return AdoptionLook.ReadRecord(_inputs!.Facts.Instance.Id);
+            }
+            catch (ProbeException e)
+            {
+                _log.Warning("{What:l}", e.Message);
+                return null;
+            }
         }
 
         private RunResult Converge(ResourceList list, LinuxReader machine, LinuxWriter writer, CancellationToken cancellation) => Applier.Apply(

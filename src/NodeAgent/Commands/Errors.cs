@@ -9,6 +9,22 @@ namespace NodeAgent.Commands;
 /// <summary>Exceptions as people read them. What nobody expected keeps its stack trace.</summary>
 internal static class Errors
 {
+    /// <summary>Runs until <paramref name="deadline"/>, and says that it was over where it was, instead of that somebody stopped the run.</summary>
+    /// <exception cref="NotReachableException">The deadline came first.</exception>
+    public static async Task<int> Within(TimeSpan deadline, Func<CancellationToken, Task<int>> run, CancellationToken stop)
+    {
+        using var timer = CancellationTokenSource.CreateLinkedTokenSource(stop);
+        timer.CancelAfter(deadline);
+        try
+        {
+            return await run(timer.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException e) when (!stop.IsCancellationRequested)
+        {
+            throw new NotReachableException(Text(e, deadline, timedOut: true));
+        }
+    }
+
     /// <param name="timedOut">Whether the run's own deadline has passed.</param>
     public static string Text(Exception exception, TimeSpan? deadline, bool timedOut) => exception switch
     {

@@ -43,12 +43,13 @@ internal static class ImageCommand
         };
         command.SetAction((parse, stop) =>
         {
-            using var timer = CancellationTokenSource.CreateLinkedTokenSource(stop);
-            timer.CancelAfter(parse.GetValue(deadline).Value);
             var docker = parse.GetValue(runtime) == "docker";
             // Both runtimes may have had the same volume, one after the other.
             var note = $"{parse.GetValue(store)}/io.nodeagent.images{(docker ? ".docker" : "")}";
-            return Task.FromResult(Run(parse.GetValue(archives)!, note, docker, parse.GetValue(pin), new ProcessRunner(timer.Token)));
+            return Errors.Within(
+                parse.GetValue(deadline).Value,
+                cancellation => Task.FromResult(Run(parse.GetValue(archives)!, note, docker, parse.GetValue(pin), new ProcessRunner(cancellation))),
+                stop);
         });
         return command;
     }

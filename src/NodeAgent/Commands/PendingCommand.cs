@@ -13,22 +13,13 @@ internal static class PendingCommand
 {
     private static readonly TimeSpan Deadline = TimeSpan.FromMinutes(1);
 
-    public static async Task<int> Run(TextWriter output, bool json, CancellationToken stop)
-    {
-        using var timer = CancellationTokenSource.CreateLinkedTokenSource(stop);
-        timer.CancelAfter(Deadline);
-        using var machine = new LinuxReader(timer.Token);
-        AdoptionLook look;
-        try
-        {
-            var inputs = await NodeInputs.FromMachine(machine, [], Deadline, new Timeline(), timer.Token).ConfigureAwait(false);
-            look = AdoptionLook.At(inputs, machine, AdoptionLook.ReadRecord(inputs.Facts.Instance.Id));
-        }
-        catch (OperationCanceledException e) when (!stop.IsCancellationRequested)
-        {
-            throw new NotReachableException(Errors.Text(e, Deadline, timedOut: true));
-        }
+    public static Task<int> Run(TextWriter output, bool json, CancellationToken stop) => Errors.Within(Deadline, cancellation => Look(output, json, cancellation), stop);
 
+    private static async Task<int> Look(TextWriter output, bool json, CancellationToken cancellation)
+    {
+        using var machine = new LinuxReader(cancellation);
+        var inputs = await NodeInputs.FromMachine(machine, [], Deadline, new Timeline(), cancellation).ConfigureAwait(false);
+        var look = AdoptionLook.At(inputs, machine, AdoptionLook.ReadRecord(inputs.Facts.Instance.Id));
         var exitCode = look is { Plan: null, Record: not null } ? ExitCode.Ok : ExitCode.ChangesPending;
         await output.WriteLineAsync(json ? PendingJson.Write(look, exitCode) : PendingText.Write(look)).ConfigureAwait(false);
         return exitCode;

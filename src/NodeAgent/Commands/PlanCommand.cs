@@ -41,14 +41,17 @@ internal static class PlanCommand
                 result.AddError("--record records this machine; it does not go with --facts and --machine, which stand for another");
             }
         });
-        command.SetAction((parse, cancellation) => Run(
-            CommonOptions.Absolute(parse.GetValue(config)!),
-            parse.GetValue(format) == "json",
+        command.SetAction((parse, stop) => Errors.Within(
             parse.GetValue(deadline).Value,
-            parse.GetValue(facts),
-            parse.GetValue(machine),
-            parse.GetValue(record),
-            cancellation));
+            cancellation => Run(
+                CommonOptions.Absolute(parse.GetValue(config)!),
+                parse.GetValue(format) == "json",
+                parse.GetValue(deadline).Value,
+                parse.GetValue(facts),
+                parse.GetValue(machine),
+                parse.GetValue(record),
+                cancellation),
+            stop));
         return command;
     }
 
@@ -58,21 +61,6 @@ internal static class PlanCommand
             : throw new FactsException($"{path}: there is no such recording; 'nodeagent plan --record DIR' makes one"));
 
     private static async Task<int> Run(
-        IReadOnlyList<string> config, bool json, TimeSpan deadline, string? facts, string? machine, string? record, CancellationToken stop)
-    {
-        using var timer = CancellationTokenSource.CreateLinkedTokenSource(stop);
-        timer.CancelAfter(deadline);
-        try
-        {
-            return await Make(config, json, deadline, facts, machine, record, timer.Token).ConfigureAwait(false);
-        }
-        catch (OperationCanceledException e) when (!stop.IsCancellationRequested)
-        {
-            throw new NotReachableException(Errors.Text(e, deadline, timedOut: true));
-        }
-    }
-
-    private static async Task<int> Make(
         IReadOnlyList<string> config, bool json, TimeSpan deadline, string? facts, string? machine, string? record, CancellationToken cancellation)
     {
         using var live = new LinuxReader(cancellation);

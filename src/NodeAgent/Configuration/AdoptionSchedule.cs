@@ -33,6 +33,17 @@ internal static class AdoptionSchedule
         : isDisruptive && now < slot ? AdoptionStep.InSlot
         : AdoptionStep.Now;
 
+    /// <summary>What decides where containers and volumes are, and the node's name: below pods it is changed by nobody but a person.</summary>
+    private static readonly string[] AtBootOnly = ["docker.dataRoot", "docker.storageDriver", "node.name", "runtime", "storage"];
+
+    /// <param name="paths">Of values that differ.</param>
+    /// <returns>Those of <see cref="AtBootOnly"/> that are among them, whole or in part.</returns>
+    public static IReadOnlyList<string> WantBoot(IEnumerable<string> paths)
+    {
+        var changed = paths.ToList();
+        return [.. AtBootOnly.Where(p => changed.Exists(c => c == p || c.StartsWith(p + ".", StringComparison.Ordinal) || c.StartsWith(p + "[", StringComparison.Ordinal)))];
+    }
+
     /// <param name="since">When this node first saw the configuration.</param>
     public static DateTimeOffset Slot(string instanceId, string digest, DateTimeOffset since, TimeSpan window) =>
         since + TimeSpan.FromSeconds(Math.Floor(Share(instanceId, digest) * window.TotalSeconds));

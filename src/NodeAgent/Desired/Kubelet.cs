@@ -140,7 +140,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
 
         if (KubeletVersions.Find(kubelet.Version) is null)
         {
-            warnings.Add($"kubelet {kubelet.Version} is not in the table of versions; it is treated as the nearest that is, since kubelet.allowUnlisted names it");
+            warnings.Add($"kubelet {kubelet.Version} is not in the table of versions; it is treated as the newest that is, since kubelet.allowUnlisted names it");
         }
 
         var cgroupV1 = (config.Kubelet.Configuration.TryGetProperty("failCgroupV1", out var fail) && fail.ValueKind == JsonValueKind.False)
