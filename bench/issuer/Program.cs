@@ -153,7 +153,7 @@ async Task Joins(Uri address)
         await Task.Delay(p.At);
         var began = clock.Elapsed;
         using var source = new IssuerCertificateSource(
-            new([address], IssuerLab.Cluster, lab.Authority.CertificatePem, IssuerLab.Region, lab.Aws.Endpoint, TimeSpan.FromMinutes(2)),
+            new(IssuerClientSettings.Given([address]), IssuerLab.Cluster, lab.Authority.CertificatePem, IssuerLab.Region, lab.Aws.Endpoint, TimeSpan.FromMinutes(2)),
             _ => Task.FromResult(new InstanceProof(new ImmutableCredentials(p.Node.Credentials.AccessKey, p.Node.Credentials.Secret, p.Node.Credentials.Token), p.Document)),
             () => null,
             TimeProvider.System);

@@ -16,16 +16,32 @@ internal sealed class Aws(string folder) : IAsyncDisposable
     public int Port { get; } = ApiServer.FreePort();
 
     /// <summary>A role with this policy, assumed: what the metadata of an instance with that profile would hand out.</summary>
-    public Task<AwsCredentials> AssumeRoleAsync(string role, string policyJson) => AsAdministratorAsync(async () =>
+    public async Task<AwsCredentials> AssumeRoleAsync(string role, string policyJson)
+    {
+        await CreateRoleAsync(role, policyJson);
+        return await AssumeAsync(role, "i-0a5d1a26e00000001");
+    }
+
+    /// <summary>A role with this policy, and an instance profile of its name.</summary>
+    public Task CreateRoleAsync(string role, string policyJson) => AsAdministratorAsync(async () =>
     {
         var trust = """{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}""";
         await QueryAsync("iam", "2010-05-08", "CreateRole", ("RoleName", role), ("AssumeRolePolicyDocument", trust));
         await QueryAsync("iam", "2010-05-08", "PutRolePolicy", ("RoleName", role), ("PolicyName", "only"), ("PolicyDocument", policyJson));
-        var answer = await QueryAsync(
-            "sts", "2011-06-15", "AssumeRole", ("RoleArn", $"arn:aws:iam::123456789012:role/{role}"), ("RoleSessionName", "i-0a5d1a26e00000001"));
-        string Field(string name) => answer.Split($"<{name}>")[1].Split($"</{name}>")[0];
-        return new AwsCredentials(Field("AccessKeyId"), Field("SecretAccessKey"), Field("SessionToken"));
+        await QueryAsync("iam", "2010-05-08", "CreateInstanceProfile", ("InstanceProfileName", role));
+        return await QueryAsync("iam", "2010-05-08", "AddRoleToInstanceProfile", ("InstanceProfileName", role), ("RoleName", role));
     });
+
+    /// <param name="session">EC2 calls it by the instance's ID.</param>
+    public Task<AwsCredentials> AssumeAsync(string role, string session) => AsAdministratorAsync(async () =>
+    {
+        var answer = await QueryAsync(
+            "sts", "2011-06-15", "AssumeRole", ("RoleArn", $"arn:aws:iam::123456789012:role/{role}"), ("RoleSessionName", session));
+        return new AwsCredentials(Field(answer, "AccessKeyId"), Field(answer, "SecretAccessKey"), Field(answer, "SessionToken"));
+    });
+
+    /// <summary>The text of the first element of that name.</summary>
+    public static string Field(string xml, string name) => xml.Split($"<{name}>", 2)[1].Split($"</{name}>", 2)[0];
 
     /// <summary>A call of a query service (EC2, IAM, STS, Auto Scaling) by one who may do everything. Returns the XML.</summary>
     public Task<string> CallAsync(string service, string version, string action, params (string Name, string Value)[] parameters) =>

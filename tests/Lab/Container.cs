@@ -88,6 +88,9 @@ internal sealed class Container : Guest
         await Task.WhenAny(stream.CopyToAsync(aws), aws.CopyToAsync(stream));
     });
 
+    /// <summary>A port of its loopback is one that the host's loopback has, too, across reboots.</summary>
+    public Listener Expose(int port, int hostPort) => Listener.Forward(hostPort, () => leader, port);
+
     /// <summary>Arguments of nsenter, before those of what it shall run in here.</summary>
     public string[] Enter => ["-t", leader, "-a", "env", "-i", "HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8"];
 

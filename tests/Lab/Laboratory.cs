@@ -28,6 +28,9 @@ internal sealed class Laboratory : IAsyncDisposable
 
     public Aws Aws { get; }
 
+    /// <summary>On this machine's loopback; virtual machines find what listens there at 10.0.2.104:10261.</summary>
+    public int IssuerPort { get; } = ApiServer.FreePort();
+
     public string Scenario { get; private set; } = "";
 
     /// <summary>artifacts/lab/NAME: journal, serial console, and whatever the scenario keeps.</summary>

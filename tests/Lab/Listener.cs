@@ -18,7 +18,38 @@ internal sealed partial class Listener : IAsyncDisposable
         accepting = AcceptAsync(serve);
     }
 
-    public static Listener Start(string leader, string address, int port, Func<Stream, Task> serve)
+    /// <summary>In the network of that process.</summary>
+    public static Listener Start(string leader, string address, int port, Func<Stream, Task> serve) => new(
+        InNetwork(leader, () =>
+        {
+            var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+            socket.Bind(new IPEndPoint(IPAddress.Parse(address), port));
+            socket.Listen();
+            return socket;
+        }),
+        serve);
+
+    /// <summary>On this machine: connections to its <paramref name="port"/> go on to a port that somebody has on the loopback of the process' network.</summary>
+    public static Listener Forward(int port, Func<string> leader, int to)
+    {
+        var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        socket.Bind(new IPEndPoint(IPAddress.Loopback, port));
+        socket.Listen();
+        return new(socket, async stream =>
+        {
+            await using var inside = new NetworkStream(
+                InNetwork(leader(), () =>
+                {
+                    var connection = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+                    connection.Connect(IPAddress.Loopback, to);
+                    return connection;
+                }),
+                ownsSocket: true);
+            await Task.WhenAny(stream.CopyToAsync(inside), inside.CopyToAsync(stream));
+        });
+    }
+
+    private static Socket InNetwork(string leader, Func<Socket> make)
     {
         Socket? socket = null;
         Exception? failure = null;
@@ -33,9 +64,7 @@ internal sealed partial class Listener : IAsyncDisposable
                     throw new LabException($"setns: errno {Marshal.GetLastPInvokeError()}");
                 }
 
-                socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-                socket.Bind(new IPEndPoint(IPAddress.Parse(address), port));
-                socket.Listen();
+                socket = make();
             }
             catch (Exception e)
             {
@@ -44,7 +73,7 @@ internal sealed partial class Listener : IAsyncDisposable
         });
         thread.Start();
         thread.Join();
-        return failure is null ? new(socket!, serve) : throw new LabException($"listening on {address}:{port} of the container: {failure.Message}", failure);
+        return socket ?? throw (failure is SocketException or IOException ? failure : new LabException($"in the network of {leader}: {failure!.Message}", failure));
     }
 
     public async ValueTask DisposeAsync()

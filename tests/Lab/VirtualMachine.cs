@@ -185,7 +185,7 @@ internal sealed class VirtualMachine : Guest
     {
         var guest = await Caches.GuestAsync();
         var version = (await Child.RunAsync("qemu-system-x86_64", ["--version"], TimeSpan.FromSeconds(10))).EnsureSuccess().Output;
-        var hardware = string.Join(' ', Hardware("", "", 0, 0)) + KernelArguments;
+        var hardware = string.Join(' ', Hardware("", "", 0, 0, 0)) + KernelArguments;
         var key = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(guest + version + hardware)))[..12];
         var snapshot = Path.Combine(Caches.Root, $"snapshot-{key}");
         using var turn = await TurnAsync(Path.Combine(Caches.Root, "snapshot.lock"));
@@ -240,7 +240,7 @@ internal sealed class VirtualMachine : Guest
     private const string KernelArguments = "console=ttyS0 quiet systemd.show_status=yes";
 
     /// <summary>The machine as EC2 would show it. The same for all, or a snapshot does not fit: only files, sockets and ports differ.</summary>
-    private static string[] Hardware(string folder, string sockets, int apiServer, int aws) =>
+    private static string[] Hardware(string folder, string sockets, int apiServer, int aws, int issuer) =>
     [
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-machine", "pc", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2", "-m", "2048",
@@ -250,6 +250,7 @@ internal sealed class VirtualMachine : Guest
         "-netdev", "user,id=net,restrict=on"
             + $",guestfwd=tcp:10.0.2.100:6443-cmd:nc -N 127.0.0.1 {apiServer}"
             + $",guestfwd=tcp:10.0.2.101:80-cmd:nc -N 127.0.0.1 {aws}"
+            + $",guestfwd=tcp:10.0.2.104:10261-cmd:nc -N 127.0.0.1 {issuer}"
             + $",guestfwd=tcp:10.0.2.102:1-cmd:{Caches.Sources}/host/exchange {sockets}",
         "-device", "virtio-net-pci,netdev=net,addr=5,mac=02:5d:00:00:02:0f", "-device", "virtio-rng-pci",
         "-device", "virtio-serial-pci",
@@ -288,7 +289,7 @@ internal sealed class VirtualMachine : Guest
             Path.Combine(folder, "qemu.log"),
             "qemu-system-x86_64",
             [
-                .. Hardware(folder, sockets, Lab.ApiServer.Port, Lab.Aws.Port), .. start,
+                .. Hardware(folder, sockets, Lab.ApiServer.Port, Lab.Aws.Port, Lab.IssuerPort), .. start,
                 "-kernel", $"{guest}/vmlinuz", "-initrd", $"{guest}/initrd", "-append", $"{KernelArguments} {kernelArguments}",
             ]);
         using var deadline = new CancellationTokenSource(BootTimeout);

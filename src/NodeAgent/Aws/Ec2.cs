@@ -74,7 +74,23 @@ internal static class Ec2
     /// <summary>Instances that a filter's values name, all pages; values that name none are merely absent, where a list of IDs would fail as a whole.</summary>
     /// <param name="values">At most 200.</param>
     /// <exception cref="AwsException"/>
-    public static async Task<IReadOnlyList<Instance>> Instances(IAmazonEC2 ec2, string filter, IReadOnlyList<string> values, CancellationToken cancellation)
+    public static Task<IReadOnlyList<Instance>> Instances(IAmazonEC2 ec2, string filter, IReadOnlyList<string> values, CancellationToken cancellation) =>
+        Instances(ec2, [new() { Name = filter, Values = [.. values] }], cancellation);
+
+    /// <summary>The control plane of a cluster as its instances' tags name it, as far as it runs.</summary>
+    /// <param name="vpc">Where alone it is looked for, if that is known.</param>
+    /// <exception cref="AwsException"/>
+    public static Task<IReadOnlyList<Instance>> ControlPlane(IAmazonEC2 ec2, string cluster, string? vpc, CancellationToken cancellation) => Instances(
+        ec2,
+        [
+            .. vpc is null ? (Filter[])[] : [new() { Name = "vpc-id", Values = [vpc] }],
+            new() { Name = $"tag:{InstanceTag.Cluster}", Values = [cluster] },
+            new() { Name = $"tag:{InstanceTag.Role}", Values = ["control-plane"] },
+            new() { Name = "instance-state-name", Values = ["running"] },
+        ],
+        cancellation);
+
+    private static async Task<IReadOnlyList<Instance>> Instances(IAmazonEC2 ec2, List<Filter> filters, CancellationToken cancellation)
     {
         const string action = "ec2:DescribeInstances";
         const string remedy = "Allow the role of this instance the action " + action + ".";
@@ -84,8 +100,7 @@ internal static class Ec2
         {
             do
             {
-                var request = new DescribeInstancesRequest { Filters = [new() { Name = filter, Values = [.. values] }], NextToken = next };
-                var page = await ec2.DescribeInstancesAsync(request, cancellation).ConfigureAwait(false);
+                var page = await ec2.DescribeInstancesAsync(new() { Filters = filters, NextToken = next }, cancellation).ConfigureAwait(false);
                 instances.AddRange(page.Reservations.SelectMany(r => r.Instances));
                 next = page.NextToken;
             }
@@ -153,6 +168,14 @@ internal static class Ec2
             e.GetBaseException().Message,
             "Check the route to this endpoint (NAT, VPC endpoint, proxy) and DNS, or allow tags in instance metadata (InstanceMetadataTags=enabled)."),
         e);
+}
+
+/// <summary>Tags by which instances say what they are to a cluster.</summary>
+internal static class InstanceTag
+{
+    public const string Cluster = "nodeagent:cluster";
+
+    public const string Role = "nodeagent:role";
 }
 
 // From here on: what the package AWSSDK.EC2 would bring, by its names, as far as it is used here. It cannot be restored everywhere yet; when it can,

@@ -212,7 +212,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
             config.Certificates, Certificates.Identity(config, facts), SecretFile.Read, TimeProvider.System),
         CertificateSourceKind.Issuer => new IssuerCertificateSource(
             new(
-                config.Certificates.Issuer!.Endpoints,
+                config.Certificates.Issuer is { Endpoints: { Count: > 0 } given } ? IssuerClientSettings.Given(given) : stop => Issuers(config, facts, stop),
                 config.Cluster.Name,
                 config.Cluster.CertificateAuthority,
                 facts.Instance.Region,
@@ -227,4 +227,23 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
             TimeProvider.System),
         _ => NoCertificateSource.Instance,
     };
+
+    /// <summary>On every instance of the control plane, as tags name it: an autoscaling group replaces them, and no configuration has to follow.</summary>
+    private static async Task<IReadOnlyList<Uri>> Issuers(NodeConfig config, NodeFacts facts, CancellationToken cancellation)
+    {
+        using var metadata = new InstanceMetadata(Endpoint(EndpointVariable), TimeSpan.FromSeconds(20));
+        using var role = new RoleCredentials(metadata);
+        using var ec2 = new AmazonEC2Client(
+            role, new AmazonEC2Config(facts.Instance.Region, Endpoint("AWS_ENDPOINT_URL_EC2")) { HttpClientFactory = MachineSources.Outbound(config.Proxy, config.Trust) });
+        try
+        {
+            var vpc = facts.Instance.Interfaces.FirstOrDefault(i => i.DeviceNumber == 0)?.VpcId;
+            var found = await Ec2.ControlPlane(ec2, config.Cluster.Name, vpc, cancellation).ConfigureAwait(false);
+            return [.. found.Select(i => new UriBuilder("https", i.PrivateIpAddress, Protocol.DefaultPort).Uri)];
+        }
+        catch (AwsException e) when (e.Kind == AwsFailureKind.NotAllowed)
+        {
+            throw new AwsException(e.Failure with { Remedy = $"{e.Failure.Remedy} Or name the issuers in certificates.issuer.endpoints, and EC2 is not asked." }, e);
+        }
+    }
 }

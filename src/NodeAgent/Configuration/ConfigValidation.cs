@@ -756,14 +756,6 @@ internal sealed class ConfigValidation
             Require(certificates.Directory is not null, "certificates.directory", "required with certificates.source directory; expected the path that holds ca.crt and ca.key");
         }
 
-        if (certificates.Source == CertificateSourceKind.Issuer)
-        {
-            Require(
-                certificates.Issuer is { Endpoints.Count: > 0 },
-                "certificates.issuer.endpoints",
-                "required with certificates.source issuer; expected https://host[:port] of one issuer or more");
-        }
-
         foreach (var (endpoint, i) in (certificates.Issuer?.Endpoints ?? []).Select((e, i) => (e, i)))
         {
             Require(

@@ -454,7 +454,7 @@ internal sealed record CertificatesConfig
 
 internal sealed record IssuerConfig
 {
-    /// <summary>https://host[:port] of issuers, any of which will do.</summary>
+    /// <summary>https://host[:port] of issuers, any of which will do; where none is given, EC2 is asked for the control plane's instances.</summary>
     public IReadOnlyList<Uri> Endpoints { get; init; } = [];
 }
 

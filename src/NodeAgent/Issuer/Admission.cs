@@ -18,9 +18,6 @@ namespace NodeAgent.Issuer;
 /// </summary>
 internal sealed class Admission(IssuerSettings settings, ICertificateSigner signer, Nonces nonces, Sts sts, IAmazonEC2 ec2, TimeProvider time)
 {
-    private const string ClusterTag = "nodeagent:cluster";
-    private const string RoleTag = "nodeagent:role";
-
     private static readonly TimeSpan Soon = TimeSpan.FromSeconds(3);
 
     // What EC2 takes of a filter's values.
@@ -333,15 +330,15 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
             throw IssuerRefusal.Forbidden("instance", $"{id} is in {IssuerRefusal.Short(instance.VpcId)}, and the cluster is in {settings.VpcId}");
         }
 
-        if (Tag(ClusterTag) is var cluster && cluster != settings.Cluster)
+        if (Tag(InstanceTag.Cluster) is var cluster && cluster != settings.Cluster)
         {
-            throw IssuerRefusal.Forbidden("instance", $"{id} {Says(ClusterTag, cluster)}; expected '{settings.Cluster}'");
+            throw IssuerRefusal.Forbidden("instance", $"{id} {Says(InstanceTag.Cluster, cluster)}; expected '{settings.Cluster}'");
         }
 
-        var role = Tag(RoleTag);
+        var role = Tag(InstanceTag.Role);
         var kind = kinds.FirstOrDefault(k => k.NodeRole == role)
             ?? throw IssuerRefusal.Forbidden(
-                "instance", $"{id} {Says(RoleTag, role)}; its IAM role is for {string.Join(", ", kinds.Select(k => k.NodeRole).Distinct())}");
+                "instance", $"{id} {Says(InstanceTag.Role, role)}; its IAM role is for {string.Join(", ", kinds.Select(k => k.NodeRole).Distinct())}");
         var profile = instance.IamInstanceProfile.Arn;
         var ours = $"arn:{Partition.Name(settings.Region)}:iam::{settings.Account}:instance-profile/";
         if (!profile.StartsWith(ours, StringComparison.Ordinal) || profile[(profile.LastIndexOf('/') + 1)..] != kind.Profile)

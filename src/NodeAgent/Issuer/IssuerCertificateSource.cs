@@ -39,7 +39,9 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
     private readonly ResiliencePipeline<CertificatesAnswer> _pipeline;
     private readonly Lazy<CancellationTokenSource> _patience;
     private readonly Lazy<HttpMessageInvoker> _withoutCertificate;
-    private int _turn = Random.Shared.Next(1024);
+    private readonly int _first = Random.Shared.Next(1024);
+    private IReadOnlyList<Uri> _endpoints = [];
+    private int _tried;
     private string? _badServer;
 
     /// <param name="prove">What this instance shows of itself; asked at each try that needs it, since credentials end.</param>
@@ -83,7 +85,7 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
                     tries++;
                     try
                     {
-                        return await Once(_settings.Endpoints[(_turn++ & int.MaxValue) % _settings.Endpoints.Count], requests, stop).ConfigureAwait(false);
+                        return await Once(await Next(stop).ConfigureAwait(false), requests, stop).ConfigureAwait(false);
                     }
                     catch (IssuerFailure e)
                     {
@@ -104,7 +106,7 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
         }
         catch (OperationCanceledException e) when (patience.IsCancellationRequested && !cancellation.IsCancellationRequested)
         {
-            throw Sum(last ?? NoAnswer(_settings.Endpoints[0]).Failure, e);
+            throw Sum(last ?? NoAnswer(_endpoints is [var first, ..] ? first : null).Failure, e);
         }
 
         MachineException Sum(AwsFailure failure, Exception inner)
@@ -132,6 +134,36 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
     {
         var step = TimeSpan.FromSeconds(Math.Min(Math.Pow(2, Math.Min(attempt, 10)) / 2, LongestPause.TotalSeconds / 2));
         return (retryAfter is { } after ? (after < LongestPause ? after : LongestPause) : step / 2) + (step * chance);
+    }
+
+    /// <summary>Each in turn, beginning with any. Who they are is asked anew when all have failed: control planes are replaced.</summary>
+    private async Task<Uri> Next(CancellationToken cancellation)
+    {
+        if (_tried == _endpoints.Count)
+        {
+            _tried = 0;
+            try
+            {
+                _endpoints = await _settings.Endpoints(cancellation).ConfigureAwait(false);
+            }
+            catch (AwsException e) when (e.Kind is AwsFailureKind.NotReachable or AwsFailureKind.Throttled or AwsFailureKind.Unavailable)
+            {
+                throw new IssuerFailure(e.Failure, true, inner: e);
+            }
+
+            if (_endpoints.Count == 0)
+            {
+                throw new IssuerFailure(
+                    new(
+                        AwsFailureKind.NotThere,
+                        "certificates from an issuer",
+                        $"EC2 knows no running instance in this VPC with {InstanceTag.Cluster}={_settings.Cluster} and {InstanceTag.Role}=control-plane",
+                        "Tag the control plane's instances so, or name its issuers in certificates.issuer.endpoints."),
+                    true);
+            }
+        }
+
+        return _endpoints[(_first + _tried++) % _endpoints.Count];
     }
 
     private async Task<CertificatesAnswer> Once(Uri endpoint, IReadOnlyList<(string Role, byte[] Request)> requests, CancellationToken cancellation)
@@ -341,8 +373,8 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
 
     private static string Subject(Uri endpoint) => $"certificates from issuer {endpoint.GetLeftPart(UriPartial.Authority)}";
 
-    private static IssuerFailure NoAnswer(Uri endpoint, Exception? inner = null) =>
-        new(new(AwsFailureKind.NotReachable, Subject(endpoint), "no answer in time", Unreachable), true, inner: inner);
+    private static IssuerFailure NoAnswer(Uri? endpoint, Exception? inner = null) =>
+        new(new(AwsFailureKind.NotReachable, endpoint is null ? "certificates from an issuer" : Subject(endpoint), "no answer in time", Unreachable), true, inner: inner);
 
     private static IssuerFailure NotOurs(Uri endpoint, string cause, Exception? inner = null) => new(
         new(AwsFailureKind.Malformed, Subject(endpoint), cause, "Does something else than a nodeagent issuer listen there?"), false, inner: inner);
@@ -370,11 +402,17 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
     }
 }
 
+/// <param name="Endpoints">Where issuers listen. Asked at first use, and again when none of them would do.</param>
 /// <param name="Authorities">The cluster's CA, PEM.</param>
 /// <param name="Region">The node's, which is its issuers'.</param>
 /// <param name="StsEndpoint">What the proof is signed for; the issuer must ask the same.</param>
 /// <param name="Patience">How long in all to try again before giving up.</param>
-internal sealed record IssuerClientSettings(IReadOnlyList<Uri> Endpoints, string Cluster, string Authorities, string Region, Uri StsEndpoint, TimeSpan Patience);
+internal sealed record IssuerClientSettings(
+    Func<CancellationToken, Task<IReadOnlyList<Uri>>> Endpoints, string Cluster, string Authorities, string Region, Uri StsEndpoint, TimeSpan Patience)
+{
+    /// <summary>Those that are written down.</summary>
+    public static Func<CancellationToken, Task<IReadOnlyList<Uri>>> Given(IReadOnlyList<Uri> endpoints) => _ => Task.FromResult(endpoints);
+}
 
 /// <summary>Not a record: a record would print its secrets.</summary>
 /// <param name="credentials">Of the instance's role.</param>

@@ -81,7 +81,6 @@ public class ValidationTests
     [InlineData("storage: {volumes: {more: {size: 1%, filesystem: xfs}}}", "node.yaml:3:27: storage.volumes.more.mount: is missing; expected the path it is mounted at (only the volume 'runtime' has a place of its own)")]
     [InlineData("certificates: {lifetime: 1m}", "node.yaml:3:26: certificates.lifetime: 1m is out of range; expected 10m to 3650d")]
     [InlineData("certificates: {source: directory, laboratory: true}", "node.yaml:3:15: certificates.directory: required with certificates.source directory; expected the path that holds ca.crt and ca.key")]
-    [InlineData("certificates: {source: issuer}", "node.yaml:3:15: certificates.issuer.endpoints: required with certificates.source issuer; expected https://host[:port] of one issuer or more")]
     [InlineData("certificates: {issuer: {endpoints: ['http://issuer:10261']}}", "node.yaml:3:37: certificates.issuer.endpoints[0]: 'http://issuer:10261' is no issuer; expected https://host[:port]")]
     [InlineData(
         "certificates: {source: directory, directory: /etc/ca}",

@@ -2,6 +2,7 @@ using System.Net;
 using System.Security.Cryptography;
 using System.Text;
 using Amazon.Runtime;
+using NodeAgent.Aws;
 using NodeAgent.Issuer;
 using NodeAgent.Machine;
 using NodeAgent.Pki;
@@ -14,6 +15,7 @@ public sealed class IssuerClientTests : IAsyncLifetime
 {
     private IssuerLab _lab = null!;
     private byte[]? _standing;
+    private Func<CancellationToken, Task<IReadOnlyList<Uri>>>? _find;
     private int _proofs;
 
     public async Task InitializeAsync() => _lab = await IssuerLab.Start();
@@ -205,10 +207,63 @@ public sealed class IssuerClientTests : IAsyncLifetime
         }
     }
 
+    [Fact]
+    public void Who_the_issuers_are_is_asked_again_when_none_of_them_would_do()
+    {
+        var node = _lab.NewNode();
+        var asked = 0;
+        _find = _ => Task.FromResult<IReadOnlyList<Uri>>(++asked switch
+        {
+            1 => throw new AwsException(new(AwsFailureKind.Unavailable, "ec2:DescribeInstances", "503", "Later.")),
+            2 => [],
+            3 => [new("https://127.0.0.1:1")],
+            _ => [_lab.Server.Address],
+        });
+        using var source = Source(node);
+
+        source.ObtainAll(Requests(node), CancellationToken.None).Count.ShouldBe(3);
+
+        asked.ShouldBe(4);
+    }
+
+    [Fact]
+    public void Without_an_issuer_it_is_said_which_tags_one_is_looked_for_by()
+    {
+        _find = _ => Task.FromResult<IReadOnlyList<Uri>>([]);
+        using var source = Source(_lab.NewNode(), TimeSpan.FromSeconds(1));
+
+        var said = Should.Throw<MachineException>(() => source.ObtainAll(Requests(_lab.NewNode()), CancellationToken.None)).Message;
+
+        said.ShouldContain("nodeagent:cluster=prod and nodeagent:role=control-plane");
+        said.ShouldContain("certificates.issuer.endpoints");
+    }
+
+    [Fact]
+    public void A_role_that_may_not_look_for_issuers_is_told_at_once()
+    {
+        var asked = 0;
+        _find = _ =>
+        {
+            asked++;
+            throw new AwsException(new(AwsFailureKind.NotAllowed, "ec2:DescribeInstances", "403 UnauthorizedOperation", "Allow it."));
+        };
+        using var source = Source(_lab.NewNode());
+
+        Should.Throw<MachineException>(() => source.ObtainAll(Requests(_lab.NewNode()), CancellationToken.None)).Message.ShouldContain("Allow it.");
+
+        asked.ShouldBe(1);
+    }
+
     private IssuerCertificateSource Source(Node node, params Uri[] endpoints) => Source(node, TimeSpan.FromSeconds(60), endpoints);
 
     private IssuerCertificateSource Source(Node node, TimeSpan patience, params Uri[] endpoints) => new(
-        new(endpoints.Length > 0 ? endpoints : [_lab.Server.Address], IssuerLab.Cluster, _lab.Authority.CertificatePem, IssuerLab.Region, _lab.Aws.Endpoint, patience),
+        new(
+            _find ?? IssuerClientSettings.Given(endpoints.Length > 0 ? endpoints : [_lab.Server.Address]),
+            IssuerLab.Cluster,
+            _lab.Authority.CertificatePem,
+            IssuerLab.Region,
+            _lab.Aws.Endpoint,
+            patience),
         _ =>
         {
             Interlocked.Increment(ref _proofs);
