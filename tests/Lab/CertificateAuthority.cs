@@ -19,7 +19,8 @@ internal sealed class CertificateAuthority
         request.CertificateExtensions.Add(
             new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign | X509KeyUsageFlags.CrlSign | X509KeyUsageFlags.DigitalSignature, true));
         request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(request.PublicKey, false));
-        authority = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddDays(30));
+        // Long enough ago for a node whose clock is set back.
+        authority = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-100), DateTimeOffset.UtcNow.AddDays(200));
         File.WriteAllText(CertificateFile, authority.ExportCertificatePem() + "\n");
         WriteKey(KeyFile, key);
     }
@@ -66,7 +67,7 @@ internal sealed class CertificateAuthority
         }
 
         using var certificate = request.Create(
-            authority, DateTimeOffset.UtcNow.AddMinutes(-30), DateTimeOffset.UtcNow.AddDays(7), RandomNumberGenerator.GetBytes(8));
+            authority, DateTimeOffset.UtcNow.AddDays(-99), DateTimeOffset.UtcNow.AddDays(7), RandomNumberGenerator.GetBytes(8));
         var files = (Certificate: Path.Combine(Directory, name + ".crt"), Key: Path.Combine(Directory, name + ".key"));
         File.WriteAllText(files.Certificate, certificate.ExportCertificatePem() + "\n");
         WriteKey(files.Key, key);

@@ -43,6 +43,9 @@ internal sealed record Scenario(string Name, Ring Ring, Tier Tier, TimeSpan Dead
         new("repair", Ring.VirtualMachine, Tier.Ci, TimeSpan.FromMinutes(15), Repair.RunAsync),
         new("docker", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(15), Scenarios.Docker.RunAsync),
         new("foreign-disk", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(10), ForeignDisk.RunAsync),
+        new("issuer-join", Ring.VirtualMachine, Tier.Ci, TimeSpan.FromMinutes(15), IssuerJoin.RunAsync),
+        new("issuer-down", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(15), IssuerDown.RunAsync),
+        new("renewal", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(15), Renewal.RunAsync),
         new("power-cut", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(45), PowerCut.RunAsync),
     ];
 

@@ -136,10 +136,13 @@ internal sealed class VirtualMachine : Guest
         await PowerOnAsync("booted after a power cut");
     }
 
-    public override async Task RebootAsync()
+    public override Task RebootAsync() => RebootAsync(TimeSpan.Zero);
+
+    /// <param name="clock">By how much its clock is ahead of this machine's; one that is behind is negative.</param>
+    public async Task RebootAsync(TimeSpan clock)
     {
         await PowerOffAsync(inOrder: true);
-        await PowerOnAsync("rebooted");
+        await PowerOnAsync("rebooted", clock: clock);
     }
 
     /// <summary>EC2's stop and start: the same instance and volumes, blank instance-store disks, old metadata tokens void.</summary>
@@ -281,10 +284,12 @@ internal sealed class VirtualMachine : Guest
         }
     }
 
-    private async Task PowerOnAsync(string what, string? restore = null, string kernelArguments = "")
+    private async Task PowerOnAsync(string what, string? restore = null, string kernelArguments = "", TimeSpan clock = default)
     {
-        var clock = Stopwatch.StartNew();
-        string[] start = restore is null ? [] : ["-incoming", $"file:{restore}"];
+        var elapsed = Stopwatch.StartNew();
+        string[] start = restore is not null ? ["-incoming", $"file:{restore}"]
+            : clock != TimeSpan.Zero ? ["-rtc", $"base={(DateTime.UtcNow + clock).ToString("yyyy-MM-dd'T'HH:mm:ss", CultureInfo.InvariantCulture)}"]
+            : [];
         qemu = await Child.StartAsync(
             Path.Combine(folder, "qemu.log"),
             "qemu-system-x86_64",
@@ -312,7 +317,7 @@ internal sealed class VirtualMachine : Guest
         }
         catch (Exception e) when (e is OperationCanceledException or IOException)
         {
-            throw new LabException($"the guest does not answer after {clock.Elapsed.TotalSeconds:0} s; see {folder}/console.log and qemu.log", e);
+            throw new LabException($"the guest does not answer after {elapsed.Elapsed.TotalSeconds:0} s; see {folder}/console.log and qemu.log", e);
         }
 
         if (restore is not null)
@@ -321,7 +326,7 @@ internal sealed class VirtualMachine : Guest
             await CheckAsync($"date --set=@{DateTimeOffset.UtcNow.ToUnixTimeSeconds()}");
         }
 
-        Lab.Say($"{what} in {clock.Elapsed.TotalSeconds:0.0} s");
+        Lab.Say($"{what} in {elapsed.Elapsed.TotalSeconds:0.0} s");
     }
 
     private async Task PowerOffAsync(bool inOrder)

@@ -1,0 +1,53 @@
+using Shouldly;
+
+namespace NodeAgent.Lab.Scenarios;
+
+/// <summary>
+/// No issuer answers when a worker boots: it waits, says for what, and joins when one is there. Later, one that is away takes nothing from a node that runs.
+/// </summary>
+internal static class IssuerDown
+{
+    public static async Task RunAsync(Laboratory lab)
+    {
+        var apiServer = lab.ApiServer.StartedAsync();
+        var fleet = await Fleet.CreateAsync(lab);
+        await using var controlPlane = await lab.StartContainerAsync();
+        await fleet.LaunchAsync(controlPlane, "control-plane", Issuing.Address, "ec2:DescribeInstances", "s3:GetObject", "s3:ListBucket");
+        await Issuing.InstallAsync(controlPlane);
+        await Issuing.ConfigureAsync(fleet, controlPlane);
+        await using var aws = await controlPlane.ConnectAwsAsync();
+        await using var exposed = controlPlane.Expose(Issuing.Port, lab.IssuerPort);
+
+        await using var guest = await lab.BootAsync();
+        await fleet.LaunchAsync(guest, "worker", "10.0.2.15", "ec2:DescribeInstances");
+        await Issuing.InstallAsync(guest);
+        await Issuing.LaunchAsync(lab, guest);
+        await apiServer;
+        var booted = guest.JournalLength;
+        await guest.RebootAsync();
+        await guest.WaitForJournalAsync($"certificates from issuer https://{Issuing.Address}:{Issuing.Port}", Worker.ConvergeTimeout, booted);
+        (await guest.RunAsync("systemctl is-active nodeagent.service")).Output.Trim().ShouldBe("activating");
+        (await guest.RunAsync("systemctl is-active kubelet.service")).ExitCode.ShouldNotBe(0);
+        lab.Say("the node waits");
+        await Issuing.StartAsync(controlPlane);
+        await Worker.ReadyAsync(lab, guest);
+        await Worker.NothingToDoAsync(guest);
+
+        await controlPlane.CheckAsync("systemctl stop nodeagent-issuer.service");
+        const string Hash = "sha256sum /etc/kubernetes/pki/*.pem /etc/kubernetes/pki/kube-proxy/client.pem";
+        var (files, kubelet) = (await guest.CheckAsync(Hash), await Worker.InvocationAsync(guest, "kubelet.service"));
+        var failed = await guest.RunAsync("nodeagent certs renew --all --deadline 20s", TimeSpan.FromMinutes(2));
+        failed.ExitCode.ShouldBe(4, failed.Error);
+        failed.Error.ShouldContain($"issuer https://{Issuing.Address}:{Issuing.Port}");
+        (await guest.CheckAsync(Hash)).ShouldBe(files);
+        (await Worker.InvocationAsync(guest, "kubelet.service")).ShouldBe(kubelet);
+        // Not due, so nobody is asked.
+        await Worker.NothingToDoAsync(guest);
+        (await guest.RunAsync("nodeagent apply", TimeSpan.FromMinutes(3))).EnsureSuccess();
+
+        await Issuing.StartAsync(controlPlane);
+        (await guest.RunAsync("nodeagent certs renew --all", TimeSpan.FromMinutes(3))).EnsureSuccess();
+        (await guest.CheckAsync(Hash)).ShouldNotBe(files);
+        await Worker.ReadyAsync(lab, guest);
+    }
+}
