@@ -42,6 +42,7 @@ internal static class Bench
         }
 
         lines.AddRange(["", .. boots.Select((boot, i) => $"first boot {i + 1}: {boot.Sum} Slowest: {boot.Slowest}")]);
+        lines.AddRange(["", .. await CertificatesAsync(lab, rounds: 10)]);
         if (machine)
         {
             lines.AddRange(["", .. await MachineAsync(lab)]);
@@ -131,6 +132,62 @@ internal static class Bench
                 $"| `config check` grows by | {2 * delay} ms | {figures[1].MedianMs - figures[0].MedianMs:0} ms | {figures[1].LeastMs - figures[0].LeastMs:0} ms | {figures[1].ProcessorMs - figures[0].ProcessorMs:0} ms |"),
             string.Create(CultureInfo.InvariantCulture, $"| calls, each | 6 | {(double)calls / (rounds + 1):0.#} | | |"),
         ];
+    }
+
+    /// <summary>A control plane's CAs, certificates and kubeconfigs from nothing, by turns with kubeadm, on this machine and not in a guest.</summary>
+    private static async Task<IEnumerable<string>> CertificatesAsync(Laboratory lab, int rounds)
+    {
+        var kubeadm = Path.Combine(await Caches.KubernetesAsync(), "kubeadm");
+        var agent = Path.Combine(Caches.Repository, "artifacts", "bin", "nodeagent");
+        var subjects = new List<string>();
+        foreach (var (algorithm, gate) in new[] { ("ecdsa-p256", true), ("rsa-2048", false) })
+        {
+            var folder = Directory.CreateDirectory(Path.Combine(lab.Folder, algorithm)).FullName;
+            var config = Path.Combine(folder, "kubeadm.yaml");
+            await File.WriteAllTextAsync(config, $"""
+                apiVersion: kubeadm.k8s.io/v1beta2
+                kind: InitConfiguration
+                localAPIEndpoint: {"{"}advertiseAddress: 10.0.0.4{"}"}
+                nodeRegistration: {"{"}name: cp-1, criSocket: /run/containerd/containerd.sock{"}"}
+                ---
+                apiVersion: kubeadm.k8s.io/v1beta2
+                kind: ClusterConfiguration
+                kubernetesVersion: v1.20.2
+                certificatesDir: {folder}/kubeadm/pki
+                controlPlaneEndpoint: 10.0.0.4:6443
+                featureGates: {"{"}PublicKeysECDSA: {(gate ? "true" : "false")}{"}"}
+
+                """);
+            subjects.Add(await ScriptAsync(folder, "nodeagent", $"""
+                {agent} ca init --store {folder}/nodeagent/store --key-algorithm {algorithm}
+                {agent} ca issue --store {folder}/nodeagent/store --key-algorithm {algorithm} --node cp-1 --address 10.0.0.4 --endpoint https://10.0.0.4:6443 --out {folder}/nodeagent/kubernetes
+                """));
+            subjects.Add(await ScriptAsync(folder, "kubeadm", $"""
+                {kubeadm} init phase certs all --config {config}
+                {kubeadm} init phase kubeconfig all --config {config} --kubeconfig-dir {folder}/kubeadm
+                """));
+        }
+
+        var output = (await Child.RunAsync(
+            "perl",
+            [Path.Combine(Caches.Repository, "bench", "measure"), rounds.ToString(CultureInfo.InvariantCulture)],
+            TimeSpan.FromMinutes(5),
+            System.Text.Encoding.ASCII.GetBytes(string.Concat(subjects)))).EnsureSuccess().Output;
+        var figures = output.Trim().Split('\n').Select(line => Figure.Parse(line, "")).ToArray();
+        return
+        [
+            "| a control plane's CAs, certificates and kubeconfigs | target | `nodeagent` | `kubeadm` 1.20 |", "|---|---|---|---|",
+            .. figures.Chunk(2).Zip(
+                ["ECDSA P-256", "RSA 2048"],
+                (pair, keys) => string.Create(CultureInfo.InvariantCulture, $"| {keys} | kubeadm's | {pair[0].MedianMs:0} ms | {pair[1].MedianMs:0} ms |")),
+        ];
+
+        static async Task<string> ScriptAsync(string folder, string name, string commands)
+        {
+            var script = Path.Combine(folder, name + ".sh");
+            await File.WriteAllTextAsync(script, $"set -eu\nrm -rf {folder}/{name}\nmkdir {folder}/{name}\n{commands}\n");
+            return $"{name}\t/bin/sh {script}\n";
+        }
     }
 
     /// <summary>How many programs a plan starts, as strace counts them from outside.</summary>
