@@ -1,10 +1,7 @@
 using System.Globalization;
 using System.Net;
-using System.Net.Http.Headers;
 using System.Net.Sockets;
 using System.Text;
-using Polly;
-using Polly.Retry;
 
 namespace NodeAgent.Aws;
 
@@ -26,9 +23,7 @@ internal sealed class InstanceMetadata : IDisposable
     private readonly Uri _endpoint;
     private readonly TimeProvider _time;
     private readonly HttpMessageInvoker _http;
-    private readonly ResiliencePipeline<Answer> _pipeline;
-    private readonly CancellationTokenSource _patience;
-    private readonly long _since;
+    private readonly Retries _retries;
     private readonly Lock _gate = new();
     private Task<Token>? _token;
 
@@ -38,8 +33,7 @@ internal sealed class InstanceMetadata : IDisposable
     {
         _endpoint = endpoint ?? DefaultEndpoint;
         _time = time ?? TimeProvider.System;
-        _since = _time.GetTimestamp();
-        _patience = new CancellationTokenSource(patience, _time);
+        _retries = new Retries(_time, TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(2), patience);
         _http = new HttpMessageInvoker(new SocketsHttpHandler
         {
             UseProxy = false,
@@ -50,21 +44,6 @@ internal sealed class InstanceMetadata : IDisposable
             MaxConnectionsPerServer = 8,
             ConnectTimeout = OneTry,
         });
-        _pipeline = new ResiliencePipelineBuilder<Answer> { TimeProvider = _time }
-            .AddRetry(new RetryStrategyOptions<Answer>
-            {
-                ShouldHandle = static arguments => ValueTask.FromResult(
-                    arguments.Outcome.Exception is AwsException
-                    {
-                        Kind: AwsFailureKind.NotReachable or AwsFailureKind.Throttled or AwsFailureKind.Unavailable
-                    }),
-                MaxRetryAttempts = int.MaxValue,
-                BackoffType = DelayBackoffType.Exponential,
-                Delay = TimeSpan.FromMilliseconds(100),
-                MaxDelay = TimeSpan.FromSeconds(2),
-                UseJitter = true,
-            })
-            .Build();
     }
 
     /// <summary>Text of a path below meta-data/ that every instance has.</summary>
@@ -123,7 +102,7 @@ internal sealed class InstanceMetadata : IDisposable
     public void Dispose()
     {
         _http.Dispose();
-        _patience.Dispose();
+        _retries.Dispose();
     }
 
     private async Task<IReadOnlyList<string>?> ListOrNone(string directory, CancellationToken cancellation)
@@ -155,8 +134,7 @@ internal sealed class InstanceMetadata : IDisposable
             : text;
     }
 
-    private Task<Answer> Get(string path, CancellationToken cancellation) => UntilDeadline(
-        path,
+    private Task<Answer> Get(string path, CancellationToken cancellation) => _retries.Run(
         async attempt =>
         {
             // Waited for with the caller's cancellation alone: it ends at the deadline by itself, and then says why.
@@ -176,6 +154,7 @@ internal sealed class InstanceMetadata : IDisposable
                 _ => throw Failure(path, answer.Status),
             };
         },
+        () => NoAnswer(path),
         cancellation);
 
     /// <summary>One token for all, and one request for it however many wait.</summary>
@@ -197,49 +176,18 @@ internal sealed class InstanceMetadata : IDisposable
     // Not with the cancellation of whoever comes first: others wait for the same token.
     private async Task<Token> NewToken()
     {
-        var answer = await UntilDeadline(
-            TokenPath,
+        var answer = await _retries.Run(
             async attempt =>
             {
                 var answer = await Send(HttpMethod.Put, TokenPath, null, attempt).ConfigureAwait(false);
                 return answer.Status == HttpStatusCode.OK ? answer : throw Failure(TokenPath, answer.Status);
             },
+            () => NoAnswer(TokenPath),
             CancellationToken.None).ConfigureAwait(false);
         var text = Encoding.ASCII.GetString(answer.Content ?? []);
         return text.Length is > 0 and < 1024 && text.All(c => c is > ' ' and < (char)127 and not '?' and not '<')
             ? new Token(text, _time.GetUtcNow() + TimeSpan.FromSeconds(TokenLifetime - 300))
             : throw Malformed(TokenPath, "the answer is not a token");
-    }
-
-    private async Task<Answer> UntilDeadline(string path, Func<CancellationToken, Task<Answer>> attempt, CancellationToken cancellation)
-    {
-        using var both = CancellationTokenSource.CreateLinkedTokenSource(cancellation, _patience.Token);
-        AwsFailure? last = null;
-        var tries = 0;
-        try
-        {
-            return await _pipeline.ExecuteAsync(
-                async stop =>
-                {
-                    tries++;
-                    try
-                    {
-                        return await attempt(stop).ConfigureAwait(false);
-                    }
-                    catch (AwsException e)
-                    {
-                        last = e.Failure;
-                        throw;
-                    }
-                },
-                both.Token).ConfigureAwait(false);
-        }
-        catch (Exception e) when (e is OperationCanceledException or AwsException && _patience.IsCancellationRequested && !cancellation.IsCancellationRequested)
-        {
-            // What a token failed with names the token's path and its own tries: all others only waited for it.
-            last ??= NoAnswer(path);
-            throw new AwsException(last with { Waited = _time.GetElapsedTime(_since), Tries = Math.Max(tries, last.Tries) }, e);
-        }
     }
 
     private async Task<Answer> Send(HttpMethod method, string path, string? token, CancellationToken cancellation)

@@ -1,10 +1,9 @@
 using System.Globalization;
 using System.Net;
 using System.Net.Http;
+using System.Net.Http.Headers;
 using System.Security.Cryptography;
-using Amazon;
-using Amazon.KeyManagementService;
-using Amazon.KeyManagementService.Model;
+using System.Text.Json;
 using Amazon.Runtime;
 
 namespace NodeAgent.Aws;
@@ -13,7 +12,7 @@ namespace NodeAgent.Aws;
 /// <param name="PublicKey">SubjectPublicKeyInfo, DER.</param>
 internal sealed record KmsKey(string Arn, byte[] PublicKey);
 
-/// <summary>Asymmetric keys of KMS that sign: the private half never leaves it.</summary>
+/// <summary>Asymmetric keys of KMS that sign: the private half never leaves it. Two calls, for which the package AWSSDK.KeyManagementService is not worth its size.</summary>
 internal sealed class KmsKeys : IDisposable
 {
     private const string GetPublicKeyAction = "kms:GetPublicKey";
@@ -24,58 +23,41 @@ internal sealed class KmsKeys : IDisposable
 
     private const string Trouble = "KMS has trouble of its own, mostly for a short while: try again later.";
 
+    private const int Largest = 64 * 1024;
+
     /// <summary>
     /// At once. Signatures of an account and region share a quota (https://docs.aws.amazon.com/kms/latest/developerguide/requests-per-second.html): this leaves
-    /// most of it to others, and throttling that they cause is waited for by the package's own bounded retries.
+    /// most of it to others, and throttling that they cause is waited for within bounds.
     /// </summary>
     private const int Together = 3;
 
-    private readonly AmazonKeyManagementServiceClient _client;
+    private readonly string _region;
+    private readonly Uri _endpoint;
+    private readonly AWSCredentials _credentials;
+    private readonly TimeProvider _time;
+    private readonly AwsCalls _calls;
+    private readonly Retries _retries;
     private readonly SemaphoreSlim _turn = new(Together);
-    private readonly string _where;
 
     /// <param name="endpoint">For something that speaks KMS elsewhere; null for KMS itself in that region.</param>
-    public KmsKeys(string region, Uri? endpoint, AWSCredentials credentials, OutboundHttp outbound)
+    public KmsKeys(string region, Uri? endpoint, AWSCredentials credentials, OutboundHttp outbound, TimeProvider time)
     {
-        _where = endpoint?.GetLeftPart(UriPartial.Authority) ?? region;
-        var config = new AmazonKeyManagementServiceConfig
-        {
-            HttpClientFactory = outbound,
-            IgnoreConfiguredEndpointUrls = true,
-            RetryMode = RequestRetryMode.Standard,
-            MaxErrorRetry = 6,
-            ConnectTimeout = TimeSpan.FromSeconds(5),
-            Timeout = TimeSpan.FromSeconds(15),
-            AuthenticationRegion = region,
-        };
-        if (endpoint is null)
-        {
-            config.RegionEndpoint = RegionEndpoint.GetBySystemName(region);
-        }
-        else
-        {
-            config.ServiceURL = endpoint.AbsoluteUri;
-        }
-
-        _client = new AmazonKeyManagementServiceClient(credentials, config);
+        (_region, _credentials, _time) = (region, credentials, time);
+        _endpoint = endpoint ?? new Uri($"https://kms.{region}.{Partition.DnsSuffix(region)}/");
+        _calls = new AwsCalls(outbound.Handler(), time);
+        // About 10 s in all. A certificate that is waited for longer is asked for again.
+        _retries = new Retries(time, TimeSpan.FromMilliseconds(200), TimeSpan.FromSeconds(4), Timeout.InfiniteTimeSpan, most: 6);
     }
 
     /// <param name="key">ARN, or alias/NAME.</param>
     /// <exception cref="AwsException"/>
     public async Task<KmsKey> Find(string key, CancellationToken cancellation)
     {
-        try
-        {
-            var answer = await _client.GetPublicKeyAsync(new GetPublicKeyRequest { KeyId = key }, cancellation).ConfigureAwait(false);
-            return answer.KeyUsage == KeyUsageType.SIGN_VERIFY
-                ? new(answer.KeyId, answer.PublicKey.ToArray())
-                : throw new AwsException(new(
-                    AwsFailureKind.Malformed, Subject(GetPublicKeyAction, key), $"the key is for {answer.KeyUsage}", Expected));
-        }
-        catch (Exception e) when (IsOfTheCall(e, cancellation))
-        {
-            throw Failure(GetPublicKeyAction, key, e);
-        }
+        using var answer = await Call(GetPublicKeyAction, key, static _ => { }, cancellation).ConfigureAwait(false);
+        return Text(answer, "KeyUsage") is not "SIGN_VERIFY" and { } other
+                ? throw Failure(GetPublicKeyAction, key, AwsFailureKind.Malformed, $"the key is for {other}", Expected)
+            : Text(answer, "KeyId") is { } arn && Bytes(answer, "PublicKey") is { } publicKey ? new(arn, publicKey)
+            : throw Failure(GetPublicKeyAction, key, AwsFailureKind.Malformed, "an answer without a key", NotKms);
     }
 
     /// <summary>With SHA-256.</summary>
@@ -86,23 +68,19 @@ internal sealed class KmsKeys : IDisposable
         await _turn.WaitAsync(cancellation).ConfigureAwait(false);
         try
         {
-            // KMS takes this much as it is.
-            var isRaw = data.Length <= 4096;
-            using var message = new MemoryStream(isRaw ? data : SHA256.HashData(data));
-            var answer = await _client.SignAsync(
-                new SignRequest
+            using var answer = await Call(
+                SignAction,
+                key,
+                json =>
                 {
-                    KeyId = key,
-                    Message = message,
-                    MessageType = isRaw ? MessageType.RAW : MessageType.DIGEST,
-                    SigningAlgorithm = isRsa ? SigningAlgorithmSpec.RSASSA_PKCS1_V1_5_SHA_256 : SigningAlgorithmSpec.ECDSA_SHA_256,
+                    // KMS takes this much as it is.
+                    var isRaw = data.Length <= 4096;
+                    json.WriteBase64String("Message", isRaw ? data : SHA256.HashData(data));
+                    json.WriteString("MessageType", isRaw ? "RAW" : "DIGEST");
+                    json.WriteString("SigningAlgorithm", isRsa ? "RSASSA_PKCS1_V1_5_SHA_256" : "ECDSA_SHA_256");
                 },
                 cancellation).ConfigureAwait(false);
-            return answer.Signature.ToArray();
-        }
-        catch (Exception e) when (IsOfTheCall(e, cancellation))
-        {
-            throw Failure(SignAction, key, e);
+            return Bytes(answer, "Signature") ?? throw Failure(SignAction, key, AwsFailureKind.Malformed, "an answer without a signature", NotKms);
         }
         finally
         {
@@ -112,26 +90,81 @@ internal sealed class KmsKeys : IDisposable
 
     public void Dispose()
     {
-        _client.Dispose();
+        _calls.Dispose();
+        _retries.Dispose();
         _turn.Dispose();
     }
 
-    private static bool IsOfTheCall(Exception e, CancellationToken cancellation) =>
-        e is AmazonServiceException or AmazonClientException or HttpRequestException or TimeoutException or IOException
-        || (e is OperationCanceledException && !cancellation.IsCancellationRequested);
+    private const string Unreachable = "Check the route to KMS (VPC endpoint, NAT, proxy) and DNS.";
 
-    private string Subject(string action, string key) => $"{action} with {key} at {_where}";
+    private const string NotKms = "Something else than KMS answers at this endpoint.";
 
-    // https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html
-    private AwsException Failure(string action, string key, Exception e)
+    private Task<JsonDocument> Call(string action, string key, Action<Utf8JsonWriter> arguments, CancellationToken cancellation)
     {
-        if (e is not AmazonServiceException { StatusCode: not 0 } said)
+        using var body = new MemoryStream();
+        using (var json = new Utf8JsonWriter(body))
         {
-            return new(
-                new(AwsFailureKind.NotReachable, Subject(action, key), e.GetBaseException().Message, "Check the route to KMS (VPC endpoint, NAT, proxy) and DNS."), e);
+            json.WriteStartObject();
+            json.WriteString("KeyId", key);
+            arguments(json);
+            json.WriteEndObject();
         }
 
-        var (kind, remedy) = said.ErrorCode switch
+        var content = body.ToArray();
+        return _retries.Run(
+            stop => Once(action, key, content, stop),
+            () => Failure(action, key, AwsFailureKind.NotReachable, "no answer in time", Unreachable).Failure,
+            cancellation);
+    }
+
+    // https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html
+    private async Task<JsonDocument> Once(string action, string key, byte[] content, CancellationToken cancellation)
+    {
+        var credentials = await _credentials.GetCredentialsAsync().WaitAsync(cancellation).ConfigureAwait(false);
+        using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(_endpoint, "/")) { Content = new ByteArrayContent(content) };
+        request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/x-amz-json-1.1");
+        request.Headers.TryAddWithoutValidation("X-Amz-Target", $"TrentService.{action["kms:".Length..]}");
+        SignatureV4.Sign(request, credentials, _region, "kms", Convert.ToHexStringLower(SHA256.HashData(content)), _time.GetUtcNow());
+        var answer = await _calls.Send(
+            request,
+            Largest,
+            (kind, cause) => Failure(action, key, kind, cause, kind == AwsFailureKind.NotReachable ? Unreachable : NotKms).Failure,
+            cancellation).ConfigureAwait(false);
+        JsonDocument? said = null;
+        try
+        {
+            said = JsonDocument.Parse(answer.Content);
+        }
+        catch (JsonException)
+        {
+            // The status says more than that this is no JSON.
+        }
+
+        if (answer.Status == HttpStatusCode.OK && said is { RootElement.ValueKind: JsonValueKind.Object })
+        {
+            return said;
+        }
+
+        using (said)
+        {
+            throw Failure(action, key, answer, said);
+        }
+    }
+
+    private static string? Text(JsonDocument? answer, string name) =>
+        answer is { RootElement.ValueKind: JsonValueKind.Object } && answer.RootElement.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String
+            ? value.GetString()
+            : null;
+
+    private static byte[]? Bytes(JsonDocument answer, string name) =>
+        answer.RootElement.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String && value.TryGetBytesFromBase64(out var bytes) ? bytes : null;
+
+    // https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html
+    private AwsException Failure(string action, string key, AwsAnswer answer, JsonDocument? said)
+    {
+        // With or without what its namespace is: https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html, "Operation error serialization".
+        var code = Text(said, "__type") is { } type ? type[(type.IndexOf('#', StringComparison.Ordinal) + 1)..] : null;
+        var (kind, remedy) = code switch
         {
             "ThrottlingException" or "LimitExceededException" => (
                 AwsFailureKind.Throttled, "The account's quota of cryptographic operations in this region is used up: try again later, or have it raised."),
@@ -139,12 +172,17 @@ internal sealed class KmsKeys : IDisposable
             "DisabledException" or "KMSInvalidStateException" => (
                 AwsFailureKind.NotAllowed, "The key is disabled or about to be deleted: look at it before anything else, since the cluster hangs on it."),
             "KeyUnavailableException" or "DependencyTimeoutException" or "KMSInternalException" => (AwsFailureKind.Unavailable, Trouble),
-            _ when said.StatusCode >= HttpStatusCode.InternalServerError => (AwsFailureKind.Unavailable, Trouble),
-            "AccessDeniedException" or "UnrecognizedClientException" => (
-                AwsFailureKind.NotAllowed, $"Allow the caller {action} on this key, in its own policy or the key's."),
+            _ when answer.Status >= HttpStatusCode.InternalServerError => (AwsFailureKind.Unavailable, Trouble),
+            "AccessDeniedException" => (AwsFailureKind.NotAllowed, $"Allow the caller {action} on this key, in its own policy or the key's."),
+            "UnrecognizedClientException" or "InvalidSignatureException" or "ExpiredTokenException" or "IncompleteSignatureException" => (
+                AwsFailureKind.NotAllowed, "KMS does not take these credentials: check that they stand, the clock, and that this is the partition of their account."),
+            null => (AwsFailureKind.Malformed, NotKms),
             _ => (AwsFailureKind.Malformed, Expected),
         };
-        var cause = string.Create(CultureInfo.InvariantCulture, $"{(int)said.StatusCode} {said.ErrorCode}: {said.Message}");
-        return new(new(kind, Subject(action, key), cause, remedy), e);
+        var message = Text(said, "message") ?? Text(said, "Message") ?? "no message";
+        return Failure(action, key, kind, string.Create(CultureInfo.InvariantCulture, $"{(int)answer.Status} {code ?? answer.Reason}: {message}"), remedy);
     }
+
+    private AwsException Failure(string action, string key, AwsFailureKind kind, string cause, string remedy) =>
+        new(new(kind, $"{action} with {key} at {_endpoint.GetLeftPart(UriPartial.Authority)}", cause, remedy));
 }

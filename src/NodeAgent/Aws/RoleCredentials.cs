@@ -9,18 +9,35 @@ internal sealed class RoleCredentials : RefreshingAWSCredentials
 {
     private const string Directory = "iam/security-credentials";
 
-    private readonly InstanceMetadata _metadata;
+    private readonly Func<Task<(ImmutableCredentials Credentials, DateTimeOffset End)>> _ask;
 
+    /// <param name="metadata">Asked for as long as its patience lasts: for what is done in one go.</param>
     public RoleCredentials(InstanceMetadata metadata)
+        : this(() => Ask(metadata))
     {
-        _metadata = metadata;
+    }
+
+    /// <param name="endpoint">Of instance metadata.</param>
+    /// <param name="patience">How long in all to try again, at each renewal anew: for a service.</param>
+    public RoleCredentials(Uri? endpoint, TimeSpan patience, TimeProvider? time = null)
+        : this(async () =>
+        {
+            using var metadata = new InstanceMetadata(endpoint, patience, time);
+            return await Ask(metadata).ConfigureAwait(false);
+        })
+    {
+    }
+
+    private RoleCredentials(Func<Task<(ImmutableCredentials Credentials, DateTimeOffset End)>> ask)
+    {
+        _ask = ask;
         // EC2 has new ones ready at least five minutes before the old ones end.
         PreemptExpiryTime = TimeSpan.FromMinutes(4);
     }
 
     protected override async Task<CredentialsRefreshState> GenerateNewCredentialsAsync()
     {
-        var (credentials, end) = await Ask(_metadata).ConfigureAwait(false);
+        var (credentials, end) = await _ask().ConfigureAwait(false);
         return new CredentialsRefreshState(credentials, end.UtcDateTime);
     }
 

@@ -1,13 +1,9 @@
 using System.Globalization;
 using System.Net;
 using System.Net.Http;
-using System.Net.Http.Headers;
-using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
 using Amazon.Runtime;
-using Polly;
-using Polly.Retry;
 
 namespace NodeAgent.Aws;
 
@@ -28,17 +24,13 @@ internal sealed class S3 : IDisposable
     private const int Largest = 1024 * 1024;
     private const string EmptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-    private static readonly TimeSpan OneTry = TimeSpan.FromSeconds(10);
-
     private readonly string _bucket;
     private readonly string _region;
     private readonly Uri _base;
     private readonly Lazy<Task<ImmutableCredentials>> _credentials;
     private readonly TimeProvider _time;
-    private readonly HttpMessageInvoker _http;
-    private readonly ResiliencePipeline<Answer> _pipeline;
-    private readonly CancellationTokenSource _patience;
-    private readonly long _since;
+    private readonly AwsCalls _calls;
+    private readonly Retries _retries;
 
     /// <param name="bucket">Its name, of letters, digits, dots and dashes.</param>
     /// <param name="region">Where the bucket is.</param>
@@ -50,64 +42,21 @@ internal sealed class S3 : IDisposable
         (_bucket, _region, _time) = (bucket, region, time);
         _base = Base(bucket, region, endpoint);
         _credentials = new(credentials);
-        _since = time.GetTimestamp();
-        _patience = new CancellationTokenSource(patience, time);
-        _http = new HttpMessageInvoker(outbound.Handler());
-        _pipeline = new ResiliencePipelineBuilder<Answer> { TimeProvider = time }
-            .AddRetry(new RetryStrategyOptions<Answer>
-            {
-                ShouldHandle = static arguments => ValueTask.FromResult(
-                    arguments.Outcome.Exception is AwsException
-                    {
-                        Kind: AwsFailureKind.NotReachable or AwsFailureKind.Throttled or AwsFailureKind.Unavailable
-                    }),
-                MaxRetryAttempts = int.MaxValue,
-                BackoffType = DelayBackoffType.Exponential,
-                Delay = TimeSpan.FromMilliseconds(200),
-                MaxDelay = TimeSpan.FromSeconds(5),
-                UseJitter = true,
-            })
-            .Build();
+        _calls = new AwsCalls(outbound.Handler(), time);
+        _retries = new Retries(time, TimeSpan.FromMilliseconds(200), TimeSpan.FromSeconds(5), patience);
     }
 
     /// <param name="key">Its parts between slashes are escaped as need be.</param>
     /// <param name="known">The ETag of a content that is known already; then it is not sent once more.</param>
     /// <returns>Null when S3 says that there is no such object.</returns>
     /// <exception cref="AwsException">Also where S3 does not say whether there is one: without the right to list the bucket, it answers 403 to both.</exception>
-    public async Task<S3Object?> Get(string key, string? known, CancellationToken cancellation)
-    {
-        using var both = CancellationTokenSource.CreateLinkedTokenSource(cancellation, _patience.Token);
-        AwsFailure? last = null;
-        var tries = 0;
-        try
-        {
-            var answer = await _pipeline.ExecuteAsync(
-                async stop =>
-                {
-                    tries++;
-                    try
-                    {
-                        return await GetOnce(key, known, stop).ConfigureAwait(false);
-                    }
-                    catch (AwsException e)
-                    {
-                        last = e.Failure;
-                        throw;
-                    }
-                },
-                both.Token).ConfigureAwait(false);
-            return answer.Object;
-        }
-        catch (Exception e) when (e is OperationCanceledException or AwsException && _patience.IsCancellationRequested && !cancellation.IsCancellationRequested)
-        {
-            throw new AwsException((last ?? NoAnswer(key)) with { Waited = _time.GetElapsedTime(_since), Tries = Math.Max(tries, 1) }, e);
-        }
-    }
+    public Task<S3Object?> Get(string key, string? known, CancellationToken cancellation) => _retries.Run(
+        stop => GetOnce(key, known, stop), () => Failure(key, AwsFailureKind.NotReachable, "no answer in time"), cancellation);
 
     public void Dispose()
     {
-        _http.Dispose();
-        _patience.Dispose();
+        _calls.Dispose();
+        _retries.Dispose();
     }
 
     // https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html: names with dots do not fit the wildcard of S3's certificate.
@@ -116,11 +65,9 @@ internal sealed class S3 : IDisposable
         : bucket.Contains('.', StringComparison.Ordinal) ? new Uri($"https://s3.{region}.{Partition.DnsSuffix(region)}/{bucket}/")
         : new Uri($"https://{bucket}.s3.{region}.{Partition.DnsSuffix(region)}/");
 
-    private async Task<Answer> GetOnce(string key, string? known, CancellationToken cancellation)
+    private async Task<S3Object?> GetOnce(string key, string? known, CancellationToken cancellation)
     {
         var credentials = await _credentials.Value.WaitAsync(cancellation).ConfigureAwait(false);
-        using var oneTry = new CancellationTokenSource(OneTry, _time);
-        using var both = CancellationTokenSource.CreateLinkedTokenSource(cancellation, oneTry.Token);
         using var request = new HttpRequestMessage(HttpMethod.Get, new Uri(_base, string.Join('/', key.Split('/').Select(Uri.EscapeDataString))));
         if (known is not null)
         {
@@ -128,61 +75,30 @@ internal sealed class S3 : IDisposable
         }
 
         SignatureV4.Sign(request, credentials, _region, "s3", EmptyHash, _time.GetUtcNow());
-        try
+        var answer = await _calls.Send(request, Largest, (kind, cause) => Failure(key, kind, cause), cancellation).ConfigureAwait(false);
+        if (answer.Status == HttpStatusCode.NotModified && known is not null)
         {
-            using var response = await _http.SendAsync(request, both.Token).ConfigureAwait(false);
-            if (response.StatusCode == HttpStatusCode.NotModified && known is not null)
-            {
-                return new(new(known, null));
-            }
-
-            var content = await Content(key, response, both.Token).ConfigureAwait(false);
-            if (response.StatusCode == HttpStatusCode.OK)
-            {
-                return response.Headers.ETag is { } etag
-                    ? new(new(etag.ToString(), content))
-                    : throw new AwsException(Malformed(key, "200 without an ETag"));
-            }
-
-            var (code, message) = (Element(content, "Code"), Element(content, "Message"));
-            return response.StatusCode == HttpStatusCode.NotFound && code == "NoSuchKey"
-                ? new(null)
-                : throw new AwsException(Failure(key, response, code, message));
-        }
-        catch (OperationCanceledException e) when (!cancellation.IsCancellationRequested)
-        {
-            throw new AwsException(NoAnswer(key), e);
-        }
-        catch (Exception e) when (e is HttpRequestException or IOException or SocketException)
-        {
-            throw new AwsException(new(AwsFailureKind.NotReachable, Subject(key), e.GetBaseException().Message, Unreachable), e);
-        }
-    }
-
-    private async Task<byte[]> Content(string key, HttpResponseMessage response, CancellationToken cancellation)
-    {
-        using var content = new MemoryStream();
-        var stream = await response.Content.ReadAsStreamAsync(cancellation).ConfigureAwait(false);
-        var buffer = new byte[16 * 1024];
-        while (await stream.ReadAsync(buffer, cancellation).ConfigureAwait(false) is > 0 and var read)
-        {
-            content.Write(buffer, 0, read);
-            if (content.Length > Largest)
-            {
-                throw new AwsException(Malformed(key, "more than 1 MiB, which no configuration is"));
-            }
+            return new(known, null);
         }
 
-        return content.ToArray();
+        if (answer.Status == HttpStatusCode.OK)
+        {
+            return answer.Headers.ETag is { } etag
+                ? new(etag.ToString(), answer.Content)
+                : throw new AwsException(Failure(key, AwsFailureKind.Malformed, "200 without an ETag"));
+        }
+
+        var (code, message) = (Element(answer.Content, "Code"), Element(answer.Content, "Message"));
+        return answer.Status == HttpStatusCode.NotFound && code == "NoSuchKey" ? null : throw new AwsException(Failure(key, answer, code, message));
     }
 
     // https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
-    private AwsFailure Failure(string key, HttpResponseMessage response, string? code, string? message)
+    private AwsFailure Failure(string key, AwsAnswer response, string? code, string? message)
     {
         var said = message is null ? "" : ": " + message;
-        var cause = string.Create(CultureInfo.InvariantCulture, $"{(int)response.StatusCode} {code ?? response.ReasonPhrase}{said}");
+        var cause = string.Create(CultureInfo.InvariantCulture, $"{(int)response.Status} {code ?? response.Reason}{said}");
         var region = response.Headers.TryGetValues("x-amz-bucket-region", out var values) ? values.First() : null;
-        return (response.StatusCode, code) switch
+        return (response.Status, code) switch
         {
             (_, "SlowDown" or "Throttling" or "ThrottlingException" or "KMS.ThrottlingException" or "RequestThrottled" or "RequestLimitExceeded") or (HttpStatusCode.TooManyRequests, _) => new(
                 AwsFailureKind.Throttled, Subject(key), cause, "Too many calls of this prefix at once; they spread by themselves: try again later."),
@@ -216,9 +132,8 @@ internal sealed class S3 : IDisposable
 
     private const string NotS3 = "Does something else than S3 answer at this endpoint?";
 
-    private AwsFailure NoAnswer(string key) => new(AwsFailureKind.NotReachable, Subject(key), "no answer in time", Unreachable);
-
-    private AwsFailure Malformed(string key, string cause) => new(AwsFailureKind.Malformed, Subject(key), cause, NotS3);
+    private AwsFailure Failure(string key, AwsFailureKind kind, string cause) =>
+        new(kind, Subject(key), cause, kind == AwsFailureKind.NotReachable ? Unreachable : NotS3);
 
     private string Subject(string key) => $"{GetAction} of s3://{_bucket}/{key} at {_base.GetLeftPart(UriPartial.Authority)}";
 
@@ -230,9 +145,6 @@ internal sealed class S3 : IDisposable
         var end = start < 0 ? -1 : text.IndexOf($"</{name}>", start, StringComparison.Ordinal);
         return end < 0 ? null : WebUtility.HtmlDecode(text[(start + name.Length + 2)..end]).ReplaceLineEndings(" ").Trim();
     }
-
-    /// <param name="Object">Null: there is none.</param>
-    private sealed record Answer(S3Object? Object);
 }
 
 /// <param name="ETag">With its quotes, as it goes into If-None-Match.</param>

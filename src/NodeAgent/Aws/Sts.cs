@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
-using System.Net.Sockets;
 using System.Text;
 using System.Xml;
 using Amazon.Runtime;
@@ -91,19 +90,15 @@ internal sealed class Sts : IDisposable
     private const string Namespace = "https://sts.amazonaws.com/doc/2011-06-15/";
     private const int Largest = 16 * 1024;
 
-    private static readonly TimeSpan OneTry = TimeSpan.FromSeconds(10);
-
-    private readonly HttpMessageInvoker _http;
-    private readonly TimeProvider _time;
+    private readonly AwsCalls _calls;
 
     public Sts(string region, Uri? endpoint, TimeProvider time, OutboundHttp outbound)
     {
         Endpoint = endpoint ?? EndpointOf(region);
-        _time = time;
         // At 50 ms a call, enough for more than a thousand callers a second.
         var handler = outbound.Handler();
         handler.MaxConnectionsPerServer = 64;
-        _http = new HttpMessageInvoker(handler);
+        _calls = new AwsCalls(handler, time);
     }
 
     public Uri Endpoint { get; }
@@ -116,37 +111,15 @@ internal sealed class Sts : IDisposable
     /// </exception>
     public async Task<Caller> CallerOf(HttpRequestMessage request, CancellationToken cancellation)
     {
-        using var oneTry = new CancellationTokenSource(OneTry, _time);
-        using var both = CancellationTokenSource.CreateLinkedTokenSource(cancellation, oneTry.Token);
-        try
-        {
-            using var response = await _http.SendAsync(request, both.Token).ConfigureAwait(false);
-            var content = await Content(response, both.Token).ConfigureAwait(false);
-            return response.StatusCode == HttpStatusCode.OK ? Parse(content) : throw Failure(response.StatusCode, content);
-        }
-        catch (OperationCanceledException e) when (!cancellation.IsCancellationRequested)
-        {
-            throw new AwsException(new(AwsFailureKind.NotReachable, Subject, "no answer in time", Unreachable), e);
-        }
-        catch (Exception e) when (e is HttpRequestException or IOException or SocketException)
-        {
-            throw new AwsException(new(AwsFailureKind.NotReachable, Subject, e.GetBaseException().Message, Unreachable), e);
-        }
+        var answer = await _calls.Send(request, Largest, Failure, cancellation).ConfigureAwait(false);
+        return answer.Status == HttpStatusCode.OK ? Parse(answer.Content) : throw Failure(answer.Status, answer.Content);
     }
 
-    public void Dispose() => _http.Dispose();
+    public void Dispose() => _calls.Dispose();
 
     private const string Unreachable = "Check the route to this endpoint (VPC endpoint, NAT, proxy) and DNS.";
 
     private string Subject => $"{Action} at {Endpoint}";
-
-    private async Task<byte[]> Content(HttpResponseMessage response, CancellationToken cancellation)
-    {
-        var stream = await response.Content.ReadAsStreamAsync(cancellation).ConfigureAwait(false);
-        var buffer = new byte[Largest + 1];
-        var length = await stream.ReadAtLeastAsync(buffer, buffer.Length, throwOnEndOfStream: false, cancellation).ConfigureAwait(false);
-        return length <= Largest ? buffer[..length] : throw Malformed("more than any answer of STS");
-    }
 
     /// <summary>This shape and no other: what else an answer says is not STS's.</summary>
     private Caller Parse(byte[] content)
@@ -201,7 +174,9 @@ internal sealed class Sts : IDisposable
         };
     }
 
-    private AwsException Malformed(string cause) => new(new(AwsFailureKind.Malformed, Subject, cause, NotSts));
+    private AwsException Malformed(string cause) => new(Failure(AwsFailureKind.Malformed, cause));
+
+    private AwsFailure Failure(AwsFailureKind kind, string cause) => new(kind, Subject, cause, kind == AwsFailureKind.NotReachable ? Unreachable : NotSts);
 
     private const string NotSts = "Something else than STS answers at this endpoint.";
 

@@ -6,8 +6,6 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
-using Amazon.Runtime;
-using NodeAgent.Aws;
 using NodeAgent.Machine;
 using NodeAgent.Network;
 using NodeAgent.Pki;
@@ -22,7 +20,7 @@ internal static class CaCommand
 
     private static Command Init()
     {
-        var where = new StoreOptions(writes: true);
+        var where = new StoreOptions();
         var algorithm = Algorithm();
         var kmsKeys = Repeated(
             "--ca-key", "An asymmetric KMS key that is the key of this CA (ca, etcd-ca or front-proxy-ca), and never leaves KMS.", "ROLE=ARN|ROLE=alias/NAME");
@@ -39,7 +37,7 @@ internal static class CaCommand
         {
             algorithm, kmsKeys,
         };
-        where.AddTo(command);
+        where.AddTo(command, writes: true);
         command.Validators.Add(result =>
         {
             foreach (var pair in result.GetValue(kmsKeys) ?? [])
@@ -75,7 +73,7 @@ internal static class CaCommand
 
     private static Command Show()
     {
-        var where = new StoreOptions(writes: false);
+        var where = new StoreOptions();
         var format = new Option<string>("--format")
         {
             Description = "text, json, or pem: the Kubernetes CA for cluster.certificateAuthority.",
@@ -113,7 +111,7 @@ internal static class CaCommand
 
     private static Command Issue()
     {
-        var where = new StoreOptions(writes: false);
+        var where = new StoreOptions();
         var algorithm = Algorithm();
         var output = new Option<string>("--out")
         {
@@ -235,124 +233,6 @@ internal static class CaCommand
             result.AddError($"{option}: {e.Message}");
             return default;
         }
-    }
-
-    /// <summary>Where the CAs are, and how to get there.</summary>
-    private sealed class StoreOptions
-    {
-        private readonly Option<string> _store = new("--store")
-        {
-            Description = "Where the CAs are: a bucket, or a directory, which is for laboratories.",
-            HelpName = "s3://BUCKET[/PREFIX]|DIR",
-            Required = true,
-        };
-
-        private readonly Option<string?> _region = new("--region")
-        {
-            Description = "The bucket's region; AWS_REGION, or the instance's, unless given.",
-            HelpName = "REGION",
-        };
-
-        private readonly Option<string?> _kmsKey = new("--kms-key")
-        {
-            Description = "With which S3 encrypts what is made; the account's own for S3 unless given.",
-            HelpName = "ID|ALIAS|ARN",
-        };
-
-        private readonly Option<Configuration.Duration> _deadline = CommonOptions.Deadline("2m");
-        private readonly bool _writes;
-        private InstanceMetadata? _metadata;
-
-        public StoreOptions(bool writes) => _writes = writes;
-
-        public void AddTo(Command command)
-        {
-            command.Add(_store);
-            command.Add(_region);
-            if (_writes)
-            {
-                command.Add(_kmsKey);
-            }
-
-            command.Add(_deadline);
-            command.Validators.Add(result =>
-            {
-                var store = result.GetValue(_store) ?? "";
-                if (store.Length == 0 || (store.Contains("://", StringComparison.Ordinal) && !S3Address.TryParse(store, out _)))
-                {
-                    result.AddError($"--store: '{store}' is neither s3://BUCKET[/PREFIX] nor a directory");
-                }
-            });
-        }
-
-        public CancellationTokenSource Timer(ParseResult parse, CancellationToken stop)
-        {
-            var timer = CancellationTokenSource.CreateLinkedTokenSource(stop);
-            timer.CancelAfter(parse.GetValue(_deadline).Value);
-            return timer;
-        }
-
-        public async Task<ICaStore> Open(ParseResult parse, CancellationToken cancellation)
-        {
-            var store = parse.GetValue(_store)!;
-            if (!S3Address.TryParse(store, out var address))
-            {
-                return new DirectoryCaStore(Path.GetFullPath(store));
-            }
-
-            var region = Region(parse) ?? await Metadata(parse).Text("placement/region", cancellation).ConfigureAwait(false);
-            var kmsKey = _writes ? parse.GetValue(_kmsKey) : null;
-            return new S3CaStore(
-                new S3Objects(address.Bucket, region, Endpoint("AWS_ENDPOINT_URL_S3"), Credentials(parse), kmsKey, new OutboundHttp(null, [])), address.Prefix);
-        }
-
-        /// <summary>One client a region. Where the ARN does not say which, it is that of the store.</summary>
-        public Func<string?, KmsKeys> Kms(ParseResult parse)
-        {
-            var clients = new Dictionary<string, KmsKeys>(StringComparer.Ordinal);
-            return asked =>
-            {
-                var region = asked ?? Region(parse) ?? throw new CaException("a key of KMS by its alias is one of a region: give --region, or the key's ARN");
-                return clients.TryGetValue(region, out var client)
-                    ? client
-                    : clients[region] = new KmsKeys(region, Endpoint("AWS_ENDPOINT_URL_KMS"), Credentials(parse), new OutboundHttp(null, []));
-            };
-        }
-
-        private string? Region(ParseResult parse) => parse.GetValue(_region) ?? HostEnvironment.Get("AWS_REGION") ?? HostEnvironment.Get("AWS_DEFAULT_REGION");
-
-        // Not disposed: credentials are renewed by it for as long as the store is used, which is until this process ends.
-        private InstanceMetadata Metadata(ParseResult parse) =>
-            _metadata ??= new InstanceMetadata(Endpoint("AWS_EC2_METADATA_SERVICE_ENDPOINT"), parse.GetValue(_deadline).Value * 0.9);
-
-        /// <summary>An administrator's from the environment, as 'aws configure export-credentials --format env' gives them; else the instance's role.</summary>
-        private AWSCredentials Credentials(ParseResult parse) =>
-            (HostEnvironment.Get("AWS_ACCESS_KEY_ID"), HostEnvironment.Get("AWS_SECRET_ACCESS_KEY"), HostEnvironment.Get("AWS_SESSION_TOKEN")) switch
-            {
-                ({ } id, { } secret, { } token) => new SessionAWSCredentials(id, secret, token),
-                ({ } id, { } secret, null) => new BasicAWSCredentials(id, secret),
-                _ => new RoleCredentials(Metadata(parse)),
-            };
-
-        private static Uri? Endpoint(string variable) => HostEnvironment.Get(variable) is { } url ? new Uri(url) : null;
-    }
-}
-
-/// <param name="Prefix">Without slashes at its ends.</param>
-internal readonly record struct S3Address(string Bucket, string Prefix)
-{
-    public static bool TryParse(string text, out S3Address address)
-    {
-        address = default;
-        if (!text.StartsWith("s3://", StringComparison.Ordinal))
-        {
-            return false;
-        }
-
-        var parts = text[5..].Split('/', 2);
-        address = new(parts[0], parts.Length == 1 ? "" : parts[1].Trim('/'));
-        // https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
-        return parts[0].Length is >= 3 and <= 63 && parts[0].All(c => char.IsAsciiLetterLower(c) || char.IsAsciiDigit(c) || c is '.' or '-');
     }
 }
 

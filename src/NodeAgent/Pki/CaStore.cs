@@ -19,8 +19,13 @@ internal interface ICaStore : IDisposable
 }
 
 /// <summary>For laboratories: whoever reads the directory has the cluster.</summary>
-internal sealed class DirectoryCaStore(string directory) : ICaStore
+/// <param name="isCredentials">
+/// Whether systemd made it of a unit's credentials. It lets their one user read them by an ACL, whose mask is what shows as the group's rights then (acl(5)).
+/// </param>
+internal sealed class DirectoryCaStore(string directory, bool isCredentials = false) : ICaStore
 {
+    private readonly UnixFileMode _others = UnixFileMode.OtherRead | (isCredentials ? 0 : UnixFileMode.GroupRead);
+
     public string Name => directory;
 
     public Task<byte[]?> Read(string file, CancellationToken cancellation)
@@ -30,7 +35,7 @@ internal sealed class DirectoryCaStore(string directory) : ICaStore
         return report.Kind switch
         {
             FileKind.Absent => Task.FromResult<byte[]?>(null),
-            FileKind.Regular when report.Content is { } content && (report.Mode & (UnixFileMode.GroupRead | UnixFileMode.OtherRead)) != 0
+            FileKind.Regular when report.Content is { } content && (report.Mode & _others) != 0
                 && file.EndsWith(".key", StringComparison.Ordinal) => throw new CaException(
                     $"{directory}/{file} can be read by others than its owner: take the key for known to them. A new CA is what mends that; "
                     + "where you know better, chmod 0600"),

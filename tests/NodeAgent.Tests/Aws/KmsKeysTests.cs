@@ -91,16 +91,17 @@ public sealed class KmsKeysTests : IAsyncLifetime
     public async Task Throttling_is_waited_for_within_bounds()
     {
         _fake.Add("ca", KeyAlgorithm.EcdsaP256);
-        using var kms = Kms("eu-central-1");
+        using var kms = Kms("eu-central-1", new Hurried());
         _fake.Throttle = 2;
         (await kms.Sign(Arn("ca"), [1], isRsa: false, CancellationToken.None)).ShouldNotBeEmpty();
         _fake.Requests.Count.ShouldBe(3);
         _fake.Requests.Clear();
         _fake.Throttle = int.MaxValue;
 
-        (await Should.ThrowAsync<AwsException>(() => kms.Sign(Arn("ca"), [1], isRsa: false, CancellationToken.None))).Kind.ShouldBe(AwsFailureKind.Throttled);
+        var failure = (await Should.ThrowAsync<AwsException>(() => kms.Sign(Arn("ca"), [1], isRsa: false, CancellationToken.None))).Failure;
 
-        _fake.Requests.Count.ShouldBeInRange(2, 7);
+        failure.Kind.ShouldBe(AwsFailureKind.Throttled);
+        (failure.Tries, _fake.Requests.Count).ShouldBe((7, 7));
     }
 
     [Fact]
@@ -135,6 +136,9 @@ public sealed class KmsKeysTests : IAsyncLifetime
     [InlineData("NotFoundException", nameof(AwsFailureKind.NotThere))]
     [InlineData("AccessDeniedException", nameof(AwsFailureKind.NotAllowed))]
     [InlineData("DisabledException", nameof(AwsFailureKind.NotAllowed))]
+    [InlineData("com.amazonaws.kms#DisabledException", nameof(AwsFailureKind.NotAllowed))]
+    [InlineData("ExpiredTokenException", nameof(AwsFailureKind.NotAllowed))]
+    [InlineData("ValidationException", nameof(AwsFailureKind.Malformed))]
     public async Task What_fails_says_what_to_do(string code, string kind)
     {
         _fake.Error = code;
@@ -144,6 +148,40 @@ public sealed class KmsKeysTests : IAsyncLifetime
 
         failure.Kind.ToString().ShouldBe(kind);
         failure.Subject.ShouldStartWith($"kms:GetPublicKey with {Arn("ca")}");
+        failure.Cause.ShouldBe($"400 {code.Split('#')[^1]}: because");
+        _fake.Requests.Count.ShouldBe(1);
+    }
+
+    [Fact]
+    public async Task A_call_bears_a_signature_over_all_that_counts()
+    {
+        _fake.Add("ca", KeyAlgorithm.EcdsaP256);
+        using var kms = Kms("eu-central-1");
+        await kms.Sign(Arn("ca"), [1], isRsa: false, CancellationToken.None);
+
+        var headers = _fake.Headers.ShouldHaveSingleItem();
+        headers.ContentType.ToString().ShouldBe("application/x-amz-json-1.1");
+        headers.Authorization.ToString().ShouldMatch(
+            "^AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/[0-9]{8}/eu-central-1/kms/aws4_request,"
+            + "SignedHeaders=content-type;host;x-amz-content-sha256;x-amz-date;x-amz-target,Signature=[0-9a-f]{64}$");
+    }
+
+    [Fact]
+    public async Task What_is_no_KMS_is_not_believed()
+    {
+        _fake.Instead = "<html>log in first</html>";
+        using var kms = Kms("eu-central-1");
+
+        (await Should.ThrowAsync<AwsException>(() => kms.Find(Arn("ca"), CancellationToken.None))).Message.ShouldContain("Something else than KMS");
+    }
+
+    [Fact]
+    public async Task Nobody_there_is_not_reachable()
+    {
+        using var kms = new KmsKeys(
+            "eu-central-1", InstanceMetadataTests.FreePort(), new BasicAWSCredentials("AKIDEXAMPLE", "secret"), new OutboundHttp(null, []), new Hurried());
+
+        (await Should.ThrowAsync<AwsException>(() => kms.Find(Arn("ca"), CancellationToken.None))).Kind.ShouldBe(AwsFailureKind.NotReachable);
     }
 
     [Fact]
@@ -158,99 +196,123 @@ public sealed class KmsKeysTests : IAsyncLifetime
         Should.Throw<CaException>(() => KmsSignatureGenerator.Of(kms, odd)).Message.ShouldContain("is ecdsa-p384");
     }
 
-    private static string Arn(string name) => $"arn:aws:kms:eu-central-1:123456789012:key/{name}";
+    private static string Arn(string name) => FakeKms.Arn(name);
 
     private Task<IReadOnlyList<string>> Make(ICaStore store) => ClusterAuthorities.Make(
         store, KeyAlgorithm.EcdsaP256, RoleTable.Authorities.ToDictionary(a => a.Role, a => Arn(a.Role)), Kms, TestAuthority.Noon, CancellationToken.None);
 
-    private KmsKeys Kms(string? region)
+    private KmsKeys Kms(string? region) => Kms(region, TimeProvider.System);
+
+    private KmsKeys Kms(string? region, TimeProvider time)
     {
         region.ShouldBe("eu-central-1");
-        return new(region!, _fake.Endpoint, new BasicAWSCredentials("AKIDEXAMPLE", "secret"), new OutboundHttp(null, []));
+        return new(region!, _fake.Endpoint, new BasicAWSCredentials("AKIDEXAMPLE", "secret"), new OutboundHttp(null, []), time);
+    }
+}
+
+/// <summary>Pauses between tries are over at once; longer waits are as long as they are.</summary>
+internal sealed class Hurried : TimeProvider
+{
+    public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
+        base.CreateTimer(callback, state, dueTime > TimeSpan.Zero && dueTime <= TimeSpan.FromSeconds(5) ? TimeSpan.FromMilliseconds(1) : dueTime, period);
+}
+
+/// <summary>As KMS's API reference writes it.</summary>
+internal sealed class FakeKms : IAsyncDisposable
+{
+    private readonly ConcurrentDictionary<string, (AsymmetricAlgorithm Key, string Usage)> _keys = new();
+    private WebApplication? _application;
+
+    public Uri Endpoint { get; private set; } = new("http://127.0.0.1");
+
+    public ConcurrentQueue<string> Requests { get; } = new();
+
+    public ConcurrentQueue<IHeaderDictionary> Headers { get; } = new();
+
+    public int Throttle { get; set; }
+
+    /// <summary>Answered to everything, with 200.</summary>
+    public string? Instead { get; set; }
+
+    public string? Error { get; set; }
+
+    public bool SignsWrongly { get; set; }
+
+    public static string Arn(string name) => $"arn:aws:kms:eu-central-1:123456789012:key/{name}";
+
+    public void Add(string name, KeyAlgorithm algorithm, string usage = "SIGN_VERIFY") => _keys[Arn(name)] = (algorithm.NewKey(), usage);
+
+    public void AddKey(string name, AsymmetricAlgorithm key) => _keys[Arn(name)] = (key, "SIGN_VERIFY");
+
+    public async Task Start()
+    {
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
+        _application = builder.Build();
+        _application.Run(Answer);
+        await _application.StartAsync();
+        Endpoint = new Uri(_application.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
     }
 
-    private sealed class FakeKms : IAsyncDisposable
+    public async ValueTask DisposeAsync()
     {
-        private readonly ConcurrentDictionary<string, (AsymmetricAlgorithm Key, string Usage)> _keys = new();
-        private WebApplication? _application;
-
-        public Uri Endpoint { get; private set; } = new("http://127.0.0.1");
-
-        public ConcurrentQueue<string> Requests { get; } = new();
-
-        public int Throttle { get; set; }
-
-        public string? Error { get; set; }
-
-        public bool SignsWrongly { get; set; }
-
-        public void Add(string name, KeyAlgorithm algorithm, string usage = "SIGN_VERIFY") => _keys[Arn(name)] = (algorithm.NewKey(), usage);
-
-        public void AddKey(string name, AsymmetricAlgorithm key) => _keys[Arn(name)] = (key, "SIGN_VERIFY");
-
-        public async Task Start()
+        await _application!.DisposeAsync();
+        foreach (var (key, _) in _keys.Values)
         {
-            var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-            builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
-            _application = builder.Build();
-            _application.Run(Answer);
-            await _application.StartAsync();
-            Endpoint = new Uri(_application.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
+            key.Dispose();
+        }
+    }
+
+    private async Task Answer(HttpContext context)
+    {
+        var action = context.Request.Headers["X-Amz-Target"].ToString();
+        Requests.Enqueue(action);
+        Headers.Enqueue(new HeaderDictionary(context.Request.Headers.ToDictionary()));
+        if (Instead is not null)
+        {
+            await context.Response.WriteAsync(Instead);
+            return;
         }
 
-        public async ValueTask DisposeAsync()
+        var asked = await JsonNode.ParseAsync(context.Request.Body);
+        context.Response.ContentType = "application/x-amz-json-1.1";
+        var error = Throttle-- > 0 ? "ThrottlingException" : Error;
+        if (error is not null)
         {
-            await _application!.DisposeAsync();
-            foreach (var (key, _) in _keys.Values)
-            {
-                key.Dispose();
-            }
+            context.Response.StatusCode = 400;
+            await context.Response.WriteAsync($$"""{"__type":"{{error}}","message":"because"}""");
+            return;
         }
 
-        private async Task Answer(HttpContext context)
+        var id = asked!["KeyId"]!.GetValue<string>();
+        var (key, usage) = _keys[id];
+        JsonObject answer;
+        if (action == "TrentService.GetPublicKey")
         {
-            var action = context.Request.Headers["X-Amz-Target"].ToString();
-            Requests.Enqueue(action);
-            var asked = await JsonNode.ParseAsync(context.Request.Body);
-            context.Response.ContentType = "application/x-amz-json-1.1";
-            var error = Throttle-- > 0 ? "ThrottlingException" : Error;
-            if (error is not null)
+            answer = new() { ["KeyId"] = id, ["KeyUsage"] = usage, ["PublicKey"] = Convert.ToBase64String(key.ExportSubjectPublicKeyInfo()) };
+        }
+        else
+        {
+            var message = Convert.FromBase64String(asked["Message"]!.GetValue<string>());
+            var digest = asked["MessageType"]!.GetValue<string>() == "RAW" && message.Length <= 4096 ? SHA256.HashData(message) : message;
+            if (SignsWrongly)
             {
-                context.Response.StatusCode = 400;
-                await context.Response.WriteAsync($$"""{"__type":"{{error}}","message":"because"}""");
-                return;
+                digest[0] ^= 1;
             }
 
-            var id = asked!["KeyId"]!.GetValue<string>();
-            var (key, usage) = _keys[id];
-            JsonObject answer;
-            if (action == "TrentService.GetPublicKey")
+            answer = new()
             {
-                answer = new() { ["KeyId"] = id, ["KeyUsage"] = usage, ["PublicKey"] = Convert.ToBase64String(key.ExportSubjectPublicKeyInfo()) };
-            }
-            else
-            {
-                var message = Convert.FromBase64String(asked["Message"]!.GetValue<string>());
-                var digest = asked["MessageType"]!.GetValue<string>() == "RAW" && message.Length <= 4096 ? SHA256.HashData(message) : message;
-                if (SignsWrongly)
+                ["Signature"] = Convert.ToBase64String(key switch
                 {
-                    digest[0] ^= 1;
-                }
-
-                answer = new()
-                {
-                    ["Signature"] = Convert.ToBase64String(key switch
-                    {
-                        ECDsa ec when asked["SigningAlgorithm"]!.GetValue<string>() == "ECDSA_SHA_256" => ec.SignHash(digest, DSASignatureFormat.Rfc3279DerSequence),
-                        RSA rsa when asked["SigningAlgorithm"]!.GetValue<string>() == "RSASSA_PKCS1_V1_5_SHA_256" =>
-                            rsa.SignHash(digest, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1),
-                        _ => throw new InvalidOperationException("another algorithm than the key's"),
-                    }),
-                };
-            }
-
-            await context.Response.WriteAsync(answer.ToJsonString());
+                    ECDsa ec when asked["SigningAlgorithm"]!.GetValue<string>() == "ECDSA_SHA_256" => ec.SignHash(digest, DSASignatureFormat.Rfc3279DerSequence),
+                    RSA rsa when asked["SigningAlgorithm"]!.GetValue<string>() == "RSASSA_PKCS1_V1_5_SHA_256" =>
+                        rsa.SignHash(digest, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1),
+                    _ => throw new InvalidOperationException("another algorithm than the key's"),
+                }),
+            };
         }
+
+        await context.Response.WriteAsync(answer.ToJsonString());
     }
 }
 

@@ -113,7 +113,7 @@ public sealed class S3Tests : IAsyncLifetime
     {
         _fake.Objects["bucket/a"] = new string('#', (1024 * 1024) + 1);
 
-        (await Failure("a")).Cause.ShouldContain("1 MiB");
+        (await Failure("a")).Cause.ShouldContain("more than 1024 KiB");
     }
 
     [Fact]

@@ -1,0 +1,137 @@
+using System.CommandLine;
+using Amazon.Runtime;
+using NodeAgent.Aws;
+using NodeAgent.Configuration;
+using NodeAgent.Machine;
+using NodeAgent.Pki;
+
+namespace NodeAgent.Commands;
+
+/// <summary>Where the CAs of a cluster are, and how to get there.</summary>
+internal sealed class StoreOptions
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+
+    private readonly Option<string> _store = new("--store")
+    {
+        Description = "Where the CAs are: a bucket, or a directory, which is for laboratories.",
+        HelpName = "s3://BUCKET[/PREFIX]|DIR",
+        Required = true,
+    };
+
+    private readonly Option<string?> _region = new("--region")
+    {
+        Description = "The bucket's region; AWS_REGION, or the instance's, unless given.",
+        HelpName = "REGION",
+    };
+
+    private readonly Option<string?> _kmsKey = new("--kms-key")
+    {
+        Description = "With which S3 encrypts what is made; the account's own for S3 unless given.",
+        HelpName = "ID|ALIAS|ARN",
+    };
+
+    private readonly Option<Duration> _deadline = CommonOptions.Deadline("2m");
+
+    /// <param name="writes">Whether the command makes what is not there.</param>
+    /// <param name="ends">Whether it is over some time: a service has no deadline, and two minutes to begin.</param>
+    public void AddTo(Command command, bool writes = false, bool ends = true)
+    {
+        command.Add(_store);
+        command.Add(_region);
+        if (writes)
+        {
+            command.Add(_kmsKey);
+        }
+
+        if (ends)
+        {
+            command.Add(_deadline);
+        }
+
+        command.Validators.Add(result =>
+        {
+            var store = result.GetValue(_store) ?? "";
+            if (store.Length == 0 || (store.Contains("://", StringComparison.Ordinal) && !S3Address.TryParse(store, out _)))
+            {
+                result.AddError($"--store: '{store}' is neither s3://BUCKET[/PREFIX] nor a directory");
+            }
+        });
+    }
+
+    public CancellationTokenSource Timer(ParseResult parse, CancellationToken stop)
+    {
+        var timer = CancellationTokenSource.CreateLinkedTokenSource(stop);
+        timer.CancelAfter(Deadline(parse));
+        return timer;
+    }
+
+    public async Task<ICaStore> Open(ParseResult parse, CancellationToken cancellation)
+    {
+        var store = parse.GetValue(_store)!;
+        if (!S3Address.TryParse(store, out var address))
+        {
+            var directory = Path.GetFullPath(store);
+            return new DirectoryCaStore(directory, HostEnvironment.Get("CREDENTIALS_DIRECTORY") == directory);
+        }
+
+        var region = Region(parse);
+        if (region is null)
+        {
+            using var metadata = new InstanceMetadata(Metadata, Deadline(parse) * 0.9);
+            region = await metadata.Text("placement/region", cancellation).ConfigureAwait(false);
+        }
+
+        return new S3CaStore(
+            new S3Objects(address.Bucket, region, Endpoint("AWS_ENDPOINT_URL_S3"), Credentials(parse), parse.GetValue(_kmsKey), new OutboundHttp(null, [])),
+            address.Prefix);
+    }
+
+    /// <summary>One client a region. Where the ARN does not say which, it is that of the store.</summary>
+    public Func<string?, KmsKeys> Kms(ParseResult parse)
+    {
+        var clients = new Dictionary<string, KmsKeys>(StringComparer.Ordinal);
+        return asked =>
+        {
+            var region = asked ?? Region(parse) ?? throw new CaException("a key of KMS by its alias is one of a region: give --region, or the key's ARN");
+            return clients.TryGetValue(region, out var client)
+                ? client
+                : clients[region] = new KmsKeys(region, Endpoint("AWS_ENDPOINT_URL_KMS"), Credentials(parse), new OutboundHttp(null, []), TimeProvider.System);
+        };
+    }
+
+    private static Uri? Metadata => Endpoint("AWS_EC2_METADATA_SERVICE_ENDPOINT");
+
+    private static Uri? Endpoint(string variable) => HostEnvironment.Get(variable) is { } url ? new Uri(url) : null;
+
+    private TimeSpan Deadline(ParseResult parse) => parse.GetResult(_deadline) is null ? Patience : parse.GetValue(_deadline).Value;
+
+    private string? Region(ParseResult parse) => parse.GetValue(_region) ?? HostEnvironment.Get("AWS_REGION") ?? HostEnvironment.Get("AWS_DEFAULT_REGION");
+
+    /// <summary>An administrator's from the environment, as 'aws configure export-credentials --format env' gives them; else the instance's role.</summary>
+    private AWSCredentials Credentials(ParseResult parse) =>
+        (HostEnvironment.Get("AWS_ACCESS_KEY_ID"), HostEnvironment.Get("AWS_SECRET_ACCESS_KEY"), HostEnvironment.Get("AWS_SESSION_TOKEN")) switch
+        {
+            ({ } id, { } secret, { } token) => new SessionAWSCredentials(id, secret, token),
+            ({ } id, { } secret, null) => new BasicAWSCredentials(id, secret),
+            _ => new RoleCredentials(Metadata, Deadline(parse) * 0.9),
+        };
+}
+
+/// <param name="Prefix">Without slashes at its ends.</param>
+internal readonly record struct S3Address(string Bucket, string Prefix)
+{
+    public static bool TryParse(string text, out S3Address address)
+    {
+        address = default;
+        if (!text.StartsWith("s3://", StringComparison.Ordinal))
+        {
+            return false;
+        }
+
+        var parts = text[5..].Split('/', 2);
+        address = new(parts[0], parts.Length == 1 ? "" : parts[1].Trim('/'));
+        // https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+        return parts[0].Length is >= 3 and <= 63 && parts[0].All(c => char.IsAsciiLetterLower(c) || char.IsAsciiDigit(c) || c is '.' or '-');
+    }
+}
