@@ -129,7 +129,8 @@ internal sealed class AdoptionLook
     public string What() => Pending is null
         ? $"Configuration {Values.Digest}, which was adopted at {Rfc3339.Text(Record!.AdoptedAt)}, does not hold as a whole, since "
             + $"{(Record.Begun is null ? "this boot did not end well" : "another was begun and did not come to hold")}: {WhatItDoes()}."
-        : $"New configuration {Values.Digest} since {Rfc3339.Text(Pending.Since)}: {Count(Differences.Count, "value differs", "values differ")}, {WhatItDoes()}.";
+        : $"New configuration {Values.Digest} since {Rfc3339.Text(Pending.Since)}: "
+            + $"{Count(Differences.Count, "value differs", "values differ")}, {WhatItDoes()}.";
 
     /// <summary>As in "3 changes, of which 1 disturbs the node (restart kubelet.service)".</summary>
     public string WhatItDoes()
@@ -149,8 +150,10 @@ internal sealed class AdoptionLook
         AdoptionStep.AtBoot when WantBoot.Count > 0 =>
             $"It is adopted at the next boot, or by 'nodeagent apply' on a node that is drained: {string.Join(", ", WantBoot)} {(WantBoot.Count == 1 ? "is" : "are")} nothing to change below pods.",
         AdoptionStep.AtBoot => $"It is adopted at the next boot, or by 'nodeagent apply': adoption.when is boot ({_inputs.Config.OriginOf("adoption.when")}).",
-        AdoptionStep.InSlot => $"It is adopted as a whole from {Rfc3339.Text(Slot)} on, this node's slot in the {Policy.Window} after it was first seen.{Failure}",
-        _ => $"It is adopted with the next look ({(IsDisruptive && Pending is not null ? $"this node's slot began at {Rfc3339.Text(Slot)}; " : "")}it looks every {Policy.Every}).{Failure}",
+        AdoptionStep.InSlot =>
+            $"It is adopted as a whole from {Rfc3339.Text(Slot)} on, this node's slot in the {Policy.Window} after it was first seen.{Failure}",
+        _ => $"It is adopted with the next look ({(IsDisruptive && Pending is not null ? $"this node's slot began at {Rfc3339.Text(Slot)}; " : "")}"
+            + $"it looks every {Policy.Every}).{Failure}",
     };
 
     public StatusAdoption ForStatus() => ForStatus(Record, _inputs) with

@@ -98,7 +98,8 @@ public class AdoptionLookTests
         first.Step.ShouldBe(AdoptionStep.InSlot);
         first.Slot.ShouldBeInRange(_worker.Machine.Now, _worker.Machine.Now.AddHours(24));
         PendingText.Write(first).ShouldContain("disturbs the node (restart kubelet.service)");
-        PendingText.Write(first).ShouldEndWith($"It is adopted as a whole from {Rfc3339.Text(first.Slot)} on, this node's slot in the 1d after it was first seen.");
+        PendingText.Write(first).ShouldEndWith(
+            $"It is adopted as a whole from {Rfc3339.Text(first.Slot)} on, this node's slot in the 1d after it was first seen.");
 
         while (_worker.Machine.Now.AddMinutes(30) < first.Slot)
         {
