@@ -123,13 +123,14 @@ internal sealed class AdoptionLook
     /// <summary>In a line: what there is, and what becomes of it.</summary>
     public string Sentence() => Record is null
         ? "Nothing was adopted by this instance yet; its first run is nodeagent.service's, or 'nodeagent apply'."
-        : Plan is null ? $"Nothing new: configuration {Values.Digest} was adopted at {Text(Record.AdoptedAt)}."
+        : Plan is null ? $"Nothing new: configuration {Values.Digest} was adopted at {Rfc3339.Text(Record.AdoptedAt)}."
         : $"{What()} {When()}";
 
     public string What() => Pending is null
-        ? $"Configuration {Values.Digest}, which was adopted at {Text(Record!.AdoptedAt)}, does not hold as a whole, since "
+        ? $"Configuration {Values.Digest}, which was adopted at {Rfc3339.Text(Record!.AdoptedAt)}, does not hold as a whole, since "
             + $"{(Record.Begun is null ? "this boot did not end well" : "another was begun and did not come to hold")}: {WhatItDoes()}."
-        : $"New configuration {Values.Digest} since {Text(Pending.Since)}: {Count(Differences.Count, "value differs", "values differ")}, {WhatItDoes()}.";
+        : $"New configuration {Values.Digest} since {Rfc3339.Text(Pending.Since)}: "
+            + $"{Count(Differences.Count, "value differs", "values differ")}, {WhatItDoes()}.";
 
     /// <summary>As in "3 changes, of which 1 disturbs the node (restart kubelet.service)".</summary>
     public string WhatItDoes()
@@ -149,28 +150,30 @@ internal sealed class AdoptionLook
         AdoptionStep.AtBoot when WantBoot.Count > 0 =>
             $"It is adopted at the next boot, or by 'nodeagent apply' on a node that is drained: {string.Join(", ", WantBoot)} {(WantBoot.Count == 1 ? "is" : "are")} nothing to change below pods.",
         AdoptionStep.AtBoot => $"It is adopted at the next boot, or by 'nodeagent apply': adoption.when is boot ({_inputs.Config.OriginOf("adoption.when")}).",
-        AdoptionStep.InSlot => $"It is adopted as a whole from {Text(Slot)} on, this node's slot in the {Policy.Window} after it was first seen.{Failure}",
-        _ => $"It is adopted with the next look ({(IsDisruptive && Pending is not null ? $"this node's slot began at {Text(Slot)}; " : "")}it looks every {Policy.Every}).{Failure}",
+        AdoptionStep.InSlot =>
+            $"It is adopted as a whole from {Rfc3339.Text(Slot)} on, this node's slot in the {Policy.Window} after it was first seen.{Failure}",
+        _ => $"It is adopted with the next look ({(IsDisruptive && Pending is not null ? $"this node's slot began at {Rfc3339.Text(Slot)}; " : "")}"
+            + $"it looks every {Policy.Every}).{Failure}",
     };
 
     public StatusAdoption ForStatus() => ForStatus(Record, _inputs) with
     {
         Pending = Pending is null ? null : Values.Digest,
-        PendingSince = Pending is null ? null : Text(Pending.Since),
-        Slot = Pending is not null && IsDisruptive && WantBoot.Count == 0 && Policy.When == AdoptionMoment.Running ? Text(Slot) : null,
-        LookedAt = Text(Now),
+        PendingSince = Pending is null ? null : Rfc3339.Text(Pending.Since),
+        Slot = Pending is not null && IsDisruptive && WantBoot.Count == 0 && Policy.When == AdoptionMoment.Running ? Rfc3339.Text(Slot) : null,
+        LookedAt = Rfc3339.Text(Now),
     };
 
     public static StatusAdoption ForStatus(AdoptionRecord? record, NodeInputs inputs) => new()
     {
         When = inputs.Config.Config.Adoption.When == AdoptionMoment.Boot ? "boot" : "running",
         Adopted = record?.Adopted.Digest,
-        AdoptedAt = record is null ? null : Text(record.AdoptedAt),
+        AdoptedAt = record is null ? null : Rfc3339.Text(record.AdoptedAt),
     };
 
-    public static string Text(DateTimeOffset time) => time.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture);
+    public static string Text(DateTimeOffset time) => Rfc3339.Text(time);
 
-    private string Failure => Pending?.FailedAt is { } at ? $" It was tried at {Text(at)} and failed; journalctl -t nodeagent says why." : "";
+    private string Failure => Pending?.FailedAt is { } at ? $" It was tried at {Rfc3339.Text(at)} and failed; journalctl -t nodeagent says why." : "";
 
     private bool LooksByItself => Record?.Values.GetValueOrDefault("adoption.when") == "\"running\"";
 

@@ -269,7 +269,7 @@ internal static class ApplyCommand
                 // It came to nothing, or to that nobody has said anything yet.
                 if (error is not null)
                 {
-                    StatusFile.Say(StatusFile.DefaultPath, before => (before ?? new()) with { Error = error, LookedAt = AdoptionLook.Text(machine.Now) });
+                    StatusFile.Say(StatusFile.DefaultPath, before => (before ?? new()) with { Error = error, LookedAt = Rfc3339.Text(machine.Now) });
                 }
 
                 return;
@@ -279,7 +279,7 @@ internal static class ApplyCommand
             {
                 Version = VersionCommand.Version,
                 State = state,
-                At = machine.Now.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture),
+                At = Rfc3339.Text(machine.Now),
                 ExitCode = exitCode,
                 InstanceId = _inputs?.Facts.Instance.Id,
                 Node = _inputs?.NodeName,

@@ -13,7 +13,7 @@ internal static class ExitCode
 
     public const int Failed = 1;
 
-    /// <summary>plan only: something would change.</summary>
+    /// <summary>plan and config show --pending: something would change; certs list: something is due.</summary>
     public const int ChangesPending = 2;
 
     /// <summary>Also of the command line.</summary>

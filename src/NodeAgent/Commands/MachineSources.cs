@@ -65,7 +65,7 @@ internal sealed class MachineSources : IDisposable
     /// <summary>What to keep once this run was good: null when all of it is on this machine or in its metadata.</summary>
     public KeptInputs? ToKeep(string instanceId, DateTimeOffset now) => _layers.Count == 0 && _tagsOfEc2 is null
         ? null
-        : new(instanceId, now.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", System.Globalization.CultureInfo.InvariantCulture), _tagsOfEc2, _layers);
+        : new(instanceId, Rfc3339.Text(now), _tagsOfEc2, _layers);
 
     public void Dispose() => _metadata.Dispose();
 

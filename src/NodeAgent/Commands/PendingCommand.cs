@@ -37,7 +37,7 @@ internal static class PendingText
 
         var text = new StringBuilder();
         text.Append(CultureInfo.InvariantCulture, $"Configuration {look.Values.Digest} is not the one that this node was made from, ");
-        text.Append(CultureInfo.InvariantCulture, $"{look.Record.Adopted.Digest}, adopted at {AdoptionLook.Text(look.Record.AdoptedAt)}:\n");
+        text.Append(CultureInfo.InvariantCulture, $"{look.Record.Adopted.Digest}, adopted at {Rfc3339.Text(look.Record.AdoptedAt)}:\n");
         foreach (var (path, before, after, origin) in look.Differences)
         {
             var other = before is not null && before == after ? " (another)" : "";

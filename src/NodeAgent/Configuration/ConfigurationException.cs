@@ -15,6 +15,14 @@ internal sealed class ConfigurationException : Exception
 
     /// <summary>At least one; in the order of layers, and in each layer's own order.</summary>
     public IReadOnlyList<ConfigError> Errors { get; }
+
+    public static void ThrowIfAny(IReadOnlyList<ConfigError> errors)
+    {
+        if (errors.Count > 0)
+        {
+            throw new ConfigurationException(errors);
+        }
+    }
 }
 
 /// <param name="Origin">Null when no layer gives the value, so that there is no place to point at.</param>

@@ -116,7 +116,8 @@ internal static class Layers
             Add(file);
         }
 
-        return errors.Count == 0 ? layers : throw new ConfigurationException(errors);
+        ConfigurationException.ThrowIfAny(errors);
+        return layers;
 
         void Add(string path)
         {

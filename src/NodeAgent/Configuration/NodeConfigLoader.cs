@@ -15,35 +15,28 @@ internal static class NodeConfigLoader
 
     private static readonly Lazy<ConfigMap> LazyDefaults = new(ReadDefaults);
 
-    public static ConfigMap DefaultsTree => LazyDefaults.Value;
-
     /// <param name="layers">Above the built-in defaults, the one that wins last; see <see cref="Layers.Of"/>.</param>
     /// <exception cref="ConfigurationException">Holds everything that is wrong: first whatever is wrong within a layer, then what is missing from all, then what does not fit together.</exception>
     public static LoadedConfig Load(IReadOnlyList<Layer> layers)
     {
-        var errors = new List<ConfigError>();
-        var notes = new List<string>();
-        var names = new List<string> { DefaultsName };
-        ConfigValue merged = DefaultsTree;
-        foreach (var layer in layers)
-        {
-            errors.AddRange(layer.Parsed.Errors);
-            notes.AddRange(layer.Parsed.Notes);
-            if (layer.Parsed.Tree is { } tree)
-            {
-                merged = ConfigMerge.Merge(merged, tree);
-                names.Add(layer.Label);
-            }
-        }
-
-        ThrowIfAny(errors);
+        var errors = layers.SelectMany(l => l.Parsed.Errors).ToList();
+        ConfigurationException.ThrowIfAny(errors);
+        var merged = Merged(layers);
         ConfigBinding.CheckRequired(merged, ConfigSchema.Root, "", errors);
-        ThrowIfAny(errors);
-        var loaded = new LoadedConfig(ConfigBinding.Bind((ConfigMap)merged), (ConfigMap)merged, names, notes);
+        ConfigurationException.ThrowIfAny(errors);
+        var loaded = new LoadedConfig(
+            ConfigBinding.Bind(merged),
+            merged,
+            [DefaultsName, .. layers.Where(l => l.Parsed.Tree is not null).Select(l => l.Label)],
+            [.. layers.SelectMany(l => l.Parsed.Notes)]);
         ConfigValidation.Check(loaded, errors);
-        ThrowIfAny(errors);
+        ConfigurationException.ThrowIfAny(errors);
         return loaded;
     }
+
+    /// <summary>What the layers say over the built-in defaults, right or wrong: nothing is checked here.</summary>
+    public static ConfigMap Merged(IReadOnlyList<Layer> layers) =>
+        (ConfigMap)layers.Select(l => l.Parsed.Tree).OfType<ConfigMap>().Aggregate<ConfigMap, ConfigValue>(LazyDefaults.Value, ConfigMerge.Merge);
 
     /// <summary>
     /// How the agent itself gets out, from layers that are not all there yet: tags may have to be asked of EC2, and that by the proxy. Null where nobody says, and
@@ -70,22 +63,13 @@ internal static class NodeConfigLoader
     private static T? Early<T>(IReadOnlyList<Layer> layers, string field, JsonTypeInfo<T> type, out ConfigMap? map)
         where T : class
     {
-        var errors = new List<ConfigError>();
-        ConfigValue? merged = null;
-        foreach (var layer in layers)
-        {
-            if (layer.Parsed.Tree?.Entries.GetValueOrDefault(field) is { } value)
-            {
-                merged = merged is null ? value : ConfigMerge.Merge(merged, value);
-            }
-        }
-
-        map = merged as ConfigMap;
+        map = Merged(layers).Entries.GetValueOrDefault(field) as ConfigMap;
         if (map is null)
         {
             return null;
         }
 
+        var errors = new List<ConfigError>();
         var schema = ConfigSchema.Root.Field(field)!.Schema;
         ConfigBinding.Check(map, schema, field, errors);
         ConfigBinding.CheckRequired(map, schema, field, errors);
@@ -154,16 +138,8 @@ internal static class NodeConfigLoader
     private static ConfigMap ReadDefaults()
     {
         var defaults = new Layer.Document(DefaultsName, Defaults()).Parsed;
-        ThrowIfAny(defaults.Errors);
+        ConfigurationException.ThrowIfAny(defaults.Errors);
         return defaults.Tree!;
-    }
-
-    private static void ThrowIfAny(List<ConfigError> errors)
-    {
-        if (errors.Count > 0)
-        {
-            throw new ConfigurationException(errors);
-        }
     }
 }
 

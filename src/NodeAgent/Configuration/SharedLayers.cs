@@ -49,21 +49,15 @@ internal static class SharedLayers
     public static SharedLayersAddress? AddressOf(IReadOnlyList<Layer> layers, string instanceRegion)
     {
         var errors = layers.SelectMany(l => l.Parsed.Errors).ToList();
-        ThrowIfAny(errors);
-        ConfigValue merged = NodeConfigLoader.DefaultsTree;
-        foreach (var layer in layers)
-        {
-            merged = layer.Parsed.Tree is { } tree ? ConfigMerge.Merge(merged, tree) : merged;
-        }
-
-        var all = (ConfigMap)merged;
+        ConfigurationException.ThrowIfAny(errors);
+        var all = NodeConfigLoader.Merged(layers);
         if (Section(all, "layers") is not { } section)
         {
             return null;
         }
 
         Check(all, errors);
-        ThrowIfAny(errors);
+        ConfigurationException.ThrowIfAny(errors);
         var bucket = Text(all, "layers", "bucket")!;
         var prefix = Text(all, "layers", "prefix") is { } text ? text + "/" : "";
         var (customer, environment) = (Text(all, "cluster", "customer")!, Text(all, "cluster", "environment")!);
@@ -118,7 +112,7 @@ internal static class SharedLayers
             }
         }
 
-        ThrowIfAny(errors);
+        ConfigurationException.ThrowIfAny(errors);
         var below = layers.TakeWhile(l => l is not Layer.Tags).Count();
         return [.. layers.Take(below), .. shared, .. layers.Skip(below)];
     }
@@ -204,12 +198,4 @@ internal static class SharedLayers
     // Neither '.' nor '..' are names, and nothing in one needs escaping in a URL.
     private static bool IsName(string text) =>
         text.Length > 0 && char.IsAsciiLetterOrDigit(text[0]) && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.');
-
-    private static void ThrowIfAny(List<ConfigError> errors)
-    {
-        if (errors.Count > 0)
-        {
-            throw new ConfigurationException(errors);
-        }
-    }
 }

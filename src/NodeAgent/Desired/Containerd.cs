@@ -1,8 +1,8 @@
-using System.Globalization;
 using System.Text;
 using NodeAgent.Configuration;
 using NodeAgent.Convergence;
 using NodeAgent.Facts;
+using NodeAgent.Kubernetes;
 using NodeAgent.Resources;
 
 namespace NodeAgent.Desired;
@@ -92,17 +92,11 @@ internal static class Containerd
         var text = facts.Versions.Containerd
             ?? throw new NotPossibleException(
                 $"there is no containerd at {config.Containerd.Binary}; install it in the image, or name it in containerd.binary");
-        var parts = text.Split('.', '-');
-        if (parts.Length < 2
-            || !int.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out var major)
-            || !int.TryParse(parts[1], NumberStyles.None, CultureInfo.InvariantCulture, out var minor))
-        {
-            throw new NotPossibleException($"{config.Containerd.Binary} says its version is '{text}', which is not one of containerd");
-        }
-
-        return Array.Find(Formats, f => f.Major == major && f.FirstMinor <= minor) ?? throw new NotPossibleException(
+        var version = ReleaseNumber.Parse(text)
+            ?? throw new NotPossibleException($"{config.Containerd.Binary} says its version is '{text}', which is not one of containerd");
+        return Array.Find(Formats, f => f.Major == version.Major && f.FirstMinor <= version.Minor) ?? throw new NotPossibleException(
             $"{config.Containerd.Binary} is containerd {text}; nodeagent knows the configuration of 1.6 and later of 1.x, and of 2.x. "
-            + (major < 2 ? "Install a later one in the image" : "Install a 2.x in the image, or a nodeagent that knows this one"));
+            + (version.Major < 2 ? "Install a later one in the image" : "Install a 2.x in the image, or a nodeagent that knows this one"));
     }
 
     private const string Grpc = $"""

@@ -32,7 +32,7 @@ internal static class Docker
     public static ContainerRuntime Build(NodeConfig config, NodeFacts facts, Storage storage)
     {
         var version = VersionOf(config, facts);
-        var throughCri = KubernetesVersion.Parse(facts.Versions.Kubelet ?? "") is { } kubelet && !KubeletVersions.Nearest(kubelet).Dockershim;
+        var throughCri = KubernetesVersion.Parse(facts.Versions.Kubelet) is { } kubelet && !KubeletVersions.Nearest(kubelet).Dockershim;
         Check(config, facts, version, throughCri);
 
         var docker = config.Docker;
@@ -78,22 +78,18 @@ internal static class Docker
     /// </summary>
     public static string? DockershimApiVersion(NodeConfig config, NodeFacts facts) => VersionOf(config, facts).Major >= 25 ? "1.40" : null;
 
-    private static (int Major, int Minor) VersionOf(NodeConfig config, NodeFacts facts)
+    private static Version VersionOf(NodeConfig config, NodeFacts facts)
     {
         var text = facts.Versions.Docker
             ?? throw new NotPossibleException(
                 $"there is no dockerd at {config.Docker.Binary}; install it in the image, name it in docker.binary, or choose runtime: containerd");
-        var parts = text.Split('.', '-');
-        return parts.Length >= 2
-            && int.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out var major)
-            && int.TryParse(parts[1], NumberStyles.None, CultureInfo.InvariantCulture, out var minor)
-            ? (major, minor)
-            : throw new NotPossibleException($"{config.Docker.Binary} says its version is '{text}', which is not one of Docker");
+        return ReleaseNumber.Parse(text)
+            ?? throw new NotPossibleException($"{config.Docker.Binary} says its version is '{text}', which is not one of Docker");
     }
 
-    private static void Check(NodeConfig config, NodeFacts facts, (int Major, int Minor) version, bool throughCri)
+    private static void Check(NodeConfig config, NodeFacts facts, Version version, bool throughCri)
     {
-        if (facts.Kernel.CgroupVersion == 2 && version.CompareTo((20, 10)) < 0)
+        if (facts.Kernel.CgroupVersion == 2 && version < new Version(20, 10))
         {
             // https://docs.docker.com/engine/release-notes/20.10/: cgroup v2 is supported from there on.
             throw new NotPossibleException(

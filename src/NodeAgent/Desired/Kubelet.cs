@@ -170,10 +170,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             Check("kubelet.configuration", field.Name, KubeletNames.Fields);
         }
 
-        if (errors.Count > 0)
-        {
-            throw new ConfigurationException(errors);
-        }
+        ConfigurationException.ThrowIfAny(errors);
 
         void Check(string map, string name, KubeletNames names)
         {

@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace NodeAgent.Kubernetes;
 
 /// <summary>A kubelet and what it would run on.</summary>
@@ -42,18 +40,9 @@ internal static class Compatibility
 
     private static CriServerRelease? Release(CriServer server, string? version)
     {
-        var parts = (version ?? "").Split('.');
-        if (parts.Length < 2
-            || !int.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out var major)
-            || !int.TryParse(parts[1], NumberStyles.None, CultureInfo.InvariantCulture, out var minor))
-        {
-            return null;
-        }
-
         // A further minor of a major that is known keeps its interface; a further major may not.
-        return KubeletVersions.CriServers.LastOrDefault(
-            r => r.Server == server && r.Major <= major && (r.Major, r.Minor).CompareTo((major, minor)) <= 0) is { } release && release.Major == major
-            ? release
+        return ReleaseNumber.Parse(version) is { } number
+            ? KubeletVersions.CriServers.LastOrDefault(r => r.Server == server && r.Major == number.Major && r.Minor <= number.Minor)
             : null;
     }
 

@@ -103,8 +103,7 @@ internal static class KubeletVersions
 
     /// <summary>Image pinning came with 1.7.3 and 1.6.22 (containerd#8718, #8720), and by a label that is set later with what followed #9381 and #9382.</summary>
     public static bool PinsImages(string containerd) =>
-        System.Version.TryParse(containerd.Split('-')[0], out var version)
-        && version >= (version is { Major: 1, Minor: 6 } ? new Version(1, 6, 26) : new Version(1, 7, 11));
+        ReleaseNumber.Parse(containerd) is { } version && version >= (version is { Major: 1, Minor: 6 } ? new Version(1, 6, 26) : new Version(1, 7, 11));
 
     public static KubeletVersion Oldest => All[0];
 

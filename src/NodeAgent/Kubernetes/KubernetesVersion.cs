@@ -6,15 +6,7 @@ namespace NodeAgent.Kubernetes;
 internal readonly record struct KubernetesVersion(int Major, int Minor) : IComparable<KubernetesVersion>
 {
     /// <param name="text">As in 1.20.2 or 1.29.0-eks-5e0fdde.</param>
-    public static KubernetesVersion? Parse(string text)
-    {
-        var parts = text.TrimStart('v').Split('.');
-        return parts.Length >= 2
-            && int.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out var major)
-            && int.TryParse(parts[1], NumberStyles.None, CultureInfo.InvariantCulture, out var minor)
-            ? new KubernetesVersion(major, minor)
-            : null;
-    }
+    public static KubernetesVersion? Parse(string? text) => ReleaseNumber.Parse(text) is { } number ? new(number.Major, number.Minor) : null;
 
     public int CompareTo(KubernetesVersion other) => (Major, Minor).CompareTo((other.Major, other.Minor));
 

@@ -98,7 +98,8 @@ public class AdoptionLookTests
         first.Step.ShouldBe(AdoptionStep.InSlot);
         first.Slot.ShouldBeInRange(_worker.Machine.Now, _worker.Machine.Now.AddHours(24));
         PendingText.Write(first).ShouldContain("disturbs the node (restart kubelet.service)");
-        PendingText.Write(first).ShouldEndWith($"It is adopted as a whole from {AdoptionLook.Text(first.Slot)} on, this node's slot in the 1d after it was first seen.");
+        PendingText.Write(first).ShouldEndWith(
+            $"It is adopted as a whole from {Rfc3339.Text(first.Slot)} on, this node's slot in the 1d after it was first seen.");
 
         while (_worker.Machine.Now.AddMinutes(30) < first.Slot)
         {
@@ -248,7 +249,7 @@ public class AdoptionLookTests
         PendingText.Write(look).ShouldNotContain("hush");
         System.Text.Encoding.UTF8.GetString(AdoptionLook.Adopted(_worker.Inputs(), _worker.Machine.Now, null).Write()).ShouldNotContain("hush");
         using var json = JsonDocument.Parse(written);
-        json.RootElement.GetProperty("slot").GetString().ShouldBe(AdoptionLook.Text(look.Slot));
+        json.RootElement.GetProperty("slot").GetString().ShouldBe(Rfc3339.Text(look.Slot));
         json.RootElement.GetProperty("disruptive").GetBoolean().ShouldBeTrue();
         json.RootElement.GetProperty("differences").EnumerateArray().Select(d => (d.GetProperty("path").GetString(), d.GetProperty("after").ToString()))
             .ShouldContain(("containerd.mirrors[docker.io].headers.Authorization", "(secret)"));

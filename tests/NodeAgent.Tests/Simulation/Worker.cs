@@ -34,9 +34,10 @@ internal sealed class Worker
         var request = new CertificateRequest("CN=kubernetes", key, HashAlgorithmName.SHA256);
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
         request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(request.PublicKey, false));
-        _authority = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddYears(-1), DateTimeOffset.UtcNow.AddYears(10));
-        _authorityPem = _authority.ExportCertificatePem() + "\n" + key.ExportPkcs8PrivateKeyPem() + "\n";
         Machine = new SimulatedMachine(Facts.Disks);
+        // By the clock of the simulated machine: by this one's, the CA would be one of the future from November 2027 on.
+        _authority = request.CreateSelfSigned(Machine.Now.AddYears(-1), Machine.Now.AddYears(10));
+        _authorityPem = _authority.ExportCertificatePem() + "\n" + key.ExportPkcs8PrivateKeyPem() + "\n";
     }
 
     /// <summary>Certificate and key.</summary>
