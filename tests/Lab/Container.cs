@@ -21,7 +21,7 @@ internal sealed class Container : Guest
         this.root = root;
     }
 
-    public override string JournalFile => Path.Combine(folder, "journal.log");
+    public override string JournalFile => Path.Combine(folder, "container.log");
 
     public static async Task<Container> StartAsync(Laboratory lab)
     {

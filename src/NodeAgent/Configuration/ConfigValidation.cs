@@ -764,10 +764,11 @@ internal sealed class ConfigValidation
                 $"'{Short(endpoint.OriginalString)}' is no issuer; expected https://host[:port]");
         }
 
+        // A third of it is left for nodeagent-renew.timer to notice, which looks every ten minutes, give or take five.
         Require(
-            certificates.Lifetime.Value >= TimeSpan.FromMinutes(10) && certificates.Lifetime.Value <= TimeSpan.FromDays(3650),
+            certificates.Lifetime.Value >= TimeSpan.FromHours(1) && certificates.Lifetime.Value <= TimeSpan.FromDays(3650),
             "certificates.lifetime",
-            $"{certificates.Lifetime} is out of range; expected 10m to 3650d");
+            $"{certificates.Lifetime} is out of range; expected 1h to 3650d");
     }
 
     private void Adoption()

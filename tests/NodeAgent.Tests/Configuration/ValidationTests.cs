@@ -79,7 +79,7 @@ public class ValidationTests
     [InlineData("registries: {r.example: {username: 'a:b', password: p}}", "node.yaml:3:36: registries[r.example].username: expected a name of one line, without ':'")]
     [InlineData("registries: {https://r: {username: a, password: p}}", "node.yaml:3:25: registries[https://r]: 'https://r' is not a registry; expected its host as in docker.io, or host:port, without https://")]
     [InlineData("storage: {volumes: {more: {size: 1%, filesystem: xfs}}}", "node.yaml:3:27: storage.volumes.more.mount: is missing; expected the path it is mounted at (only the volume 'runtime' has a place of its own)")]
-    [InlineData("certificates: {lifetime: 1m}", "node.yaml:3:26: certificates.lifetime: 1m is out of range; expected 10m to 3650d")]
+    [InlineData("certificates: {lifetime: 59m}", "node.yaml:3:26: certificates.lifetime: 59m is out of range; expected 1h to 3650d")]
     [InlineData("certificates: {source: directory, laboratory: true}", "node.yaml:3:15: certificates.directory: required with certificates.source directory; expected the path that holds ca.crt and ca.key")]
     [InlineData("certificates: {issuer: {endpoints: ['http://issuer:10261']}}", "node.yaml:3:37: certificates.issuer.endpoints[0]: 'http://issuer:10261' is no issuer; expected https://host[:port]")]
     [InlineData(
