@@ -37,11 +37,12 @@ await imds.Start();
 var directory = Directory.CreateTempSubdirectory("issuer-bench-").FullName;
 File.WriteAllText($"{directory}/ca.crt", lab.Authority.CertificatePem);
 File.WriteAllText($"{directory}/ca.key", lab.Authority.KeyPem);
+File.SetUnixFileMode($"{directory}/ca.key", UnixFileMode.UserRead | UnixFileMode.UserWrite); // or it is no secret
 File.WriteAllText($"{directory}/identity.pem", lab.Documents.ExportCertificatePem());
 using var issuer = Process.Start(new ProcessStartInfo(
     binary,
     [
-        "issuer", "--cluster", IssuerLab.Cluster, "--ca", directory, "--worker", IssuerLab.WorkerRole, "--identity-certificates", $"{directory}/identity.pem",
+        "issuer", "--cluster", IssuerLab.Cluster, "--store", directory, "--worker", IssuerLab.WorkerRole, "--identity-certificates", $"{directory}/identity.pem",
         "--listen", $"127.0.0.1:{FreePort()}", "--metrics-port", $"{FreePort()}",
     ])
 {

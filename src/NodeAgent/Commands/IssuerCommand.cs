@@ -26,7 +26,7 @@ internal static class IssuerCommand
             HelpName = "NAME",
             Required = true,
         };
-        var ca = new Option<string>("--ca") { Description = "Directory with ca.crt and ca.key: the cluster's CA.", HelpName = "DIR", Required = true };
+        var where = new StoreOptions();
         var workers = new Option<string[]>("--worker")
         {
             Description = "An IAM role that workers have, and their instance profile where it is not called the same. May be given more than once.",
@@ -73,15 +73,15 @@ internal static class IssuerCommand
             Each decision is one line of JSON on standard output. docs/issuer.md has the protocol and whom to trust.
 
             Example:
-              nodeagent issuer --cluster prod --ca /etc/kubernetes/pki --worker prod-worker --identity-certificates /etc/nodeagent/identity.pem
+              nodeagent issuer --cluster prod --store s3://example-pki/clusters/prod --worker prod-worker --identity-certificates /etc/nodeagent/identity.pem
             """)
         {
-            cluster, ca, workers, signers, naming, lifetime, listen, metrics, vpc,
+            cluster, workers, signers, naming, lifetime, listen, metrics, vpc,
         };
+        where.AddTo(command, ends: false);
         command.SetAction((parse, stop) => Run(
             new Given(
                 parse.GetValue(cluster)!,
-                Path.GetFullPath(parse.GetValue(ca)!),
                 parse.GetValue(workers)!,
                 Path.GetFullPath(parse.GetValue(signers)!),
                 parse.GetValue(naming) == "instanceId" ? NodeNaming.InstanceId : NodeNaming.PrivateDnsName,
@@ -89,14 +89,17 @@ internal static class IssuerCommand
                 IPEndPoint.Parse(parse.GetValue(listen)!),
                 parse.GetValue(metrics),
                 parse.GetValue(vpc)),
+            begin => Signer(where, parse, begin),
             stop));
         return command;
     }
 
-    private static async Task<int> Run(Given given, CancellationToken stop)
+    private static async Task<int> Run(Given given, Func<CancellationToken, Task<ICertificateSigner>> ca, CancellationToken stop)
     {
         // Long enough for the network to come up at boot; the unit starts again after that.
-        using var metadata = new InstanceMetadata(Endpoint("AWS_EC2_METADATA_SERVICE_ENDPOINT"), TimeSpan.FromMinutes(2));
+        var patience = TimeSpan.FromMinutes(2);
+        var endpoint = Endpoint("AWS_EC2_METADATA_SERVICE_ENDPOINT");
+        using var metadata = new InstanceMetadata(endpoint, patience);
         var identity = await Identity(metadata, stop).ConfigureAwait(false);
         var settings = new IssuerSettings
         {
@@ -111,9 +114,9 @@ internal static class IssuerCommand
             Listen = given.Listen,
             MetricsPort = given.MetricsPort,
         };
-        using var signer = Signer(given.Ca);
+        using var signer = await ca(stop).ConfigureAwait(false);
         var outbound = new OutboundHttp(null, []);
-        using var role = new RoleCredentials(metadata);
+        using var role = new RoleCredentials(endpoint, patience);
         using var sts = new Sts(identity.Region, Endpoint("AWS_ENDPOINT_URL_STS"), TimeProvider.System, outbound);
         using var ec2 = new AmazonEC2Client(role, new AmazonEC2Config(identity.Region, Endpoint("AWS_ENDPOINT_URL_EC2")) { HttpClientFactory = outbound });
         // Written by one, so that a journal that is slow holds nobody's thread.
@@ -162,16 +165,12 @@ internal static class IssuerCommand
         }
     }
 
-    private static FileSigner Signer(string directory)
+    /// <summary>Once, as it begins.</summary>
+    private static async Task<ICertificateSigner> Signer(StoreOptions where, ParseResult parse, CancellationToken stop)
     {
-        try
-        {
-            return new FileSigner(SecretFile.Read($"{directory}/ca.crt"), SecretFile.Read($"{directory}/ca.key"), TimeProvider.System);
-        }
-        catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException)
-        {
-            throw new MachineException($"the cluster's CA in {directory}", $"{e.Message} (--ca names a directory with ca.crt and ca.key)", e);
-        }
+        using var timer = where.Timer(parse, stop);
+        using var store = await where.Open(parse, timer.Token).ConfigureAwait(false);
+        return await Issuer.Signers.Of(store, where.Kms(parse), TimeProvider.System, timer.Token).ConfigureAwait(false);
     }
 
     private static List<X509Certificate2> Signers(string file)
@@ -234,5 +233,5 @@ internal static class IssuerCommand
     };
 
     private sealed record Given(
-        string Cluster, string Ca, string[] Workers, string Signers, NodeNaming Naming, Duration Lifetime, IPEndPoint Listen, int MetricsPort, string? Vpc);
+        string Cluster, string[] Workers, string Signers, NodeNaming Naming, Duration Lifetime, IPEndPoint Listen, int MetricsPort, string? Vpc);
 }

@@ -2,12 +2,13 @@ using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
+using NodeAgent.Aws;
 using NodeAgent.Pki;
 
 namespace NodeAgent.Issuer;
 
 /// <summary>The cluster's CA as an issuer needs it, wherever its key is kept.</summary>
-internal interface ICertificateSigner
+internal interface ICertificateSigner : IDisposable
 {
     /// <summary>DER of the CA's certificate: what it signs is signed by this one.</summary>
     byte[] Authority { get; }
@@ -20,8 +21,59 @@ internal interface ICertificateSigner
     ValueTask<byte[]> SharedKey(string purpose, CancellationToken cancellation);
 }
 
-/// <summary>A CA whose key was read from a file. Keys of the platform's cryptography are not promised to be used by many at once, so each has its own.</summary>
-internal sealed class FileSigner : ICertificateSigner, IDisposable
+internal static class Signers
+{
+    /// <summary>The cluster's CA of a store. Neither etcd's nor the front proxy's is read: an issuer needs no right to them.</summary>
+    /// <param name="kms">KMS of a region.</param>
+    /// <exception cref="CaException"/>
+    /// <exception cref="AwsException"/>
+    public static async Task<ICertificateSigner> Of(ICaStore store, Func<string?, KmsKeys> kms, TimeProvider time, CancellationToken cancellation)
+    {
+        var (certificate, key, inKms) = await ClusterAuthorities.Read(store, Authority.Cluster, kms, cancellation).ConfigureAwait(false);
+        try
+        {
+            return inKms is null
+                ? new FileSigner(Encoding.ASCII.GetBytes(certificate), Encoding.ASCII.GetBytes(key!), time)
+                : new KmsSigner(
+                    CertificateAuthority.Load(certificate, inKms), await ClusterAuthorities.ServiceAccount(store, cancellation).ConfigureAwait(false), time);
+        }
+        catch (CryptographicException e)
+        {
+            throw new CaException($"{store.Name}: {e.Message}", e);
+        }
+    }
+}
+
+/// <summary>A CA whose key never leaves KMS, which says itself how many signatures it makes at a time.</summary>
+/// <param name="secret">What all issuers of the cluster can read and nobody else, since there is nothing to read of the CA's key: the service account key.</param>
+internal sealed class KmsSigner(CertificateAuthority authority, AsymmetricAlgorithm secret, TimeProvider time) : ICertificateSigner
+{
+    public byte[] Authority { get; } = authority.Certificate.RawData;
+
+    public async ValueTask<byte[]> Sign(PublicKey key, CertificateContent content, TimeSpan lifetime, CancellationToken cancellation)
+    {
+        try
+        {
+            return await authority.SignAsync(key, content, lifetime, time.GetUtcNow(), RandomNumberGenerator.GetBytes(16), cancellation).ConfigureAwait(false);
+        }
+        catch (AwsException e)
+        {
+            // Throttled for one: who asks is told to come again.
+            throw new CryptographicException(e.Message, e);
+        }
+    }
+
+    public ValueTask<byte[]> SharedKey(string purpose, CancellationToken cancellation) => ValueTask.FromResult(CertificateAuthority.DeriveKey(secret, purpose));
+
+    public void Dispose()
+    {
+        authority.Dispose();
+        secret.Dispose();
+    }
+}
+
+/// <summary>A CA whose key was read from a store. Keys of the platform's cryptography are not promised to be used by many at once, so each has its own.</summary>
+internal sealed class FileSigner : ICertificateSigner
 {
     private readonly ConcurrentBag<CertificateAuthority> _free = [];
     private readonly string _certificate;

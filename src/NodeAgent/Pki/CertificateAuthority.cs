@@ -1,6 +1,8 @@
+using System.Formats.Asn1;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
+using NodeAgent.Aws;
 
 namespace NodeAgent.Pki;
 
@@ -105,7 +107,40 @@ internal sealed class CertificateAuthority : IDisposable
 
     /// <param name="serial">128 random bits.</param>
     /// <returns>DER. Valid from five minutes before <paramref name="now"/>, and never longer than the CA itself.</returns>
+    /// <exception cref="CryptographicException">The CA's own time is over, or has not begun.</exception>
     public byte[] Sign(PublicKey key, CertificateContent content, TimeSpan lifetime, DateTimeOffset now, ReadOnlySpan<byte> serial)
+    {
+        var signed = Create(key, content, lifetime, now, serial, _generator);
+        return _key is not null ? signed : Verified(signed, Certificate.RawData, Certificate.Subject);
+    }
+
+    /// <summary>As <see cref="Sign"/>, for many at once: no thread waits for KMS.</summary>
+    /// <exception cref="AwsException"/>
+    public async ValueTask<byte[]> SignAsync(
+        PublicKey key, CertificateContent content, TimeSpan lifetime, DateTimeOffset now, ReadOnlyMemory<byte> serial, CancellationToken cancellation)
+    {
+        if (_generator is not KmsSignatureGenerator inKms)
+        {
+            return Sign(key, content, lifetime, now, serial.Span);
+        }
+
+        // RFC 5280, 4.1: what is signed, how, and the signature, which is none yet.
+        var draft = new AsnReader(Create(key, content, lifetime, now, serial.Span, inKms.Nothing()), AsnEncodingRules.DER).ReadSequence();
+        var (toSign, algorithm) = (draft.ReadEncodedValue().ToArray(), draft.ReadEncodedValue());
+        var signature = await inKms.SignAsync(toSign, cancellation).ConfigureAwait(false);
+        var writer = new AsnWriter(AsnEncodingRules.DER);
+        using (writer.PushSequence())
+        {
+            writer.WriteEncodedValue(toSign);
+            writer.WriteEncodedValue(algorithm.Span);
+            writer.WriteBitString(signature);
+        }
+
+        return Verified(writer.Encode(), Certificate.RawData, Certificate.Subject);
+    }
+
+    private byte[] Create(
+        PublicKey key, CertificateContent content, TimeSpan lifetime, DateTimeOffset now, ReadOnlySpan<byte> serial, X509SignatureGenerator generator)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(serial.Length, 16);
         DateTimeOffset caStart = Certificate.NotBefore, caEnd = Certificate.NotAfter;
@@ -147,19 +182,19 @@ internal sealed class CertificateAuthority : IDisposable
             request.CertificateExtensions.Add(names.Build());
         }
 
-        using var signed = request.Create(Certificate.SubjectName, _generator, start < caStart ? caStart : start, end > caEnd ? caEnd : end, serial);
-        return _key is not null ? signed.RawData : Verified(signed.RawData, Certificate.RawData, Certificate.Subject);
+        using var signed = request.Create(Certificate.SubjectName, generator, start < caStart ? caStart : start, end > caEnd ? caEnd : end, serial);
+        return signed.RawData;
     }
 
-    /// <summary>A key of 32 bytes for another purpose, the same wherever this CA's key is; it tells nothing of that key (HKDF, RFC 5869).</summary>
-    public byte[] DeriveKey(string purpose)
-    {
-        if (_key is null)
-        {
-            throw new CryptographicException($"the key of {Certificate.Subject} is elsewhere, and no other key can be derived from it here");
-        }
+    /// <summary>A key of 32 bytes for another purpose, the same wherever this CA's key is; it tells nothing of that key.</summary>
+    /// <exception cref="CryptographicException">The key is elsewhere.</exception>
+    public byte[] DeriveKey(string purpose) => DeriveKey(
+        _key ?? throw new CryptographicException($"the key of {Certificate.Subject} is elsewhere, and no other key can be derived from it here"), purpose);
 
-        var secret = _key is ECDsa ec ? ec.ExportParameters(includePrivateParameters: true).D! : ((RSA)_key).ExportParameters(includePrivateParameters: true).D!;
+    /// <summary>HKDF, RFC 5869.</summary>
+    public static byte[] DeriveKey(AsymmetricAlgorithm key, string purpose)
+    {
+        var secret = key is ECDsa ec ? ec.ExportParameters(includePrivateParameters: true).D! : ((RSA)key).ExportParameters(includePrivateParameters: true).D!;
         try
         {
             return HKDF.DeriveKey(HashAlgorithmName.SHA256, secret, 32, info: Encoding.UTF8.GetBytes(purpose));

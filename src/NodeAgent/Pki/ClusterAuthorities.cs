@@ -63,17 +63,11 @@ internal sealed class ClusterAuthorities : IDisposable
         {
             foreach (var row in RoleTable.Authorities)
             {
-                var certificate = await Text(store, row.CertificatePath, cancellation).ConfigureAwait(false);
-                if (await store.Read(Kms(row), cancellation).ConfigureAwait(false) is { } arn)
+                loaded._authorities[row.Authority] = await Read(store, row.Authority, kms, cancellation).ConfigureAwait(false) switch
                 {
-                    var generator = await InKms(Encoding.UTF8.GetString(arn).Trim(), kms, cancellation).ConfigureAwait(false);
-                    loaded._authorities[row.Authority] = CertificateAuthority.Load(certificate, generator);
-                }
-                else
-                {
-                    var key = await Text(store, row.KeyPath, cancellation).ConfigureAwait(false);
-                    loaded._authorities[row.Authority] = CertificateAuthority.Load(certificate, key);
-                }
+                    (var certificate, _, { } inKms) => CertificateAuthority.Load(certificate, inKms),
+                    var (certificate, key, _) => CertificateAuthority.Load(certificate, key),
+                };
             }
 
             return loaded;
@@ -88,6 +82,25 @@ internal sealed class ClusterAuthorities : IDisposable
             loaded.Dispose();
             throw;
         }
+    }
+
+    /// <summary>One CA alone: its certificate as PEM, and its key as PEM or behind KMS. What is not needed for it is not read.</summary>
+    /// <exception cref="CaException">One of them is missing.</exception>
+    public static async Task<(string Certificate, string? Key, KmsSignatureGenerator? InKms)> Read(
+        ICaStore store, Authority authority, Func<string?, KmsKeys> kms, CancellationToken cancellation)
+    {
+        var row = RoleTable.Of(authority);
+        var certificate = await Text(store, row.CertificatePath, cancellation).ConfigureAwait(false);
+        return await store.Read(Kms(row), cancellation).ConfigureAwait(false) is { } arn
+            ? (certificate, null, await InKms(Encoding.UTF8.GetString(arn).Trim(), kms, cancellation).ConfigureAwait(false))
+            : (certificate, await Text(store, row.KeyPath, cancellation).ConfigureAwait(false), null);
+    }
+
+    /// <exception cref="CaException">There is none.</exception>
+    public static async Task<AsymmetricAlgorithm> ServiceAccount(ICaStore store, CancellationToken cancellation)
+    {
+        var path = RoleTable.ServiceAccount.KeyPath;
+        return Key(await Text(store, path, cancellation).ConfigureAwait(false), $"{store.Name}: {Below(path)}");
     }
 
     /// <summary>What everybody may know: certificates by row. No key is read.</summary>

@@ -39,6 +39,12 @@ internal sealed class KmsSignatureGenerator(KmsKeys keys, string arn, PublicKey 
         return keys.Sign(arn, data, _isRsa, CancellationToken.None).GetAwaiter().GetResult();
     }
 
+    /// <exception cref="AwsException"/>
+    public Task<byte[]> SignAsync(byte[] data, CancellationToken cancellation) => keys.Sign(arn, data, _isRsa, cancellation);
+
+    /// <summary>Signs with nothing, so that .NET says what there is to sign.</summary>
+    public X509SignatureGenerator Nothing() => new Empty(this);
+
     protected override PublicKey BuildPublicKey() => publicKey;
 
     private static void Require(HashAlgorithmName hash)
@@ -47,5 +53,14 @@ internal sealed class KmsSignatureGenerator(KmsKeys keys, string arn, PublicKey 
         {
             throw new CryptographicException($"{hash.Name} is not asked of KMS; SHA256 is");
         }
+    }
+
+    private sealed class Empty(KmsSignatureGenerator real) : X509SignatureGenerator
+    {
+        public override byte[] GetSignatureAlgorithmIdentifier(HashAlgorithmName hashAlgorithm) => real.GetSignatureAlgorithmIdentifier(hashAlgorithm);
+
+        public override byte[] SignData(byte[] data, HashAlgorithmName hashAlgorithm) => [];
+
+        protected override PublicKey BuildPublicKey() => real.PublicKey;
     }
 }

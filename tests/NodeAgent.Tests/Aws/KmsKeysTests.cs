@@ -222,6 +222,7 @@ internal sealed class FakeKms : IAsyncDisposable
 {
     private readonly ConcurrentDictionary<string, (AsymmetricAlgorithm Key, string Usage)> _keys = new();
     private WebApplication? _application;
+    private int _here;
 
     public Uri Endpoint { get; private set; } = new("http://127.0.0.1");
 
@@ -230,6 +231,11 @@ internal sealed class FakeKms : IAsyncDisposable
     public ConcurrentQueue<IHeaderDictionary> Headers { get; } = new();
 
     public int Throttle { get; set; }
+
+    public TimeSpan Delay { get; set; }
+
+    /// <summary>How many calls were here at one time.</summary>
+    public int Together { get; private set; }
 
     /// <summary>Answered to everything, with 200.</summary>
     public string? Instead { get; set; }
@@ -265,6 +271,9 @@ internal sealed class FakeKms : IAsyncDisposable
 
     private async Task Answer(HttpContext context)
     {
+        Together = Math.Max(Together, Interlocked.Increment(ref _here));
+        await Task.Delay(Delay);
+        Interlocked.Decrement(ref _here);
         var action = context.Request.Headers["X-Amz-Target"].ToString();
         Requests.Enqueue(action);
         Headers.Enqueue(new HeaderDictionary(context.Request.Headers.ToDictionary()));

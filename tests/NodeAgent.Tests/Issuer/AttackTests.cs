@@ -9,6 +9,7 @@ using System.Text;
 using NodeAgent.Aws;
 using NodeAgent.Issuer;
 using NodeAgent.Pki;
+using NodeAgent.Tests.Machine;
 using NodeAgent.Tests.Pki;
 
 namespace NodeAgent.Tests.Issuer;
@@ -654,6 +655,56 @@ public sealed class AttackTests : IAsyncLifetime
         (again.Certificate, again.Server) = (standing, later);
 
         Refused(await again.Join(), 403, "instance", "terminated");
+    }
+
+    /// <summary>openssl takes a session up again, and says so; the certificate is not shown a second time, and who shows none would have to sign.</summary>
+    [Fact]
+    public async Task A_session_that_is_resumed_is_held_against_EC2_as_well()
+    {
+        await using var lab = await IssuerLab.Start(new IssuerLimits { NotFoundYet = TimeSpan.Zero, Remembered = TimeSpan.Zero });
+        var node = lab.NewNode();
+        using var standing = await node.Joined();
+        using var directory = new TemporaryDirectory();
+        File.WriteAllText($"{directory.Path}/node.pem", $"{standing.ExportCertificatePem()}\n{node.Key.ExportPkcs8PrivateKeyPem()}\n");
+
+        (await Renew("-cert node.pem -key node.pem -sess_out session.pem")).ShouldContain("HTTP/1.1 200");
+        var resumed = await Renew("-sess_in session.pem -sess_out session.pem");
+        resumed.ShouldContain("Reused, TLSv1.3");
+        resumed.ShouldContain("HTTP/1.1 200");
+        lab.Audit.Last().Proof.ShouldBe("certificate");
+        lab.Aws.Instances[node.Instance.Id] = node.Instance with { State = "terminated" };
+
+        var later = await Renew("-sess_in session.pem");
+
+        later.ShouldContain("Reused, TLSv1.3");
+        later.ShouldContain("HTTP/1.1 403");
+        (lab.Audit.Last().Decision, lab.Audit.Last().Code, lab.Audit.Last().Proof).ShouldBe(("refused", "instance", "certificate"));
+
+        async Task<string> Renew(string options)
+        {
+            var again = lab.NewNodeOf(node);
+            again.Certificate = standing;
+            using var http = IssuerLab.Http();
+            using var request = await again.Request(http);
+            var body = await request.Content!.ReadAsByteArrayAsync();
+            using var openssl = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo(
+                "openssl", $"s_client -connect {lab.Server.Address.Authority} -tls1_3 -ign_eof {options}")
+            {
+                WorkingDirectory = directory.Path,
+                RedirectStandardInput = true,
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+            })!;
+            var error = openssl.StandardError.ReadToEndAsync();
+            await openssl.StandardInput.BaseStream.WriteAsync(Encoding.ASCII.GetBytes(
+                $"POST /v1/certificates HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n{CallerProof.ClusterHeader}: {IssuerLab.Cluster}\r\n"
+                + $"Content-Length: {body.Length}\r\n\r\n"));
+            await openssl.StandardInput.BaseStream.WriteAsync(body);
+            openssl.StandardInput.Close();
+            var output = await openssl.StandardOutput.ReadToEndAsync();
+            await openssl.WaitForExitAsync();
+            return output + await error;
+        }
     }
 
     [Fact]

@@ -27,15 +27,15 @@ internal sealed class IssuerLab : IAsyncDisposable
     public const string Vpc = "vpc-0123456789abcdef0";
     public const string WorkerRole = "prod-worker";
 
-    private readonly FileSigner _signer;
+    private readonly ICertificateSigner _signer;
     private readonly Sts _sts;
     private readonly AmazonEC2Client _ec2;
     private int _instances;
 
-    private IssuerLab(FakeAws aws, TestAuthority authority, X509Certificate2 documents, IssuerLimits? limits, NodeNaming naming)
+    private IssuerLab(FakeAws aws, TestAuthority authority, X509Certificate2 documents, IssuerLimits? limits, NodeNaming naming, ICertificateSigner? signer)
     {
         (Aws, Authority, Documents) = (aws, authority, documents);
-        _signer = new FileSigner(Encoding.ASCII.GetBytes(authority.CertificatePem), Encoding.ASCII.GetBytes(authority.KeyPem), TimeProvider.System);
+        _signer = signer ?? new FileSigner(Encoding.ASCII.GetBytes(authority.CertificatePem), Encoding.ASCII.GetBytes(authority.KeyPem), TimeProvider.System);
         var outbound = new OutboundHttp(null, []);
         _sts = new Sts(Region, aws.Endpoint, TimeProvider.System, outbound);
         _ec2 = new AmazonEC2Client(new SessionAWSCredentials("AKIAISSUER", "secret", "token"), new AmazonEC2Config(Region, aws.Endpoint) { HttpClientFactory = outbound, MaxErrorRetry = 0 });
@@ -72,16 +72,17 @@ internal sealed class IssuerLab : IAsyncDisposable
 
     public ConcurrentQueue<AuditEntry> Audit { get; } = new();
 
-    public static async Task<IssuerLab> Start(IssuerLimits? limits = null, NodeNaming naming = NodeNaming.PrivateDnsName)
+    /// <param name="signer">Instead of one with <see cref="Authority"/>; disposed of with the laboratory.</param>
+    public static async Task<IssuerLab> Start(IssuerLimits? limits = null, NodeNaming naming = NodeNaming.PrivateDnsName, ICertificateSigner? signer = null)
     {
-        var lab = new IssuerLab(await FakeAws.Start(), TestAuthority.Make(from: DateTimeOffset.UtcNow.AddDays(-30)), DocumentSigner(), limits, naming);
+        var lab = new IssuerLab(await FakeAws.Start(), TestAuthority.Make(from: DateTimeOffset.UtcNow.AddDays(-30)), DocumentSigner(), limits, naming, signer);
         lab.Server = await lab.Another();
         return lab;
     }
 
     /// <summary>One more issuer of the same cluster, which knows nothing of the other.</summary>
-    public Task<IssuerServer> Another(IssuerSettings? settings = null) =>
-        IssuerServer.Start(settings ?? Settings, _signer, _sts, _ec2, Audit.Enqueue, TimeProvider.System, CancellationToken.None);
+    public Task<IssuerServer> Another(IssuerSettings? settings = null, ICertificateSigner? signer = null) =>
+        IssuerServer.Start(settings ?? Settings, signer ?? _signer, _sts, _ec2, Audit.Enqueue, TimeProvider.System, CancellationToken.None);
 
     public async ValueTask DisposeAsync()
     {
