@@ -65,38 +65,26 @@ internal static class KeyFile
 
     private static byte[]? PublicKey(ReadOnlySpan<char> label, ReadOnlySpan<char> block) => label switch
     {
-        "EC PRIVATE KEY" => EllipticCurve(block),
-        "RSA PRIVATE KEY" => Rsa(block),
+        "EC PRIVATE KEY" => PublicKey(ECDsa.Create(), block),
+        "RSA PRIVATE KEY" => PublicKey(RSA.Create(), block),
         // PKCS#8 says inside which it is.
-        "PRIVATE KEY" => EllipticCurve(block) ?? Rsa(block),
+        "PRIVATE KEY" => PublicKey(ECDsa.Create(), block) ?? PublicKey(RSA.Create(), block),
         _ => null,
     };
 
-    private static byte[]? EllipticCurve(ReadOnlySpan<char> block)
+    private static byte[]? PublicKey(AsymmetricAlgorithm key, ReadOnlySpan<char> block)
     {
-        using var key = ECDsa.Create();
-        try
+        using (key)
         {
-            key.ImportFromPem(block);
-            return key.ExportSubjectPublicKeyInfo();
-        }
-        catch (Exception e) when (e is ArgumentException or CryptographicException)
-        {
-            return null;
-        }
-    }
-
-    private static byte[]? Rsa(ReadOnlySpan<char> block)
-    {
-        using var key = RSA.Create();
-        try
-        {
-            key.ImportFromPem(block);
-            return key.ExportSubjectPublicKeyInfo();
-        }
-        catch (Exception e) when (e is ArgumentException or CryptographicException)
-        {
-            return null;
+            try
+            {
+                key.ImportFromPem(block);
+                return key.ExportSubjectPublicKeyInfo();
+            }
+            catch (Exception e) when (e is ArgumentException or CryptographicException)
+            {
+                return null;
+            }
         }
     }
 }
