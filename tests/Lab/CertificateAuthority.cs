@@ -20,7 +20,7 @@ internal sealed class CertificateAuthority
             new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign | X509KeyUsageFlags.CrlSign | X509KeyUsageFlags.DigitalSignature, true));
         request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(request.PublicKey, false));
         // Long enough ago for a node whose clock is set back.
-        authority = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-100), DateTimeOffset.UtcNow.AddDays(200));
+        authority = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-100), DateTimeOffset.UtcNow.AddDays(3650));
         File.WriteAllText(CertificateFile, authority.ExportCertificatePem() + "\n");
         WriteKey(KeyFile, key);
     }
