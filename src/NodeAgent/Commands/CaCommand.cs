@@ -54,20 +54,22 @@ internal static class CaCommand
                 result.AddError($"--ca-key: {twice.Key} is given twice");
             }
         });
-        command.SetAction(async (parse, stop) =>
-        {
-            using var timer = where.Timer(parse, stop);
-            using var store = await where.Open(parse, timer.Token).ConfigureAwait(false);
-            var made = await ClusterAuthorities.Make(
-                store,
-                parse.GetValue(algorithm),
-                parse.GetValue(kmsKeys)!.Select(k => k.Split('=', 2)).ToDictionary(k => k[0], k => k[1], StringComparer.Ordinal),
-                where.Kms(parse),
-                TimeProvider.System.GetUtcNow(),
-                timer.Token).ConfigureAwait(false);
-            Console.Out.WriteLine(made.Count == 0 ? $"All there: {store.Name}." : $"Made in {store.Name}: {string.Join(", ", made)}.");
-            return ExitCode.Ok;
-        });
+        command.SetAction((parse, stop) => where.Within(
+            parse,
+            async timer =>
+            {
+                using var store = await where.Open(parse, timer).ConfigureAwait(false);
+                var made = await ClusterAuthorities.Make(
+                    store,
+                    parse.GetValue(algorithm),
+                    parse.GetValue(kmsKeys)!.Select(k => k.Split('=', 2)).ToDictionary(k => k[0], k => k[1], StringComparer.Ordinal),
+                    where.Kms(parse),
+                    TimeProvider.System.GetUtcNow(),
+                    timer).ConfigureAwait(false);
+                Console.Out.WriteLine(made.Count == 0 ? $"All there: {store.Name}." : $"Made in {store.Name}: {string.Join(", ", made)}.");
+                return ExitCode.Ok;
+            },
+            stop));
         return command;
     }
 
@@ -93,19 +95,21 @@ internal static class CaCommand
             format,
         };
         where.AddTo(command);
-        command.SetAction(async (parse, stop) =>
-        {
-            using var timer = where.Timer(parse, stop);
-            using var store = await where.Open(parse, timer.Token).ConfigureAwait(false);
-            var all = await ClusterAuthorities.Certificates(store, timer.Token).ConfigureAwait(false);
-            Console.Out.Write(parse.GetValue(format) switch
+        command.SetAction((parse, stop) => where.Within(
+            parse,
+            async timer =>
             {
-                "json" => CaText.Json(store.Name, all),
-                "pem" => Pem.Write(all.Where(a => a.Row.Authority == Authority.Cluster && a.Certificate is not null).Select(a => a.Certificate!)),
-                _ => CaText.Text(all),
-            });
-            return all.All(a => a.Certificate is not null) ? ExitCode.Ok : ExitCode.Failed;
-        });
+                using var store = await where.Open(parse, timer).ConfigureAwait(false);
+                var all = await ClusterAuthorities.Certificates(store, timer).ConfigureAwait(false);
+                Console.Out.Write(parse.GetValue(format) switch
+                {
+                    "json" => CaText.Json(store.Name, all),
+                    "pem" => Pem.Write(all.Where(a => a.Row.Authority == Authority.Cluster && a.Certificate is not null).Select(a => a.Certificate!)),
+                    _ => CaText.Text(all),
+                });
+                return all.All(a => a.Certificate is not null) ? ExitCode.Ok : ExitCode.Failed;
+            },
+            stop));
         return command;
     }
 
@@ -168,46 +172,48 @@ internal static class CaCommand
                 }
             }
         });
-        command.SetAction(async (parse, stop) =>
-        {
-            using var timer = where.Timer(parse, stop);
-            using var store = await where.Open(parse, timer.Token).ConfigureAwait(false);
-            using var authorities = await ClusterAuthorities.Load(store, where.Kms(parse), timer.Token).ConfigureAwait(false);
-            var server = parse.GetValue(endpoint)!;
-            string[] called = [server.DnsSafeHost, .. parse.GetValue(extra)!];
-            var files = await Sign().ConfigureAwait(false);
-            var directory = Path.GetFullPath(parse.GetValue(output)!);
-            foreach (var file in files)
+        command.SetAction((parse, stop) => where.Within(
+            parse,
+            async timer =>
             {
-                Files.Write(directory + file.Path["/etc/kubernetes".Length..], file.Content, file.Mode);
-            }
-
-            Console.Out.WriteLine($"Made {files.Count} files in {directory}, signed by {store.Name}.");
-            return ExitCode.Ok;
-
-            async Task<IReadOnlyList<MadeFile>> Sign()
-            {
-                try
+                using var store = await where.Open(parse, timer).ConfigureAwait(false);
+                using var authorities = await ClusterAuthorities.Load(store, where.Kms(parse), timer).ConfigureAwait(false);
+                var server = parse.GetValue(endpoint)!;
+                string[] called = [server.DnsSafeHost, .. parse.GetValue(extra)!];
+                var files = await Sign().ConfigureAwait(false);
+                var directory = Path.GetFullPath(parse.GetValue(output)!);
+                foreach (var file in files)
                 {
-                    return await ControlPlaneFiles.Make(
-                        authorities,
-                        parse.GetValue(cluster)!,
-                        server,
-                        new(parse.GetValue(node)!, parse.GetValue(dns)!, [.. parse.GetValue(addresses)!.Select(IPAddress.Parse)]),
-                        new(
-                            parse.GetValue(domain)!,
-                            [.. called.Where(c => !IPAddress.TryParse(c, out _))],
-                            [parse.GetValue(services)[1], .. called.Where(c => IPAddress.TryParse(c, out _)).Select(IPAddress.Parse)]),
-                        parse.GetValue(algorithm),
-                        TimeProvider.System.GetUtcNow()).ConfigureAwait(false);
+                    Files.Write(directory + file.Path["/etc/kubernetes".Length..], file.Content, file.Mode);
                 }
-                catch (CryptographicException e)
+
+                Console.Out.WriteLine($"Made {files.Count} files in {directory}, signed by {store.Name}.");
+                return ExitCode.Ok;
+
+                async Task<IReadOnlyList<MadeFile>> Sign()
                 {
-                    // Out of its time, for one.
-                    throw new CaException($"{store.Name}: {e.Message}", e);
+                    try
+                    {
+                        return await ControlPlaneFiles.Make(
+                            authorities,
+                            parse.GetValue(cluster)!,
+                            server,
+                            new(parse.GetValue(node)!, parse.GetValue(dns)!, [.. parse.GetValue(addresses)!.Select(IPAddress.Parse)]),
+                            new(
+                                parse.GetValue(domain)!,
+                                [.. called.Where(c => !IPAddress.TryParse(c, out _))],
+                                [parse.GetValue(services)[1], .. called.Where(c => IPAddress.TryParse(c, out _)).Select(IPAddress.Parse)]),
+                            parse.GetValue(algorithm),
+                            TimeProvider.System.GetUtcNow()).ConfigureAwait(false);
+                    }
+                    catch (CryptographicException e)
+                    {
+                        // Out of its time, for one.
+                        throw new CaException($"{store.Name}: {e.Message}", e);
+                    }
                 }
-            }
-        });
+            },
+            stop));
         return command;
     }
 

@@ -11,7 +11,7 @@ internal static class Errors
 {
     /// <summary>Runs until <paramref name="deadline"/>, and says that it was over where it was, instead of that somebody stopped the run.</summary>
     /// <exception cref="NotReachableException">The deadline came first.</exception>
-    public static async Task<int> Within(TimeSpan deadline, Func<CancellationToken, Task<int>> run, CancellationToken stop)
+    public static async Task<T> Within<T>(TimeSpan deadline, Func<CancellationToken, Task<T>> run, CancellationToken stop)
     {
         using var timer = CancellationTokenSource.CreateLinkedTokenSource(stop);
         timer.CancelAfter(deadline);

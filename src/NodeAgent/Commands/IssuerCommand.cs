@@ -166,12 +166,14 @@ internal static class IssuerCommand
     }
 
     /// <summary>Once, as it begins.</summary>
-    private static async Task<ICertificateSigner> Signer(StoreOptions where, ParseResult parse, CancellationToken stop)
-    {
-        using var timer = where.Timer(parse, stop);
-        using var store = await where.Open(parse, timer.Token).ConfigureAwait(false);
-        return await Issuer.Signers.Of(store, where.Kms(parse), TimeProvider.System, timer.Token).ConfigureAwait(false);
-    }
+    private static Task<ICertificateSigner> Signer(StoreOptions where, ParseResult parse, CancellationToken stop) => where.Within(
+        parse,
+        async timer =>
+        {
+            using var store = await where.Open(parse, timer).ConfigureAwait(false);
+            return await Issuer.Signers.Of(store, where.Kms(parse), TimeProvider.System, timer).ConfigureAwait(false);
+        },
+        stop);
 
     private static List<X509Certificate2> Signers(string file)
     {

@@ -59,12 +59,7 @@ internal sealed class StoreOptions
         });
     }
 
-    public CancellationTokenSource Timer(ParseResult parse, CancellationToken stop)
-    {
-        var timer = CancellationTokenSource.CreateLinkedTokenSource(stop);
-        timer.CancelAfter(Deadline(parse));
-        return timer;
-    }
+    public Task<T> Within<T>(ParseResult parse, Func<CancellationToken, Task<T>> run, CancellationToken stop) => Errors.Within(Deadline(parse), run, stop);
 
     public async Task<ICaStore> Open(ParseResult parse, CancellationToken cancellation)
     {
