@@ -178,13 +178,11 @@ internal sealed class MachineSources : IDisposable
     }
 
     /// <summary>For every call that leaves the machine.</summary>
-    private static OutboundHttp Outbound(IReadOnlyList<Layer> layers)
-    {
-        var (proxy, trust) = (NodeConfigLoader.Proxy(layers), NodeConfigLoader.Trust(layers));
-        return new(
-            proxy is null ? null : new OutboundProxy(proxy.Http?.Reveal(), proxy.Https?.Reveal(), ProxyExceptions.Of(proxy)),
-            [.. (trust?.Certificates.Values ?? []).SelectMany(c => Pki.Pem.Certificates(c)).Where(c => Pki.ParsedCertificate.Parse(c) is not null)]);
-    }
+    private static OutboundHttp Outbound(IReadOnlyList<Layer> layers) => Outbound(NodeConfigLoader.Proxy(layers), NodeConfigLoader.Trust(layers));
+
+    public static OutboundHttp Outbound(HttpProxyConfig? proxy, TrustConfig? trust) => new(
+        proxy is null ? null : new OutboundProxy(proxy.Http?.Reveal(), proxy.Https?.Reveal(), ProxyExceptions.Of(proxy)),
+        [.. (trust?.Certificates.Values ?? []).SelectMany(c => Pki.Pem.Certificates(c)).Where(c => Pki.ParsedCertificate.Parse(c) is not null)]);
 
     private static bool IsOutage(Exception e) =>
         e is AwsException { Kind: AwsFailureKind.NotReachable or AwsFailureKind.Throttled or AwsFailureKind.Unavailable };
