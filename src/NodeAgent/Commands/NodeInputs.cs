@@ -16,7 +16,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
 {
     private const string EndpointVariable = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
 
-    private static readonly TimeSpan LongestForStore = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan LongestForStore = TimeSpan.FromSeconds(30);
 
     public string NodeName => NodeNames.Of(Config.Config, Facts);
 

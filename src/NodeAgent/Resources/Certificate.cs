@@ -128,10 +128,11 @@ internal sealed class Certificate(
             return InSync.Saying(_notes);
         }
 
+        // What is wrong as well as due has to be right before anything is started on it.
         var isDueAlone = reasons is [var only] && only.StartsWith(ExpiresIn, StringComparison.Ordinal);
         return state.Ask(new Change(string.Join("; ", reasons)) { Notes = NotesOn(state) }) switch
         {
-            Unknown unknown when isDueAlone && MayWait && source.Unable is null => InSync.Saying([$"{unknown.Why}; nodeagent-renew.timer tries again"]),
+            Unknown unknown when isDueAlone && MayWait && source.Unable is null => InSync.Saying([$"{unknown.Why.TrimEnd('.')}; nodeagent-renew.timer tries again"]),
             var asked => asked,
         };
     }
@@ -142,8 +143,8 @@ internal sealed class Certificate(
         ?
         [
             // https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/kubeadm-certs/, "Manual certificate renewal".
-            $"kube-{role.Role} reads {Name} as it starts, and goes on with the certificate that it has (until {Day(standing.NotAfter)}) until its pod is made anew: move "
-            + "its manifest out of /etc/kubernetes/manifests for 30 seconds and back, on one control plane node after the other",
+            $"kube-{role.Role} reads {Name} only as it starts: its certificate holds until {Day(standing.NotAfter)}, and by then its pod has to be made anew. Move its "
+            + "manifest out of /etc/kubernetes/manifests for 30 seconds and back, on one control plane node after the other",
         ]
         : [];
 

@@ -113,7 +113,7 @@ public class ControlPlaneTests
 
         WorkerTests.Problems(result).ShouldBeEmpty();
         result.Notes[0].Note.ShouldBe(
-            "expires in 28 d, and s3:GetObject of s3://pki/test/sa.key: not reachable: no route to host. Check the route to S3.; nodeagent-renew.timer tries again");
+            "expires in 28 d, and s3:GetObject of s3://pki/test/sa.key: not reachable: no route to host. Check the route to S3; nodeagent-renew.timer tries again");
         result.Notes.Count.ShouldBe(3);
         plane.Machine.Unit("kubelet.service").IsActive.ShouldBeTrue();
         CertificateRenewal.NothingDue(plane.Machine).ShouldBeNull();

@@ -57,8 +57,8 @@ public sealed class CertificateInKubeconfigTests
         _machine.Now = TestAuthority.Noon.AddDays(300);
         var renewed = Wanted();
 
-        const string Note = "kube-controller-manager reads /etc/kubernetes/controller-manager.conf as it starts, and goes on with the certificate that it has (until "
-            + "2027-01-30 12:00Z) until its pod is made anew: move its manifest out of /etc/kubernetes/manifests for 30 seconds and back, on one control plane node after the other";
+        const string Note = "kube-controller-manager reads /etc/kubernetes/controller-manager.conf only as it starts: its certificate holds until 2027-01-30 12:00Z, and by then its "
+            + "pod has to be made anew. Move its manifest out of /etc/kubernetes/manifests for 30 seconds and back, on one control plane node after the other";
         Examine(renewed).Notes.ShouldBe([Note]);
         Apply(renewed);
         Examine(renewed).ShouldBeOfType<InSync>().Notes.ShouldBe([Note]);
