@@ -29,6 +29,7 @@ internal sealed record Scenario(string Name, Ring Ring, Tier Tier, TimeSpan Dead
         new("bad-config", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(4), BadConfig.RunAsync),
         new("metadata-late", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(4), MetadataLate.RunAsync),
         new("metadata-down", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(4), MetadataDown.RunAsync),
+        new("control-plane-certs", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(6), ControlPlaneCertificates.RunAsync),
         new("units-stand", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(4), UnitsStand.RunAsync),
         new("prune", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(5), Prune.RunAsync),
         new("s3-layers", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(5), S3Layers.RunAsync),

@@ -67,38 +67,14 @@ internal static class CertificateList
     {
         switch (row.Layout)
         {
-            case FileLayout.OneFile:
-                return machine.PrivateKey(path) is { Kind: not FileKind.Absent } both ? both : null;
             case FileLayout.Pair:
                 var (key, file) = (machine.PrivateKey(keyPath), machine.File(path));
                 return key.Kind == FileKind.Absent && file.Kind == FileKind.Absent
                     ? null
                     : key with { Certificates = Pem.Certificates(Encoding.UTF8.GetString(file.Content ?? [])) };
             default:
-                if (machine.File(path) is not { Kind: FileKind.Regular } kubeconfig)
-                {
-                    return null;
-                }
-
-                var content = kubeconfig.Content ?? [];
-                return KeyFile.Report([.. Embedded(content, "client-certificate-data:"), .. Embedded(content, "client-key-data:")], kubeconfig.Mode);
+                return machine.PrivateKey(path) is { Kind: not FileKind.Absent } both ? both : null;
         }
-    }
-
-    /// <summary>As we and kubeadm write kubeconfigs, a user's certificate and key are a line each.</summary>
-    private static byte[] Embedded(byte[] kubeconfig, string field)
-    {
-        foreach (var line in Encoding.UTF8.GetString(kubeconfig).Split('\n'))
-        {
-            if (line.Trim() is var trimmed && trimmed.StartsWith(field, StringComparison.Ordinal))
-            {
-                var text = trimmed[field.Length..].Trim().Trim('"');
-                var bytes = new byte[text.Length];
-                return Convert.TryFromBase64String(text, bytes, out var length) ? [.. bytes[..length], (byte)'\n'] : [];
-            }
-        }
-
-        return [];
     }
 
     private static ListedCertificate Of(RoleCertificate row, string path, KeyReport report, IReadOnlyList<byte[]>? authorities, DateTimeOffset now)

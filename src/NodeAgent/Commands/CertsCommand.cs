@@ -151,8 +151,9 @@ internal static class CertificateRenewal
     /// </summary>
     public static string? NothingDue(IMachineReader machine)
     {
-        var ours = CertificateList.Read(machine, "/etc/kubernetes").Where(c => c.Asker == Asker.AnyNode).ToList();
-        if (ours.Count == 0 || ours.Any(c => !c.IsOk) || machine.Directory(OwedRestart.Directory).Count > 0)
+        // Those of a control plane are a worker's at most where it was one: then the list is made, and finds nothing.
+        var ours = CertificateList.Read(machine, "/etc/kubernetes").Where(c => c.Asker is not null).ToList();
+        if (ours.Count == 0 || ours.Any(c => !c.IsOk) || machine.Directory(OwedRestart.Directory).Any(f => IsOwed(machine, f)))
         {
             return null;
         }
@@ -161,6 +162,10 @@ internal static class CertificateRenewal
         var at = Renewal.Earliest(next.Certificate!);
         return machine.Now < at ? $"Nothing is due; the next is {next.Role}, at {AdoptionLook.Text(at)} or a little later." : null;
     }
+
+    // What was settled leaves its file behind until the next boot.
+    private static bool IsOwed(IMachineReader machine, string file) =>
+        !file.EndsWith(".json", StringComparison.Ordinal) || OwedRestart.Read(machine, machine.Unit(file[..^".json".Length])) is not null;
 
     /// <summary>A certificate of a CA that the node has not adopted yet would be one that nobody here trusts.</summary>
     public static void CheckAdopted(NodeInputs inputs, AdoptionRecord? record)
@@ -184,9 +189,10 @@ internal static class CertificateRenewal
                 $"{role ?? "A certificate"} is not this node's; it has {string.Join(", ", whole.Items.OfType<Certificate>().Select(c => c.Role))}");
         }
 
-        foreach (var certificate in certificates.Cast<Certificate>().Where(_ => all || role is not null))
+        foreach (var certificate in certificates.Cast<Certificate>())
         {
-            certificate.Outworn = machine.PrivateKey(certificate.Row.KeyPath).PublicKey;
+            certificate.MayWait = false;
+            certificate.Outworn = all || role is not null ? machine.PrivateKey(certificate.Row.KeyPath).PublicKey : null;
         }
 
         return whole.Only(r => certificates.Contains(r) || (r is Restart && r.Inputs.Any(certificates.Contains)));

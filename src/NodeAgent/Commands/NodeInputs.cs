@@ -16,6 +16,8 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
 {
     private const string EndpointVariable = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
 
+    private static readonly TimeSpan LongestForStore = TimeSpan.FromSeconds(30);
+
     public string NodeName => NodeNames.Of(Config.Config, Facts);
 
     /// <summary>A sentence for each source that was away, and that what was kept of the last good run stands in for.</summary>
@@ -32,7 +34,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         var host = timeline.Measure("machine", () => (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks()));
         var loaded = await LoadConfig(machine, sources, files, timeline, cancellation).ConfigureAwait(false);
         var facts = await GatherFacts(sources.Instance, host, Binaries(loaded.Config), timeline, cancellation).ConfigureAwait(false);
-        return Build(loaded, facts, timeline, deadline) with { StandIns = sources.StandIns, ToKeep = sources.ToKeep(facts.Instance.Id, machine.Now) };
+        return Build(loaded, facts, timeline, CertificateSource(loaded.Config, facts, deadline, cancellation)) with { StandIns = sources.StandIns, ToKeep = sources.ToKeep(facts.Instance.Id, machine.Now) };
     }
 
     /// <summary>After a good run: keeps what it was made from, for a boot while S3 or EC2 is away. Not what stood in itself.</summary>
@@ -79,7 +81,10 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         var content = files.File(factsFile) is { Kind: FileKind.Regular, Content: { } bytes } ? bytes : throw new FactsException($"{factsFile}: there is no such file");
         var facts = FactsJson.Read(content, factsFile);
         var loaded = NodeConfigLoader.Load(Configuration.Layers.Of(files, facts.Instance.Tags, null, configFiles, withImage: false));
-        return Build(loaded, facts, timeline, default);
+        // That machine's store is not this one's to read.
+        var source = loaded.Config.Certificates.Source == CertificateSourceKind.Store
+            ? new ElsewhereCertificateSource() : CertificateSource(loaded.Config, facts, default, CancellationToken.None);
+        return Build(loaded, facts, timeline, source);
     }
 
     /// <param name="deadline">The run's. Metadata and S3 are given up a little earlier, so that what is said is what they answered and not that time was up.</param>
@@ -186,11 +191,11 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         };
     }
 
-    private static NodeInputs Build(LoadedConfig loaded, NodeFacts facts, Timeline timeline, TimeSpan deadline) => timeline.Measure("configuration", () =>
+    private static NodeInputs Build(LoadedConfig loaded, NodeFacts facts, Timeline timeline, ICertificateSource source) => timeline.Measure("configuration", () =>
     {
         try
         {
-            var resources = NodeResources.Build(loaded.Config, facts, CertificateSource(loaded.Config, facts, deadline));
+            var resources = NodeResources.Build(loaded.Config, facts, source);
             foreach (var warning in resources.Warnings)
             {
                 Console.Error.WriteLine($"nodeagent: warning: {warning}");
@@ -205,8 +210,8 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         }
     });
 
-    /// <param name="deadline">The run's. The issuer is given up earlier, so that what is said is what it answered and not that time was up.</param>
-    private static ICertificateSource CertificateSource(NodeConfig config, NodeFacts facts, TimeSpan deadline) => config.Certificates.Source switch
+    /// <param name="deadline">The run's. Issuer and store are given up earlier, so that what is said is what they answered and not that time was up.</param>
+    private static ICertificateSource CertificateSource(NodeConfig config, NodeFacts facts, TimeSpan deadline, CancellationToken cancellation) => config.Certificates.Source switch
     {
         CertificateSourceKind.Directory => new LaboratoryCertificateSource(
             config.Certificates, Certificates.Identity(config, facts), SecretFile.Read, TimeProvider.System),
@@ -225,6 +230,18 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
             },
             static () => Files.Report(Certificates.PathOf(RoleTable.NodeClient)).Kind == FileKind.Regular ? SecretFile.Read(Certificates.PathOf(RoleTable.NodeClient)) : null,
             TimeProvider.System),
+        CertificateSourceKind.Store => new StoreCertificateSource(
+            new(
+                config.Certificates.Store!,
+                config.Cluster.CertificateAuthority,
+                Certificates.Identity(config, facts),
+                Certificates.Names(config),
+                config.Certificates.Lifetime.Value,
+                // A node that comes back with good files has other things to do than to wait for S3.
+                deadline * 0.5 < LongestForStore ? deadline * 0.5 : LongestForStore),
+            _ => Task.FromResult(OpenStore(config, facts.Instance.Region, deadline)),
+            TimeProvider.System,
+            cancellation),
         _ => NoCertificateSource.Instance,
     };
 
@@ -245,5 +262,27 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         {
             throw new AwsException(e.Failure with { Remedy = $"{e.Failure.Remedy} Or name the issuers in certificates.issuer.endpoints, and EC2 is not asked." }, e);
         }
+    }
+
+    /// <summary>By the instance's role.</summary>
+    private static OpenStore OpenStore(NodeConfig config, string region, TimeSpan deadline)
+    {
+        // Not disposed: credentials are renewed for as long as keys in KMS sign, which is until this process ends.
+        var role = new RoleCredentials(Endpoint(EndpointVariable), deadline * 0.8);
+        var outbound = MachineSources.Outbound(config.Proxy, config.Trust);
+        var kms = new Dictionary<string, KmsKeys>(StringComparer.Ordinal);
+        return new(
+            S3Address.TryParse(config.Certificates.Store!, out var address)
+                ? new S3CaStore(new S3Objects(address.Bucket, region, Endpoint("AWS_ENDPOINT_URL_S3"), role, null, outbound), address.Prefix)
+                : new DirectoryCaStore(config.Certificates.Store!),
+            asked => kms.TryGetValue(asked ?? region, out var client)
+                ? client : kms[asked ?? region] = new KmsKeys(asked ?? region, Endpoint("AWS_ENDPOINT_URL_KMS"), role, outbound, TimeProvider.System));
+    }
+
+    /// <summary>Of a node that is only looked at from elsewhere.</summary>
+    private sealed class ElsewhereCertificateSource : ICertificateSource
+    {
+        public IReadOnlyList<byte[]> Obtain(string role, byte[] request, CancellationToken cancellation) =>
+            throw new MachineException($"certificate for {role}", "this is not the node that it is for");
     }
 }

@@ -79,8 +79,22 @@ internal static class RenderCommand
             }
             else if (resource is Certificate certificate)
             {
-                Add(certificate.Name, Describe(certificate));
-                Mode(ConfigFile.Private, certificate.Name, isSecret: true);
+                Add(certificate.Row.KeyPath, Describe(certificate));
+                Mode(ConfigFile.Private, certificate.Row.KeyPath, isSecret: true);
+                if (certificate.Row.Layout == FileLayout.Pair)
+                {
+                    Add(certificate.Name, $"(the certificate of {certificate.Row.KeyPath})\n");
+                }
+            }
+            else if (resource is AuthorityCertificate authority)
+            {
+                Add(authority.Name, "(the CA's certificate, from the cluster's store)\n");
+            }
+            else if (resource is ServiceAccountKey)
+            {
+                Add(RoleTable.ServiceAccount.KeyPath, "(secret: the key of service accounts, from the cluster's store)\n");
+                Mode(ConfigFile.Private, RoleTable.ServiceAccount.KeyPath, isSecret: true);
+                Add(RoleTable.ServiceAccount.PublicPath, "(its public half)\n");
             }
         }
 

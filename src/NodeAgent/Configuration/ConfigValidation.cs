@@ -5,6 +5,7 @@ using System.Runtime.CompilerServices;
 using System.Text;
 using System.Text.Json;
 using NodeAgent.Network;
+using NodeAgent.Pki;
 
 namespace NodeAgent.Configuration;
 
@@ -756,6 +757,7 @@ internal sealed class ConfigValidation
             Require(certificates.Directory is not null, "certificates.directory", "required with certificates.source directory; expected the path that holds ca.crt and ca.key");
         }
 
+        ControlPlane(certificates, _config.Node.Role == NodeRole.ControlPlane);
         foreach (var (endpoint, i) in (certificates.Issuer?.Endpoints ?? []).Select((e, i) => (e, i)))
         {
             Require(
@@ -769,6 +771,45 @@ internal sealed class ConfigValidation
             certificates.Lifetime.Value >= TimeSpan.FromHours(1) && certificates.Lifetime.Value <= TimeSpan.FromDays(3650),
             "certificates.lifetime",
             $"{certificates.Lifetime} is out of range; expected 1h to 3650d");
+    }
+
+    private void ControlPlane(CertificatesConfig certificates, bool isControlPlane)
+    {
+        const string Source = "certificates.source";
+        Require(
+            isControlPlane || certificates.Source != CertificateSourceKind.Store,
+            Source,
+            $"store signs with the keys of the cluster's CAs, and no CA key is on a worker (node.role, {Where("node.role")}); a worker asks an issuer (issuer)");
+        Require(
+            !isControlPlane || certificates.Source is CertificateSourceKind.Store or CertificateSourceKind.None,
+            Source,
+            $"{(certificates.Source == CertificateSourceKind.Issuer ? "an issuer signs for workers" : "directory signs for workers of a laboratory")}; a control plane node "
+            + $"(node.role, {Where("node.role")}) signs for itself: store");
+        Require(
+            certificates.Source != CertificateSourceKind.Store || certificates.Store is not null,
+            "certificates.store",
+            "required with certificates.source store; expected s3://BUCKET[/PREFIX], or a directory in a laboratory");
+        if (certificates.Store is { } store && !S3Address.TryParse(store, out _))
+        {
+            Require(
+                IsAbsolutePath(store),
+                "certificates.store",
+                $"'{Short(store)}' is neither s3://BUCKET[/PREFIX] nor the absolute path of a directory");
+            Require(
+                certificates.Source != CertificateSourceKind.Store || certificates.Laboratory || !IsAbsolutePath(store),
+                "certificates.store",
+                "a directory keeps the keys of the cluster's CAs on this machine's disk; it is for laboratories, which say so with certificates.laboratory: true");
+        }
+
+        Require(
+            !isControlPlane || _config.Cluster.ServiceRange.Size > 1,
+            "cluster.serviceRange",
+            $"{_config.Cluster.ServiceRange} has no first address for the API server's own service; take a larger range");
+        Each(
+            "certificates.apiNames",
+            certificates.ApiNames,
+            n => IsDnsName(n) || (IPAddress.TryParse(n, out var address) && address.ToString() == n),
+            "what a certificate can name; expected a DNS name in lower case or an address, as in api.example.com or 10.0.0.10");
     }
 
     private void Adoption()

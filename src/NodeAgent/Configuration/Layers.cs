@@ -203,7 +203,9 @@ internal static class TagLayer
             return null;
         }
 
-        var value = alias is not null ? new ConfigScalar(origin, origin, text, ScalarType.Text) : YamlReader.ReadValue(origin.Layer, text, errors);
+        var value = alias is null ? YamlReader.ReadValue(origin.Layer, text, errors)
+            // As Kubernetes spells it, and issuers.
+            : new ConfigScalar(origin, origin, (field, text) is ("role", "control-plane") ? "controlPlane" : text, ScalarType.Text);
         if (value is null || Segments(alias ?? field, origin, errors) is not { } segments)
         {
             return null;

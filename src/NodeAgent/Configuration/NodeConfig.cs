@@ -135,6 +135,7 @@ internal enum MaxPodsSource
 internal enum NodeRole
 {
     Worker,
+    ControlPlane,
 }
 
 internal enum NodeNaming
@@ -450,6 +451,12 @@ internal sealed record CertificatesConfig
     public KeyAlgorithm KeyAlgorithm { get; init; }
 
     public IssuerConfig? Issuer { get; init; }
+
+    /// <summary>s3://BUCKET[/PREFIX], or a directory: where the cluster's CAs are, for <see cref="CertificateSourceKind.Store"/>.</summary>
+    public string? Store { get; init; }
+
+    /// <summary>Names and addresses of the API server beside those that it has anyway. Of control plane nodes.</summary>
+    public IReadOnlyList<string> ApiNames { get; init; } = [];
 }
 
 internal sealed record IssuerConfig
@@ -467,6 +474,9 @@ internal enum CertificateSourceKind
 
     /// <summary>Asked of a `nodeagent issuer`.</summary>
     Issuer,
+
+    /// <summary>Signed on this machine by the CAs in their store. Control plane nodes only.</summary>
+    Store,
 }
 
 /// <summary>When a node that runs takes configuration that is not the one it was made from; <see cref="AdoptionSchedule"/> decides by it.</summary>

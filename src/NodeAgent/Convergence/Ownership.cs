@@ -1,3 +1,4 @@
+using System.Text;
 using NodeAgent.Machine;
 
 namespace NodeAgent.Convergence;
@@ -26,8 +27,12 @@ internal static class Ownership
     public static string KeyHeader(string instance) => $"{OnInstance}{instance}.";
 
     /// <summary>The instance on which a key was made; null where its file does not say.</summary>
-    public static string? InstanceOf(KeyReport key) =>
-        key.Comment is { } line && line.StartsWith(OnInstance, StringComparison.Ordinal) ? line[OnInstance.Length..].TrimEnd('.') : null;
+    public static string? InstanceOf(KeyReport key) => InstanceOf(key.Comment ?? "");
+
+    /// <summary>As of a key file, of one that came to this instance with the keys and may be read.</summary>
+    public static string? InstanceOf(FileReport file) => InstanceOf(Encoding.UTF8.GetString(file.Content ?? []).Split('\n')[0]);
+
+    private static string? InstanceOf(string line) => line.StartsWith(OnInstance, StringComparison.Ordinal) ? line[OnInstance.Length..].TrimEnd('.') : null;
 
     public static bool IsOurs(FileReport file) => file.Kind == FileKind.Regular && file.Content is { } content && (content.AsSpan().StartsWith(FileMark) || content.AsSpan().StartsWith(JsonBytes));
 

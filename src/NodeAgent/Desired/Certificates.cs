@@ -7,7 +7,11 @@ using NodeAgent.Resources;
 
 namespace NodeAgent.Desired;
 
-/// <summary>The certificates of this node's roles, and the file with what it trusts.</summary>
+/// <summary>
+/// The certificates of this node's roles, and the files with what it trusts; of a control plane node all of the table, in kubeadm's layout, and the key pair of
+/// service accounts. A manifest of ours whose pod reads one of them only as it starts (AfterRenewal.RecreatePod) is to name its resource of <see cref="ByRole"/>
+/// among its inputs, and to carry a digest of the file.
+/// </summary>
 internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource Authority, IReadOnlyDictionary<string, Resource> ByRole)
 {
     public const string AuthorityPath = "/etc/kubernetes/pki/ca.crt";
@@ -26,20 +30,59 @@ internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource 
         var node = Identity(config, facts);
         var authorities = config.Cluster.CertificateAuthority.Trim() + "\n";
         var authority = new ConfigFile(Concern.Certificates, AuthorityPath, authorities);
+        var isControlPlane = config.Node.Role == NodeRole.ControlPlane;
+        // What no configuration holds: the CAs of etcd and of the front proxy.
+        var others = RoleTable.Authorities.Where(a => isControlPlane && a.Authority != Pki.Authority.Cluster).ToDictionary(
+            a => a.Authority,
+            Resource (a) => new AuthorityCertificate(a, [.. RoleTable.All.Where(r => r.Authority == a.Authority)], facts.Instance.Id, source));
+        Resource[] shared = isControlPlane ? [.. others.Values, new ServiceAccountKey(facts.Instance.Id, source)] : [];
+        var names = isControlPlane ? Names(config) : null;
+        var access = new ClusterAccess(config.Cluster.Name, config.Cluster.Endpoint, config.Cluster.CertificateAuthority);
         var round = new CertificateRound(source);
-        var roles = RoleTable.Worker
+        var roles = RoleTable.All
+            .Where(r => isControlPlane || r.AskedBy == Asker.AnyNode)
             .Where(r => r.Role != ServiceProxy.Role || config.KubeProxy.Mode != ProxyMode.None)
-            .ToDictionary(r => r.Role, Resource (r) => new Certificate(r, r.For(node), node.Name, authorities, source, round)
+            .ToDictionary(r => r.Role, Resource (r) => new Certificate(
+                r, r.For(node, names), node.Name, r.Authority == Pki.Authority.Cluster ? authorities : null, source, round)
             {
                 Instance = facts.Instance.Id,
                 KeyAlgorithm = config.Certificates.KeyAlgorithm,
+                Access = r.Layout == FileLayout.InKubeconfig ? access : null,
+                Needs = others.TryGetValue(r.Authority, out var ca) ? [ca] : [],
             });
         round.Members = [.. roles.Values.OfType<Certificate>()];
-        return new Certificates([authority, .. roles.Values], authority, roles);
+        return new Certificates([authority, .. shared, .. roles.Values], authority, roles);
     }
 
-    /// <summary>Files of all roles, wanted or not.</summary>
+    /// <summary>Where they keep something, where it is more than one file.</summary>
+    public static IEnumerable<string> FilesOf(Resource resource) => resource switch
+    {
+        Certificate certificate => [certificate.Name, certificate.Row.KeyPath],
+        ServiceAccountKey => [RoleTable.ServiceAccount.KeyPath, RoleTable.ServiceAccount.PublicPath],
+        _ => [resource.Name],
+    };
+
+    /// <summary>Files of every node's roles, wanted or not.</summary>
     public static IReadOnlyList<string> Paths => [.. RoleTable.Worker.Select(r => r.Path)];
+
+    /// <summary>Files of control planes, wanted or not: this machine may have been one. They are called as kubeadm calls its own.</summary>
+    public static IReadOnlyList<string> ControlPlanePaths =>
+    [
+        .. RoleTable.Authorities.Where(a => a.Authority != Pki.Authority.Cluster).Select(a => a.CertificatePath),
+        RoleTable.ServiceAccount.PublicPath,
+        RoleTable.ServiceAccount.KeyPath,
+        .. RoleTable.ControlPlane.SelectMany(r => (string[])[r.Path, r.KeyPath]).Distinct(),
+    ];
+
+    /// <summary>What this cluster's API servers are called.</summary>
+    public static ClusterNames Names(NodeConfig config)
+    {
+        string[] called = [config.Cluster.Endpoint.DnsSafeHost, .. config.Certificates.ApiNames];
+        return new(
+            config.Cluster.Domain,
+            [.. called.Where(c => !IPAddress.TryParse(c, out _))],
+            [config.Cluster.ServiceRange[1], .. called.Where(c => IPAddress.TryParse(c, out _)).Select(IPAddress.Parse)]);
+    }
 
     public static string PathOf(string role) => RoleTable.Find(role)?.Path ?? throw new ArgumentException($"there is no role {role}");
 

@@ -28,11 +28,12 @@ internal static class NodeResources
         Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. runtime.UnitFiles, .. kubelet.UnitFiles, .. Adoption.UnitFiles(config, facts)];
         Resource[] files = [BootGate.Armed(), .. network, .. runtime.Files, .. kubelet.Files, .. proxy, .. proxyFiles];
         Resource[] wanted = [.. kernel, .. certificates.Resources, .. files, .. unitFiles];
-        var names = wanted.Select(r => r.Name).ToHashSet(StringComparer.Ordinal);
+        var names = wanted.SelectMany(Certificates.FilesOf).ToHashSet(StringComparer.Ordinal);
         var leftovers = new Leftovers("files", Territory, names)
         {
             NamedOurs = [PodNetwork.ConfigurationPath, .. ContainerRuntime.NamedOurs],
             Keys = Certificates.Paths,
+            SharedKeys = Certificates.ControlPlanePaths,
             OwnDirectories = ContainerRuntime.OwnDirectories,
             Costs = path => path.StartsWith(Kubelet.ManifestDirectory + "/", StringComparison.Ordinal) || path == PodNetwork.ConfigurationPath
                 ? Disruption.RecreatesPods : Disruption.None,

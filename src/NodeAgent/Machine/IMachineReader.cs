@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json.Serialization;
 
 namespace NodeAgent.Machine;
@@ -14,7 +15,7 @@ internal interface IMachineReader
     /// <summary>Names in a directory, ordinal order; empty when there is no such directory.</summary>
     IReadOnlyList<string> Directory(string path);
 
-    /// <summary>What may be said of a private key file without reading it out: its mode, the public key it belongs to, the certificates beside it.</summary>
+    /// <summary>What may be said of a file with a private key (PEM, or a kubeconfig that embeds it) without reading it out: its mode, the public key it belongs to, the certificates beside it.</summary>
     KeyReport PrivateKey(string path);
 
     UnitReport Unit(string name);
@@ -82,14 +83,21 @@ internal sealed record FileReport(
 /// <param name="PublicKey">SubjectPublicKeyInfo, DER; null when there is no file or it holds no key that can be read.</param>
 /// <param name="Certificates">What stands in the CERTIFICATE blocks of the same PEM file, in its order; not checked for being certificates.</param>
 /// <param name="Comment">The first line where it is a comment (#): text before PEM blocks explains them (RFC 7468, 5.2).</param>
+/// <param name="Around">Of a kubeconfig that embeds certificate and key, what is left without both values and the comment.</param>
+/// <param name="AroundDigest">In recordings, instead of <paramref name="Around"/>: somebody else's kubeconfig may hold a password, too.</param>
 internal sealed record KeyReport(
     FileKind Kind,
     UnixFileMode Mode = UnixFileMode.None,
     byte[]? PublicKey = null,
     IReadOnlyList<byte[]>? Certificates = null,
-    string? Comment = null)
+    string? Comment = null,
+    Secret? Around = null,
+    ContentDigest? AroundDigest = null)
 {
     public static readonly KeyReport Absent = new(FileKind.Absent);
+
+    /// <summary>Whether certificate and key are embedded in just this text.</summary>
+    public bool IsWithin(string text) => Around is not null ? Around.Reveal() == text : AroundDigest?.Matches(Encoding.UTF8.GetBytes(text)) == true;
 }
 
 /// <summary>

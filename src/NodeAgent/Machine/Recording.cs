@@ -117,13 +117,25 @@ internal sealed record RecordedFile(
     }
 }
 
+/// <param name="Around">A digest, in base64.</param>
 internal sealed record RecordedKey(
-    FileKind Kind, string? Mode = null, byte[]? PublicKey = null, IReadOnlyList<byte[]>? Certificates = null, string? Comment = null)
+    FileKind Kind, string? Mode = null, byte[]? PublicKey = null, IReadOnlyList<byte[]>? Certificates = null, string? Comment = null, byte[]? Around = null)
 {
-    public static RecordedKey From(KeyReport key) =>
-        new(key.Kind, key.Kind == FileKind.Absent ? null : RecordedFile.Octal(key.Mode), key.PublicKey, key.Certificates, key.Comment);
+    public static RecordedKey From(string path, KeyReport key) => new(
+        key.Kind,
+        key.Kind == FileKind.Absent ? null : RecordedFile.Octal(key.Mode),
+        key.PublicKey,
+        key.Certificates,
+        key.Comment,
+        key.Around is { } around ? ContentDigest.Of(path, Encoding.UTF8.GetBytes(around.Reveal())).Value : key.AroundDigest?.Value);
 
-    public KeyReport ToReport() => new(Kind, Mode is null ? UnixFileMode.None : RecordedFile.FromOctal(Mode), PublicKey, Certificates, Comment);
+    public KeyReport ToReport(string path) => new(
+        Kind,
+        Mode is null ? UnixFileMode.None : RecordedFile.FromOctal(Mode),
+        PublicKey,
+        Certificates,
+        Comment,
+        AroundDigest: Around is null ? null : new ContentDigest(path, Around));
 }
 
 [JsonSourceGenerationOptions(
@@ -149,7 +161,7 @@ internal sealed class RecordingReader(IMachineReader inner) : IMachineReader
 
     public IReadOnlyList<string> Directory(string path) => Keep(Recording.Directories, path, inner.Directory, d => d);
 
-    public KeyReport PrivateKey(string path) => Keep(Recording.PrivateKeys, path, inner.PrivateKey, RecordedKey.From);
+    public KeyReport PrivateKey(string path) => Keep(Recording.PrivateKeys, path, inner.PrivateKey, k => RecordedKey.From(path, k));
 
     public UnitReport Unit(string name) => Keep(Recording.Units, name, inner.Unit, u => u);
 
@@ -207,7 +219,7 @@ internal sealed class ReplayReader(Recording recording) : IMachineReader
 
     public IReadOnlyList<string> Directory(string path) => Find(recording.Directories, path, path);
 
-    public KeyReport PrivateKey(string path) => Find(recording.PrivateKeys, path, path).ToReport();
+    public KeyReport PrivateKey(string path) => Find(recording.PrivateKeys, path, path).ToReport(path);
 
     public UnitReport Unit(string name) => Find(recording.Units, name, $"unit {name}");
 

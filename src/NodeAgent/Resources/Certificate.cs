@@ -9,30 +9,42 @@ namespace NodeAgent.Resources;
 
 /// <summary>
 /// A key that was made on this node and never leaves it, and the certificate for it, in one file that one rename replaces: a crash leaves the old pair or the
-/// new one. In kubeadm's two files a crash between the two leaves a pair that does not match, which is seen and made anew before what reads it starts; who
+/// new one. So it is where a kubeconfig embeds both. In kubeadm's two files a crash between the two leaves a pair that does not match, which is seen and made anew before what reads it starts; who
 /// reads them in that moment keeps the pair that it has (Go's tls.X509KeyPair refuses one that does not match). Every new certificate has a new key. What reads the
 /// file takes a new one by itself or is restarted by a resource that has this one among its inputs; the renewal alone disturbs nothing.
 /// </summary>
 /// <param name="role">What it is for and where it lies.</param>
 /// <param name="content">What it shall say.</param>
 /// <param name="node">The node's name: with the path it decides when within the last third of a lifetime renewal is due.</param>
-/// <param name="authorities">The cluster's CA, PEM, one certificate or more.</param>
+/// <param name="authorities">The CA, PEM, one certificate or more. Null: what this node keeps in the CA's own file (<see cref="AuthorityCertificate"/>).</param>
 /// <param name="round">Where the node's other certificates take part, too; null for one that is asked for alone.</param>
 internal sealed class Certificate(
-    RoleCertificate role, CertificateContent content, string node, string authorities, ICertificateSource source, CertificateRound? round = null)
+    RoleCertificate role, CertificateContent content, string node, string? authorities, ICertificateSource source, CertificateRound? round = null)
     : Resource<Certificate.State>(Concern.Certificates, "certificate", role.Path)
 {
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
 
     private const UnixFileMode WorldReadable = OwnerOnly | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
 
-    private readonly IReadOnlyList<byte[]> _authorities = Pem.Certificates(authorities);
+    private const string ExpiresIn = "expires in ";
+
+    private readonly IReadOnlyList<byte[]>? _authorities = authorities is null ? null : Pem.Certificates(authorities);
+
+    /// <summary>What is to be known of a renewal, once it was made.</summary>
+    private IReadOnlyList<string> _notes = [];
 
     /// <param name="File">Key and certificates, be they in one file or in two.</param>
+    /// <param name="Authorities">DER.</param>
+    /// <param name="Ask">Whether the source can be had, for what is to be changed.</param>
     /// <param name="Others">Of the same round, that are due as well.</param>
     /// <param name="PublicMode">Of the certificate's own file, where it has one.</param>
     internal sealed record State(
-        KeyReport File, DateTimeOffset Now, Func<IReadOnlyList<Certificate>> Others, UnixFileMode PublicMode = WorldReadable);
+        KeyReport File,
+        DateTimeOffset Now,
+        IReadOnlyList<byte[]> Authorities,
+        Func<Change, Finding> Ask,
+        Func<IReadOnlyList<Certificate>> Others,
+        UnixFileMode PublicMode = WorldReadable);
 
     public RoleCertificate Row => role;
 
@@ -45,14 +57,30 @@ internal sealed class Certificate(
 
     public KeyAlgorithm KeyAlgorithm { get; init; }
 
+    /// <summary>Of a role whose certificate is embedded in a kubeconfig: the rest of it.</summary>
+    public ClusterAccess? Access { get; init; }
+
     /// <summary>A public key that has had its time, since somebody asks for a new certificate: one with another key holds.</summary>
     public byte[]? Outworn { get; set; }
+
+    /// <summary>
+    /// Whether one that is due, and holds for a third of its life to come, is left for later when its source cannot be had: a node that boots does not hang on it.
+    /// </summary>
+    public bool MayWait { get; set; } = true;
 
     protected override State Observe(IMachineReader reader)
     {
         var (file, publicMode) = Files(reader);
-        return new(file, reader.Now, () => [.. (round?.Members ?? []).Where(m => m != this && m.Examine(reader, []) is Change)], publicMode);
+        return new(
+            file,
+            reader.Now,
+            _authorities ?? Pem.Certificates(Encoding.UTF8.GetString(reader.File(AuthorityPath).Content ?? [])),
+            source.Ask,
+            () => [.. (round?.Members ?? []).Where(m => m != this && m.Examine(reader, []) is Change)],
+            publicMode);
     }
+
+    private string AuthorityPath => RoleTable.Of(role.Authority).CertificatePath;
 
     private (KeyReport File, UnixFileMode PublicMode) Files(IMachineReader reader)
     {
@@ -74,22 +102,17 @@ internal sealed class Certificate(
         };
     }
 
-    protected override State Nothing { get; } = new(KeyReport.Absent, DateTimeOffset.MinValue, () => []);
+    protected override State Nothing { get; } = new(KeyReport.Absent, DateTimeOffset.MinValue, [], change => change, () => []);
 
     protected override Finding Diff(State state, IReadOnlyList<Resource> pending)
     {
-        var (file, now) = (state.File, state.Now);
-        if (role.Layout == FileLayout.InKubeconfig)
-        {
-            return new Unknown("a certificate within a kubeconfig is not this resource's");
-        }
-
+        var file = state.File;
         if (file.Kind == FileKind.Directory)
         {
             return new Refused($"{Name} is a directory", "move it away: the certificate's file belongs there");
         }
 
-        if (!ReferenceEquals(state, Nothing) && Unsigned(now) is { } wait)
+        if (!ReferenceEquals(state, Nothing) && Unsigned(state) is { } wait)
         {
             return new Unknown(wait);
         }
@@ -97,48 +120,102 @@ internal sealed class Certificate(
         var reasons = file.Kind switch
         {
             FileKind.Absent => ["not there"],
-            FileKind.Regular => Compare(file, now, state.PublicMode),
+            FileKind.Regular => Compare(state),
             _ => ["is not a regular file"],
         };
-        var why = string.Join("; ", reasons);
-        return reasons.Count == 0 ? InSync.Instance : source.Unable is { } unable ? new Unknown($"{why}, and {unable}") : new Change(why);
+        if (reasons.Count == 0)
+        {
+            return InSync.Saying(_notes);
+        }
+
+        // What is wrong as well as due has to be right before anything is started on it.
+        var isDueAlone = reasons is [var only] && only.StartsWith(ExpiresIn, StringComparison.Ordinal);
+        return state.Ask(new Change(string.Join("; ", reasons)) { Notes = NotesOn(state) }) switch
+        {
+            Unknown unknown when isDueAlone && MayWait && source.Unable is null => InSync.Saying([$"{unknown.Why.TrimEnd('.')}; nodeagent-renew.timer tries again"]),
+            var asked => asked,
+        };
     }
+
+    /// <summary>What whoever reads this file needs and does not get from here.</summary>
+    private IReadOnlyList<string> NotesOn(State state) => role.AfterRenewal == AfterRenewal.RecreatePod && state.File is { Kind: FileKind.Regular, Certificates: [var old, ..] }
+        && ParsedCertificate.Parse(old) is { } standing
+        ?
+        [
+            // https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/kubeadm-certs/, "Manual certificate renewal".
+            $"kube-{role.Role} reads {Name} only as it starts: its certificate holds until {Day(standing.NotAfter)}, and by then its pod has to be made anew. Move its "
+            + "manifest out of /etc/kubernetes/manifests for 30 seconds and back, on one control plane node after the other",
+        ]
+        : [];
 
     /// <summary>Asked of whom has no right to write it, a certificate is not written: what came is examined as what stands on the disk is.</summary>
     protected override void Apply(IMachineWriter writer, State state, Change change, CancellationToken cancellation)
     {
         var (chain, key) = (round ?? new CertificateRound(source)).Take(this, state.Others, cancellation);
         using var ours = key;
-        var reasons = Compare(new(FileKind.Regular, OwnerOnly, key.ExportSubjectPublicKeyInfo(), chain), state.Now);
+        var around = Access is null ? null : new Secret(Kubeconfig.Around(Access, content.CommonName));
+        var reasons = Compare(state with
+        {
+            File = new(FileKind.Regular, OwnerOnly, key.ExportSubjectPublicKeyInfo(), chain, Around: around),
+            PublicMode = WorldReadable,
+        });
         if (reasons.Count > 0)
         {
             throw new MachineException(Id, "what was issued is not what was asked for: " + string.Join("; ", reasons));
         }
 
-        var isPair = role.Layout == FileLayout.Pair;
-        var pem = Encoding.ASCII.GetBytes($"{Ownership.KeyHeader(Instance)}\n{(isPair ? Pem.Write(key) : Pem.Combine(chain, key))}");
-        writer.WriteFile(role.KeyPath, pem, OwnerOnly);
-        CryptographicOperations.ZeroMemory(pem);
-        if (isPair)
+        foreach (var file in Lay(role, chain, key, Access, $"{Ownership.KeyHeader(Instance)}\n"))
         {
-            writer.WriteFile(Name, Encoding.ASCII.GetBytes(Pem.Write(chain)), WorldReadable);
+            writer.WriteFile(file.Path, file.Content, file.Mode);
+            CryptographicOperations.ZeroMemory(file.Content);
         }
+
+        _notes = change.Notes;
     }
 
-    /// <summary>Why no certificate can be right at this time, be it that the clock is not set yet.</summary>
-    private string? Unsigned(DateTimeOffset now)
+    /// <summary>The files of a certificate and its key, in the order in which they are written.</summary>
+    /// <param name="access">For one that a kubeconfig embeds.</param>
+    /// <param name="mark">Their first line; none when empty.</param>
+    public static IReadOnlyList<MadeFile> Lay(
+        RoleCertificate role, IReadOnlyList<byte[]> chain, AsymmetricAlgorithm key, ClusterAccess? access, string mark = "") => role.Layout switch
     {
-        var parsed = _authorities.Select(ParsedCertificate.Parse).OfType<ParsedCertificate>().ToList();
-        return parsed.Count == 0 ? "cluster.certificateAuthority holds no certificate that can be read"
+        FileLayout.OneFile => [new(role.Path, Encoding.ASCII.GetBytes(mark + Pem.Combine(chain, key)), OwnerOnly)],
+        FileLayout.Pair =>
+        [
+            new(role.KeyPath, Encoding.ASCII.GetBytes(mark + Pem.Write(key)), OwnerOnly),
+            new(role.Path, Encoding.ASCII.GetBytes(mark + Pem.Write(chain)), WorldReadable),
+        ],
+        _ =>
+        [
+            new(
+                role.Path,
+                Encoding.UTF8.GetBytes(mark + Kubeconfig.Embed(
+                    access ?? throw new ArgumentNullException(nameof(access), $"{role.Role} is embedded in a kubeconfig"),
+                    role.CommonName,
+                    Pem.Write(chain),
+                    Pem.Write(key))),
+                OwnerOnly),
+        ],
+    };
+
+    /// <summary>Why no certificate can be right at this time, be it that the clock is not set yet.</summary>
+    private string? Unsigned(State state)
+    {
+        var now = state.Now;
+        var parsed = state.Authorities.Select(ParsedCertificate.Parse).OfType<ParsedCertificate>().ToList();
+        var ca = _authorities is null ? $"the CA in {AuthorityPath}" : "the cluster's CA";
+        // A file that is missing or wrong is its own resource's.
+        return parsed.Count == 0 ? _authorities is null ? null : "cluster.certificateAuthority holds no certificate that can be read"
             : parsed.All(a => now < a.NotBefore)
-            ? $"the clock says {Day(now)}, and the cluster's CA is valid from {Day(parsed.Min(a => a.NotBefore))}: is the clock set?"
+            ? $"the clock says {Day(now)}, and {ca} is valid from {Day(parsed.Min(a => a.NotBefore))}: is the clock set?"
             : parsed.All(a => now >= a.NotAfter)
-            ? $"the cluster's CA expired on {Day(parsed.Max(a => a.NotAfter))} and the clock says {Day(now)}: make a new CA"
+            ? $"{ca} expired on {Day(parsed.Max(a => a.NotAfter))} and the clock says {Day(now)}: make a new CA"
             : null;
     }
 
-    private List<string> Compare(KeyReport file, DateTimeOffset now, UnixFileMode publicMode = WorldReadable)
+    private List<string> Compare(State state)
     {
+        var (file, now, publicMode) = (state.File, state.Now, state.PublicMode);
         var chain = file.Certificates ?? [];
         if (file.PublicKey is null)
         {
@@ -187,9 +264,14 @@ internal sealed class Certificate(
             reasons.Add($"subject is {certificate.Subject}, should be {content.Subject}");
         }
 
-        if (!ParsedCertificate.IsIssuedBy(chain, _authorities))
+        if (!ParsedCertificate.IsIssuedBy(chain, state.Authorities))
         {
-            reasons.Add($"issuer {certificate.Issuer} is not the cluster's CA");
+            reasons.Add($"issuer {certificate.Issuer} is not the {(_authorities is null ? $"CA in {AuthorityPath}" : "cluster's CA")}");
+        }
+
+        if (Access is not null && !file.IsWithin(Kubeconfig.Around(Access, content.CommonName)))
+        {
+            reasons.Add("what is around certificate and key differs: the cluster's name, endpoint or CA, or an edit by hand");
         }
 
         var usages = string.Join(" and ", CertificateUsages.Oids.Where(u => content.Usage.HasFlag(u.Usage)).Select(u => u.Name).Order(StringComparer.Ordinal));
@@ -225,13 +307,13 @@ internal sealed class Certificate(
         }
         else if (now >= Renewal.Due(certificate, $"{node}\n{Name}"))
         {
-            reasons.Add($"expires in {Left(certificate.NotAfter - now)}");
+            reasons.Add(ExpiresIn + Left(certificate.NotAfter - now));
         }
 
         return reasons;
     }
 
-    private static string Day(DateTimeOffset time) => time.UtcDateTime.ToString("yyyy-MM-dd HH:mm'Z'", CultureInfo.InvariantCulture);
+    internal static string Day(DateTimeOffset time) => time.UtcDateTime.ToString("yyyy-MM-dd HH:mm'Z'", CultureInfo.InvariantCulture);
 
     private static string Left(TimeSpan left)
     {
@@ -259,7 +341,8 @@ internal sealed class CertificateRound(ICertificateSource source)
         }
 
         IReadOnlyList<Certificate> due = [member, .. others().Where(o => !_came.ContainsKey(o.Role))];
-        var keys = due.Select(d => d.KeyAlgorithm.NewKey()).ToList();
+        // Each RSA key costs 150 ms of a processor.
+        var keys = Task.WhenAll(due.Select(d => Task.Run(() => d.KeyAlgorithm.NewKey()))).GetAwaiter().GetResult();
         var chains = source.ObtainAll([.. due.Select((d, i) => (d.Role, SigningRequest.Create(keys[i], d.Content)))], cancellation);
         for (var i = 1; i < due.Count; i++)
         {

@@ -8,15 +8,11 @@ namespace NodeAgent.Resources;
 internal sealed record MadeFile(string Path, byte[] Content, UnixFileMode Mode);
 
 /// <summary>
-/// All certificates, keys and kubeconfigs of a control plane node at once, from the table, where its CAs can sign: /etc/kubernetes as kubeadm lays it out. Keys
-/// of CAs are not among them.
+/// All certificates, keys and kubeconfigs of a control plane node at once, from the table, where its CAs can sign: /etc/kubernetes as kubeadm lays it out, of which
+/// a node itself makes what it lacks. Keys of CAs are not among them.
 /// </summary>
 internal static class ControlPlaneFiles
 {
-    private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-
-    private const UnixFileMode WorldReadable = OwnerOnly | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
-
     /// <param name="cluster">What it is called in kubeconfigs.</param>
     /// <param name="endpoint">Of the API server, as kubeconfigs say it.</param>
     public static async Task<IReadOnlyList<MadeFile>> Make(
@@ -25,12 +21,13 @@ internal static class ControlPlaneFiles
         // Each RSA key costs 150 ms of a processor, and nothing else here costs anything.
         var keys = RoleTable.All.ToDictionary(r => r.Role, _ => Task.Run(() => algorithm.NewKey()));
         var trusted = Pem.Write([authorities[Authority.Cluster].Certificate.RawData]);
+        var access = new ClusterAccess(cluster, endpoint, trusted);
         var (accountKey, accountPublic) = RoleTable.ServiceAccount;
         using var account = ClusterAuthorities.Key(authorities.ServiceAccountKey, "the key of service accounts");
         List<MadeFile> files =
         [
             .. RoleTable.Authorities.Select(a => Public(a.CertificatePath, Pem.Write([authorities[a.Authority].Certificate.RawData]))),
-            Secret(accountKey, authorities.ServiceAccountKey),
+            new(accountKey, Encoding.UTF8.GetBytes(authorities.ServiceAccountKey), ConfigFile.Private),
             Public(accountPublic, account.ExportSubjectPublicKeyInfoPem() + "\n"),
         ];
         foreach (var row in RoleTable.All)
@@ -39,12 +36,7 @@ internal static class ControlPlaneFiles
             using var key = await keys[row.Role].ConfigureAwait(false);
             var request = SigningRequest.Read(SigningRequest.Create(key, content));
             byte[][] chain = [authorities[row.Authority].Sign(request, content, row.Lifetime, now, RandomNumberGenerator.GetBytes(16))];
-            files.AddRange(row.Layout switch
-            {
-                FileLayout.OneFile => [Secret(row.Path, Pem.Combine(chain, key))],
-                FileLayout.Pair => [Secret(row.KeyPath, Pem.Write(key)), Public(row.Path, Pem.Write(chain))],
-                _ => (MadeFile[])[Secret(row.Path, Kubeconfig.Embed(cluster, endpoint, trusted, content.CommonName, Pem.Write(chain), Pem.Write(key)))],
-            });
+            files.AddRange(Certificate.Lay(row, chain, key, access));
         }
 
         files.AddRange(RoleTable.PointingKubeconfigs.Select(k =>
@@ -52,8 +44,5 @@ internal static class ControlPlaneFiles
         return files;
     }
 
-    private static MadeFile Public(string path, string content) => new(path, Encoding.UTF8.GetBytes(content), WorldReadable);
-
-    private static MadeFile Secret(string path, string content) => new(path, Encoding.UTF8.GetBytes(content), OwnerOnly);
-
+    private static MadeFile Public(string path, string content) => new(path, Encoding.UTF8.GetBytes(content), ConfigFile.Readable);
 }

@@ -7,6 +7,8 @@ namespace NodeAgent.Resources;
 /// <summary>Kubeconfigs as client-go reads them.</summary>
 internal static class Kubeconfig
 {
+    private const string CertificateField = "client-certificate-data:", KeyField = "client-key-data:";
+
     /// <summary>
     /// One that holds no secret: it points at the file with certificate and key, which renewal replaces (an embedded one would go stale: kubernetes#99645).
     /// </summary>
@@ -18,8 +20,11 @@ internal static class Kubeconfig
     /// <summary>One that holds certificate and key itself, which kubeadm's tools and people who carry it away want. A secret.</summary>
     /// <param name="certificate">PEM, leaf first.</param>
     /// <param name="key">PEM.</param>
-    public static string Embed(string cluster, Uri server, string authorities, string user, string certificate, string key) =>
-        Render(cluster, server, authorities, user, $"client-certificate-data: {Base64(certificate)}", $"client-key-data: {Base64(key)}");
+    public static string Embed(ClusterAccess cluster, string user, string certificate, string key) => Render(
+        cluster.Name, cluster.Server, cluster.Authorities, user, $"{CertificateField} {Base64(certificate)}", $"{KeyField} {Base64(key)}");
+
+    /// <summary><see cref="Embed"/> without its two values: what a machine's reader says is around them.</summary>
+    public static string Around(ClusterAccess cluster, string user) => Render(cluster.Name, cluster.Server, cluster.Authorities, user, CertificateField, KeyField);
 
     private static string Render(string cluster, Uri server, string authorities, string user, string certificate, string key) => $"""
         apiVersion: v1
@@ -48,3 +53,8 @@ internal static class Kubeconfig
     /// <summary>A JSON string is a YAML double-quoted scalar.</summary>
     private static string Quote(string value) => $"\"{JsonEncodedText.Encode(value, JavaScriptEncoder.UnsafeRelaxedJsonEscaping)}\"";
 }
+
+/// <summary>What a kubeconfig says of its cluster.</summary>
+/// <param name="Name">As it is called in there.</param>
+/// <param name="Authorities">PEM.</param>
+internal sealed record ClusterAccess(string Name, Uri Server, string Authorities);

@@ -27,6 +27,9 @@ internal sealed class Leftovers : Resource<Leftovers.State>
     /// <summary>Paths of files with a key, which are not read like others.</summary>
     public IReadOnlyList<string> Keys { get; init; } = [];
 
+    /// <summary>Such paths, and those of what lies beside keys, where others have files, too (kubeadm): what carries no mark there is no matter of ours.</summary>
+    public IReadOnlyList<string> SharedKeys { get; init; } = [];
+
     /// <summary>Directories of the territory in which nobody else has files.</summary>
     public IReadOnlyList<string> OwnDirectories { get; init; } = [];
 
@@ -64,12 +67,14 @@ internal sealed class Leftovers : Resource<Leftovers.State>
             }
         }
 
+        ours.AddRange(SharedKeys.Where(k => !_wanted.Contains(k) && Ownership.InstanceOf(reader.PrivateKey(k)) is not null).Select(k => new Leftover(k)));
+
         foreach (var directory in _directories.SelectMany(d => Expand(reader, d)).Where(d => !Except.Contains(d)))
         {
             foreach (var name in reader.Directory(directory))
             {
                 var path = $"{directory}/{name}";
-                if (!_wanted.Contains(path) && !NamedOurs.Contains(path) && reader.File(path) is { Kind: FileKind.Regular } file)
+                if (!_wanted.Contains(path) && !NamedOurs.Contains(path) && !SharedKeys.Contains(path) && reader.File(path) is { Kind: FileKind.Regular } file)
                 {
                     Judge(path, directory, name, file);
                 }

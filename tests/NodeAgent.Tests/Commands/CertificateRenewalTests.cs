@@ -111,7 +111,8 @@ public sealed class CertificateRenewalTests
             // The agent dies, the machine goes on.
             worker.Machine.CrashAtWrite = -1;
 
-            CertificateRenewal.NothingDue(worker.Machine).ShouldBeNull($"write {write}");
+            // The fifth write is the restart: once it was carried out, all is done.
+            (CertificateRenewal.NothingDue(worker.Machine) is null).ShouldBe(write < 4 || !afterEffect, $"write {write}");
             Renew(worker).Succeeded.ShouldBeTrue();
 
             worker.Machine.Writes.Count(w => w == "restart kubelet.service").ShouldBe(1);

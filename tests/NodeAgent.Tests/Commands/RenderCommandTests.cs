@@ -49,6 +49,24 @@ public sealed class RenderCommandTests : IDisposable
     }
 
     [Fact]
+    public void Of_a_control_plane_every_file_is_drawn_as_what_belongs_there()
+    {
+        var config = Path.Join(Path.GetDirectoryName(Case)!, "m5d.large-control-plane", "config.yaml");
+        Run(["--config", config, "--facts", Facts.Replace("m5d.4xlarge", "m5d.large", StringComparison.Ordinal), "--out", Out]).ShouldBe(0);
+
+        var drawn = Tree(Path.Join(Out, "tree"));
+        Certificates.ControlPlanePaths.Concat(Certificates.Paths).Select(p => p[1..]).Except(drawn.Keys).ShouldBeEmpty();
+        drawn["etc/kubernetes/pki/apiserver.key"].ShouldContain("role: apiserver\n");
+        drawn["etc/kubernetes/pki/apiserver.key"].ShouldContain("api-internal.golden.example");
+        drawn["etc/kubernetes/pki/sa.key"].ShouldStartWith("(secret: ");
+        var modes = File.ReadAllText(Path.Join(Out, "modes.txt"));
+        modes.ShouldContain("0600 /etc/kubernetes/pki/sa.key (secret)\n");
+        modes.ShouldContain("0600 /etc/kubernetes/pki/etcd/peer.key (secret)\n");
+        modes.ShouldContain("0600 /etc/kubernetes/admin.conf (secret)\n");
+        modes.ShouldNotContain(".crt");
+    }
+
+    [Fact]
     public void A_secret_is_nowhere_and_its_place_says_what_belongs_there()
     {
         File.ReadAllText(Path.Join(Case, "config.yaml")).ShouldContain(Secret);

@@ -81,11 +81,42 @@ public class ValidationTests
     [InlineData("storage: {volumes: {more: {size: 1%, filesystem: xfs}}}", "node.yaml:3:27: storage.volumes.more.mount: is missing; expected the path it is mounted at (only the volume 'runtime' has a place of its own)")]
     [InlineData("certificates: {lifetime: 59m}", "node.yaml:3:26: certificates.lifetime: 59m is out of range; expected 1h to 3650d")]
     [InlineData("certificates: {source: directory, laboratory: true}", "node.yaml:3:15: certificates.directory: required with certificates.source directory; expected the path that holds ca.crt and ca.key")]
+    [InlineData(
+        "certificates: {source: store, store: 's3://pki'}",
+        "node.yaml:3:24: certificates.source: store signs with the keys of the cluster's CAs, and no CA key is on a worker (node.role, defaults:*); a worker asks an issuer (issuer)")]
+    [InlineData(
+        "node: {role: controlPlane}\ncertificates: {source: issuer, issuer: {endpoints: ['https://issuer:10261']}}",
+        "node.yaml:4:24: certificates.source: an issuer signs for workers; a control plane node (node.role, node.yaml:3:14) signs for itself: store")]
+    [InlineData(
+        "node: {role: controlPlane}\ncertificates: {source: directory, laboratory: true, directory: /etc/ca}",
+        "node.yaml:4:24: certificates.source: directory signs for workers of a laboratory; a control plane node (node.role, node.yaml:3:14) signs for itself: store")]
+    [InlineData(
+        "node: {role: controlPlane}\ncertificates: {source: store}",
+        "node.yaml:4:15: certificates.store: required with certificates.source store; expected s3://BUCKET[/PREFIX], or a directory in a laboratory")]
+    [InlineData(
+        "node: {role: controlPlane}\ncertificates: {source: store, store: /etc/ca}",
+        "node.yaml:4:38: certificates.store: a directory keeps the keys of the cluster's CAs on this machine's disk; it is for laboratories, which say so with certificates.laboratory: true")]
+    [InlineData("certificates: {store: 'https://pki'}", "node.yaml:3:23: certificates.store: 'https://pki' is neither s3://BUCKET[/PREFIX] nor the absolute path of a directory")]
+    [InlineData(
+        "certificates: {apiNames: [Api]}",
+        "node.yaml:3:27: certificates.apiNames[0]: 'Api' is not what a certificate can name; expected a DNS name in lower case or an address, as in api.example.com or 10.0.0.10")]
     [InlineData("certificates: {issuer: {endpoints: ['http://issuer:10261']}}", "node.yaml:3:37: certificates.issuer.endpoints[0]: 'http://issuer:10261' is no issuer; expected https://host[:port]")]
     [InlineData(
         "certificates: {source: directory, directory: /etc/ca}",
         "node.yaml:3:24: certificates.source: directory puts the cluster's CA key on a worker, where whoever takes the node takes the cluster; it is for laboratories, which say so with certificates.laboratory: true")]
     public void What_does_not_fit_is_named_with_its_origin(string text, string expected) => Errors(text).ShouldBe([expected]);
+
+    [Fact]
+    public void The_service_range_of_a_control_plane_has_an_address_for_its_API_server() =>
+        Errors("node: {role: controlPlane}\ncluster: {serviceRange: 10.96.0.10/32, dnsAddress: 10.96.0.10}").ShouldContain(
+            "node.yaml:4:25: cluster.serviceRange: 10.96.0.10/32 has no first address for the API server's own service; take a larger range");
+
+    [Theory]
+    [InlineData("node: {role: controlPlane}\ncertificates: {source: store, store: 's3://example-pki/clusters/amber', apiNames: [api.example.com, 10.0.0.10, '2001:db8::1']}")]
+    [InlineData("node: {role: controlPlane}\ncertificates: {source: store, store: /var/lib/ca, laboratory: true}")]
+    [InlineData("node: {role: controlPlane}")]
+    [InlineData("certificates: {source: issuer, issuer: {endpoints: ['https://issuer']}, store: 's3://example-pki', apiNames: [api.example.com]}")]
+    public void Control_planes_sign_for_themselves_and_workers_pass_over_what_is_theirs(string text) => LoadText(text).Config.ShouldNotBeNull();
 
     [Fact]
     public void Ranges_that_overlap_are_named_with_both_origins() =>

@@ -42,16 +42,37 @@ public class CrashTests
         }
     }
 
-    private static void EveryCut(bool afterEffect, Action<Worker> damage)
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_control_plane_nodes_first_boot_cut_off_at_any_write_converges_at_the_next_boot(bool afterEffect) =>
+        EveryCut(afterEffect, () => new ControlPlane().Node);
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_repair_of_a_control_plane_node_cut_off_at_any_write_converges_at_the_next_boot(bool afterEffect) => EveryCut(afterEffect, () =>
+    {
+        var node = new ControlPlane().Node;
+        node.Apply();
+        Damage(node);
+        foreach (var row in NodeAgent.Pki.RoleTable.ControlPlane.Where((_, i) => i % 2 == 0))
+        {
+            node.Machine.Remove(row.Path);
+        }
+
+        node.Machine.Remove("/etc/kubernetes/pki/etcd/ca.crt");
+        node.Machine.Remove("/etc/kubernetes/pki/sa.key");
+        return node;
+    });
+
+    private static void EveryCut(bool afterEffect, Action<Worker> damage) => EveryCut(afterEffect, () => damage == Damage ? Damaged() : new Worker());
+
+    private static void EveryCut(bool afterEffect, Func<Worker> make)
     {
         for (var cut = 0; ; cut++)
         {
-            var worker = new Worker();
-            if (damage == Damage)
-            {
-                worker = Damaged();
-            }
-
+            var worker = make();
             worker.Machine.CrashAtWrite = cut;
             worker.Machine.CrashAfterEffect = afterEffect;
             if (!Dies(worker))

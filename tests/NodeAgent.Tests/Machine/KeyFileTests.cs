@@ -51,12 +51,50 @@ public sealed class KeyFileTests
         }
     }
 
+    [Theory]
+    [InlineData("")]
+    [InlineData("# ours\n")]
+    public void A_kubeconfig_shows_what_it_embeds_and_what_is_around_it(string comment)
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        using var certificate = SelfSigned(key, "a");
+        var (shown, secret) = (Base64(certificate.ExportCertificatePem()), Base64(key.ExportPkcs8PrivateKeyPem()));
+
+        var report = Report($"{comment}users:\n- user:\n    client-certificate-data: {shown}\n    client-key-data: \"{secret}\"\nx: y\n");
+
+        report.PublicKey.ShouldBe(key.ExportSubjectPublicKeyInfo());
+        report.Certificates!.ShouldBe([certificate.RawData]);
+        report.Comment.ShouldBe(comment.Length == 0 ? null : "# ours");
+        report.IsWithin("users:\n- user:\n    client-certificate-data:\n    client-key-data:\nx: y\n").ShouldBeTrue();
+        report.IsWithin("users:\n- user:\n    client-certificate-data:\n    client-key-data:\nx: z\n").ShouldBeFalse();
+        report.ToString().ShouldNotContain("x: y");
+        // Recorded, it is as good for comparing, and says nothing of a password that somebody wrote there.
+        var recorded = RecordedKey.From("/a", report).ToReport("/a");
+        recorded.Around.ShouldBeNull();
+        recorded.IsWithin("users:\n- user:\n    client-certificate-data:\n    client-key-data:\nx: y\n").ShouldBeTrue();
+        recorded.IsWithin("x: y\n").ShouldBeFalse();
+    }
+
+    [Fact]
+    public void A_kubeconfig_of_two_users_has_no_key_that_is_its_own()
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var line = $"client-key-data: {Base64(key.ExportPkcs8PrivateKeyPem())}\n";
+
+        Report(line).PublicKey.ShouldNotBeNull();
+        Report(line + line).PublicKey.ShouldBeNull();
+        Report("client-key-data: %%%\n").PublicKey.ShouldBeNull();
+        Report("client-key-data:").IsWithin("client-key-data:").ShouldBeTrue();
+    }
+
     [Fact]
     public void A_file_that_is_not_there_is_absent_and_another_kind_is_said()
     {
         KeyFile.Report("/nothing/here").ShouldBe(KeyReport.Absent);
         KeyFile.Report("/").Kind.ShouldBe(FileKind.Directory);
     }
+
+    private static string Base64(string text) => Convert.ToBase64String(Encoding.UTF8.GetBytes(text));
 
     private static KeyReport Report(string pem) => KeyFile.Report(Encoding.UTF8.GetBytes(pem), Files.OwnerOnly);
 

@@ -25,8 +25,15 @@ internal sealed class Worker
           podRange: 10.244.3.0/24
         """;
 
-    private readonly X509Certificate2 _authority;
+    private readonly string _certificatePem;
     private readonly string _authorityPem;
+
+    /// <param name="authority">PEM: another CA than its own.</param>
+    public Worker(string authority)
+    {
+        (_certificatePem, _authorityPem) = (authority, authority);
+        Machine = new SimulatedMachine(Facts.Disks);
+    }
 
     public Worker()
     {
@@ -36,8 +43,9 @@ internal sealed class Worker
         request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(request.PublicKey, false));
         Machine = new SimulatedMachine(Facts.Disks);
         // By the clock of the simulated machine: by this one's, the CA would be one of the future from November 2027 on.
-        _authority = request.CreateSelfSigned(Machine.Now.AddYears(-1), Machine.Now.AddYears(10));
-        _authorityPem = _authority.ExportCertificatePem() + "\n" + key.ExportPkcs8PrivateKeyPem() + "\n";
+        using var authority = request.CreateSelfSigned(Machine.Now.AddYears(-1), Machine.Now.AddYears(10));
+        _certificatePem = authority.ExportCertificatePem();
+        _authorityPem = _certificatePem + "\n" + key.ExportPkcs8PrivateKeyPem() + "\n";
     }
 
     /// <summary>Certificate and key.</summary>
@@ -50,25 +58,30 @@ internal sealed class Worker
 
     public NodeFacts Facts { get; set; } = ExampleFacts();
 
+    /// <summary>Of each run a new one; the worker's own CA signs when it is null.</summary>
+    public Func<NodeConfig, ICertificateSource>? MakeSource { get; set; }
+
     public string ExtraConfig { get; set; } = "{apiVersion: nodeagent/v1, kind: NodeConfig}";
 
     public ResourceList List() => Inputs().Resources;
 
     public NodeInputs Inputs()
     {
-        var authority = "{apiVersion: nodeagent/v1, kind: NodeConfig, cluster: {certificateAuthority: \"" + _authority.ExportCertificatePem().Replace("\n", "\\n", StringComparison.Ordinal) + "\"}}";
+        var authority = "{apiVersion: nodeagent/v1, kind: NodeConfig, cluster: {certificateAuthority: \"" + _certificatePem.Replace("\n", "\\n", StringComparison.Ordinal) + "\"}}";
         var loaded = NodeConfigLoader.Load(
         [
             new Layer.Document("worker.yaml", Encoding.UTF8.GetBytes(Config)),
             new Layer.Document("ca.yaml", Encoding.UTF8.GetBytes(authority)),
             new Layer.Document("extra.yaml", Encoding.UTF8.GetBytes(ExtraConfig)),
         ]);
-        return new(loaded, Facts, NodeResources.Build(loaded.Config, Facts, new Source(this, Certificates.Identity(loaded.Config, Facts))));
+        return new(loaded, Facts, NodeResources.Build(loaded.Config, Facts, MakeSource?.Invoke(loaded.Config) ?? new Source(this, Certificates.Identity(loaded.Config, Facts))));
     }
 
     public Plan Plan() => NodeAgent.Convergence.Plan.Make(List(), Machine);
 
     public RunResult Apply() => Applier.Apply(List(), Machine, Machine, NoObserver.Instance, CancellationToken.None);
+
+    public static IRunObserver Quiet => NoObserver.Instance;
 
     public static NodeFacts ExampleFacts() => new()
     {
