@@ -239,7 +239,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
                 config.Certificates.Lifetime.Value,
                 // A node that comes back with good files has other things to do than to wait for S3.
                 deadline * 0.5 < LongestForStore ? deadline * 0.5 : LongestForStore),
-            _ => Task.FromResult(OpenStore(config, facts.Instance.Region, deadline)),
+            _ => Task.FromResult(Open(config, facts.Instance.Region, deadline)),
             TimeProvider.System,
             cancellation),
         _ => NoCertificateSource.Instance,
@@ -265,7 +265,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     }
 
     /// <summary>By the instance's role.</summary>
-    private static OpenStore OpenStore(NodeConfig config, string region, TimeSpan deadline)
+    private static OpenStore Open(NodeConfig config, string region, TimeSpan deadline)
     {
         // Not disposed: credentials are renewed for as long as keys in KMS sign, which is until this process ends.
         var role = new RoleCredentials(Endpoint(EndpointVariable), deadline * 0.8);

@@ -96,7 +96,7 @@ internal sealed class StoreCertificateSource : ICertificateSource, IDisposable
         }
         catch (OperationCanceledException) when (!_stop.IsCancellationRequested)
         {
-            _objection = new Unknown(string.Create(CultureInfo.InvariantCulture, $"{_what.Store} did not answer within {_what.Patience.TotalSeconds:0} s"));
+            _objection = new Unknown(string.Create(CultureInfo.InvariantCulture, $"{_what.Store} did not answer within {_what.Patience.TotalSeconds:0} s: check the route to it (gateway endpoint, NAT, proxy) and DNS"));
         }
     }
 
