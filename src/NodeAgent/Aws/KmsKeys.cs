@@ -12,7 +12,7 @@ namespace NodeAgent.Aws;
 /// <param name="PublicKey">SubjectPublicKeyInfo, DER.</param>
 internal sealed record KmsKey(string Arn, byte[] PublicKey);
 
-/// <summary>Asymmetric keys of KMS that sign: the private half never leaves it. Two calls, for which the package AWSSDK.KeyManagementService is not worth its size.</summary>
+/// <summary>Asymmetric keys of KMS that sign: the private half never leaves it. Two calls, for which no package is loaded.</summary>
 internal sealed class KmsKeys : IDisposable
 {
     private const string GetPublicKeyAction = "kms:GetPublicKey";
@@ -97,6 +97,8 @@ internal sealed class KmsKeys : IDisposable
 
     private const string Unreachable = "Check the route to KMS (VPC endpoint, NAT, proxy) and DNS.";
 
+    private const string Credentials = "KMS does not take these credentials: check that they stand, the clock, and that this is the partition of their account.";
+
     private const string NotKms = "Something else than KMS answers at this endpoint.";
 
     private Task<JsonDocument> Call(string action, string key, Action<Utf8JsonWriter> arguments, CancellationToken cancellation)
@@ -175,7 +177,9 @@ internal sealed class KmsKeys : IDisposable
             _ when answer.Status >= HttpStatusCode.InternalServerError => (AwsFailureKind.Unavailable, Trouble),
             "AccessDeniedException" => (AwsFailureKind.NotAllowed, $"Allow the caller {action} on this key, in its own policy or the key's."),
             "UnrecognizedClientException" or "InvalidSignatureException" or "ExpiredTokenException" or "IncompleteSignatureException" => (
-                AwsFailureKind.NotAllowed, "KMS does not take these credentials: check that they stand, the clock, and that this is the partition of their account."),
+                AwsFailureKind.NotAllowed, Credentials),
+            null when answer.Status is HttpStatusCode.Forbidden or HttpStatusCode.Unauthorized => (
+                AwsFailureKind.NotAllowed, Credentials),
             null => (AwsFailureKind.Malformed, NotKms),
             _ => (AwsFailureKind.Malformed, Expected),
         };

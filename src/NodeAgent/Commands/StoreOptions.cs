@@ -32,6 +32,7 @@ internal sealed class StoreOptions
     };
 
     private readonly Option<Duration> _deadline = CommonOptions.Deadline("2m");
+    private string? _regionOfInstance;
 
     /// <param name="writes">Whether the command makes what is not there.</param>
     /// <param name="ends">Whether it is over some time: a service has no deadline, and two minutes to begin.</param>
@@ -74,7 +75,7 @@ internal sealed class StoreOptions
         if (region is null)
         {
             using var metadata = new InstanceMetadata(Metadata, Deadline(parse) * 0.9);
-            region = await metadata.Text("placement/region", cancellation).ConfigureAwait(false);
+            region = _regionOfInstance = await metadata.Text("placement/region", cancellation).ConfigureAwait(false);
         }
 
         return new S3CaStore(
@@ -101,7 +102,9 @@ internal sealed class StoreOptions
 
     private TimeSpan Deadline(ParseResult parse) => parse.GetResult(_deadline) is null ? Patience : parse.GetValue(_deadline).Value;
 
-    private string? Region(ParseResult parse) => parse.GetValue(_region) ?? HostEnvironment.Get("AWS_REGION") ?? HostEnvironment.Get("AWS_DEFAULT_REGION");
+    private string? Region(ParseResult parse) =>
+        parse.GetValue(_region) ?? HostEnvironment.Get("AWS_REGION") ?? HostEnvironment.Get("AWS_DEFAULT_REGION")
+        ?? _regionOfInstance;
 
     /// <summary>An administrator's from the environment, as 'aws configure export-credentials --format env' gives them; else the instance's role.</summary>
     private AWSCredentials Credentials(ParseResult parse) =>
