@@ -168,8 +168,9 @@ internal sealed class ConfigLeaf
         : type.IsEnum ? new("one of") { Choices = Names(type) }
         : null;
 
-    private static string[] Names(Type type) => type == typeof(TaintEffect)
-        ? Enum.GetNames(type)
+    // Taints and roles as Kubernetes spells them.
+    private static string[] Names(Type type) => type == typeof(TaintEffect) ? Enum.GetNames(type)
+        : type == typeof(NodeRole) ? Array.ConvertAll(Enum.GetNames(type), JsonNamingPolicy.KebabCaseLower.ConvertName)
         : Array.ConvertAll(Enum.GetNames(type), JsonNamingPolicy.CamelCase.ConvertName);
 
     private static void CheckUri(string text)
@@ -202,7 +203,8 @@ internal sealed partial class ConfigJson : JsonSerializerContext;
 internal sealed class Choice<T> : JsonConverter<T>
     where T : struct, Enum
 {
-    public override T Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) => Enum.Parse<T>(reader.GetString()!, ignoreCase: true);
+    public override T Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) => 
+        Enum.Parse<T>(reader.GetString()!.Replace("-", "", StringComparison.Ordinal), ignoreCase: true);
 
     public override void Write(Utf8JsonWriter writer, T value, JsonSerializerOptions options) => throw new NotSupportedException("Configuration is shown from its tree");
 }

@@ -204,8 +204,7 @@ internal static class TagLayer
         }
 
         var value = alias is null ? YamlReader.ReadValue(origin.Layer, text, errors)
-            // As Kubernetes spells it, and issuers.
-            : new ConfigScalar(origin, origin, (field, text) is ("role", "control-plane") ? "controlPlane" : text, ScalarType.Text);
+            : new ConfigScalar(origin, origin, text, ScalarType.Text);
         if (value is null || Segments(alias ?? field, origin, errors) is not { } segments)
         {
             return null;

@@ -36,7 +36,7 @@ internal static class IssuerDown
         await controlPlane.CheckAsync("systemctl stop nodeagent-issuer.service");
         const string Hash = "sha256sum /etc/kubernetes/pki/*.pem /etc/kubernetes/pki/kube-proxy/client.pem";
         var (files, kubelet) = (await guest.CheckAsync(Hash), await Worker.InvocationAsync(guest, "kubelet.service"));
-        var failed = await guest.RunAsync("nodeagent certs renew --all --deadline 20s", TimeSpan.FromMinutes(2));
+        var failed = await guest.RunAsync(Issuing.Told + "nodeagent certs renew --all --deadline 20s", TimeSpan.FromMinutes(2));
         failed.ExitCode.ShouldBe(4, failed.Error);
         failed.Error.ShouldContain($"issuer https://{Issuing.Address}:{Issuing.Port}");
         (await guest.CheckAsync(Hash)).ShouldBe(files);
@@ -46,7 +46,7 @@ internal static class IssuerDown
         (await guest.RunAsync("nodeagent apply", TimeSpan.FromMinutes(3))).EnsureSuccess();
 
         await Issuing.StartAsync(controlPlane);
-        (await guest.RunAsync("nodeagent certs renew --all", TimeSpan.FromMinutes(3))).EnsureSuccess();
+        (await guest.RunAsync(Issuing.Told + "nodeagent certs renew --all", TimeSpan.FromMinutes(3))).EnsureSuccess();
         (await guest.CheckAsync(Hash)).ShouldNotBe(files);
         await Worker.ReadyAsync(lab, guest);
     }

@@ -36,14 +36,14 @@ internal static class IssuerJoin
         (await guest.RunAsync("nodeagent certs list")).ExitCode.ShouldBe(0);
 
         (await guest.CheckAsync("find / -xdev -name ca.key")).ShouldBe("");
-        var denied = await guest.RunAsync($"AWS_ENDPOINT_URL_S3={Aws.Url} nodeagent ca show --store {fleet.Store} --region us-east-1", TimeSpan.FromMinutes(2));
+        var denied = await guest.RunAsync($"{Issuing.Told}nodeagent ca show --store {fleet.Store} --region us-east-1", TimeSpan.FromMinutes(2));
         (denied.ExitCode, denied.Error.Contains("not allowed", StringComparison.Ordinal)).ShouldBe((1, true), denied.Error);
         lab.Say("the worker may not read the CA");
 
         // By the certificate that stands; kubelet 1.20 reads its serving file at start alone, and nothing else is in need of anything.
         var (kubelet, containerd) = (await Worker.InvocationAsync(guest, "kubelet.service"), await Worker.InvocationAsync(guest, "containerd.service"));
         var proxy = await guest.CheckAsync("pgrep -x kube-proxy");
-        (await guest.RunAsync("nodeagent certs renew --all", TimeSpan.FromMinutes(3))).EnsureSuccess();
+        (await guest.RunAsync(Issuing.Told + "nodeagent certs renew --all", TimeSpan.FromMinutes(3))).EnsureSuccess();
         var renewed = (await Issuing.AuditAsync(controlPlane))[^1];
         (renewed.Decision, renewed.Proof, renewed.Instance).ShouldBe(("granted", "certificate", instance), renewed.ToString());
         (await Worker.InvocationAsync(guest, "kubelet.service")).ShouldNotBe(kubelet);

@@ -101,7 +101,10 @@ internal static class Issuing
         await guest.CheckAsync("rm /run/lab/secrets");
     }
 
-    public static readonly string[] Endpoints =
+    /// <summary>For commands by hand, which do not get what units get.</summary>
+    public static readonly string Told = string.Join(' ', Endpoints) + " ";
+
+    private static string[] Endpoints =>
     [
         $"AWS_ENDPOINT_URL_EC2={Aws.Url}", $"AWS_ENDPOINT_URL_STS={Aws.Url}", $"AWS_ENDPOINT_URL_S3={Aws.Url}", "AWS_EC2_METADATA_SERVICE_ENDPOINT=http://169.254.169.254",
     ];

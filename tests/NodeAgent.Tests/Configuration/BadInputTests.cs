@@ -18,7 +18,7 @@ public class BadInputTests
     [InlineData("kernel: {modules: overlay}", "node.yaml:3:19: kernel.modules: expected a list, found the text 'overlay'")]
     [InlineData("kernel: {modules: [a, null]}", "node.yaml:3:23: kernel.modules[1]: a list cannot hold null")]
     [InlineData("storage: {wipe: forign}", "node.yaml:3:17: storage.wipe: expected one of never, foreign, found the text 'forign'; did you mean 'foreign'?")]
-    [InlineData("node: {role: master}", "node.yaml:3:14: node.role: expected one of worker, controlPlane, found the text 'master'")]
+    [InlineData("node: {role: master}", "node.yaml:3:14: node.role: expected one of worker, control-plane, found the text 'master'")]
     [InlineData("node: {taints: [{key: a, effect: noSchedule}]}", "node.yaml:3:34: node.taints[0].effect: expected one of NoSchedule, PreferNoSchedule, NoExecute, found the text 'noSchedule'; did you mean 'NoSchedule'?")]
     [InlineData("node: {taints: [{key: a}]}", "node.yaml:3:17: node.taints[0].effect: required, but not given here; expected one of NoSchedule, PreferNoSchedule, NoExecute")]
     [InlineData("cluster: {name: 12}", "node.yaml:3:17: cluster.name: expected text, found the number 12; put it in quotes")]

@@ -85,16 +85,16 @@ public class ValidationTests
         "certificates: {source: store, store: 's3://pki'}",
         "node.yaml:3:24: certificates.source: store signs with the keys of the cluster's CAs, and no CA key is on a worker (node.role, defaults:*); a worker asks an issuer (issuer)")]
     [InlineData(
-        "node: {role: controlPlane}\ncertificates: {source: issuer, issuer: {endpoints: ['https://issuer:10261']}}",
+        "node: {role: control-plane}\ncertificates: {source: issuer, issuer: {endpoints: ['https://issuer:10261']}}",
         "node.yaml:4:24: certificates.source: an issuer signs for workers; a control plane node (node.role, node.yaml:3:14) signs for itself: store")]
     [InlineData(
-        "node: {role: controlPlane}\ncertificates: {source: directory, laboratory: true, directory: /etc/ca}",
+        "node: {role: control-plane}\ncertificates: {source: directory, laboratory: true, directory: /etc/ca}",
         "node.yaml:4:24: certificates.source: directory signs for workers of a laboratory; a control plane node (node.role, node.yaml:3:14) signs for itself: store")]
     [InlineData(
-        "node: {role: controlPlane}\ncertificates: {source: store}",
+        "node: {role: control-plane}\ncertificates: {source: store}",
         "node.yaml:4:15: certificates.store: required with certificates.source store; expected s3://BUCKET[/PREFIX], or a directory in a laboratory")]
     [InlineData(
-        "node: {role: controlPlane}\ncertificates: {source: store, store: /etc/ca}",
+        "node: {role: control-plane}\ncertificates: {source: store, store: /etc/ca}",
         "node.yaml:4:38: certificates.store: a directory keeps the keys of the cluster's CAs on this machine's disk; it is for laboratories, which say so with certificates.laboratory: true")]
     [InlineData("certificates: {store: 'https://pki'}", "node.yaml:3:23: certificates.store: 'https://pki' is neither s3://BUCKET[/PREFIX] nor the absolute path of a directory")]
     [InlineData(
@@ -108,13 +108,13 @@ public class ValidationTests
 
     [Fact]
     public void The_service_range_of_a_control_plane_has_an_address_for_its_API_server() =>
-        Errors("node: {role: controlPlane}\ncluster: {serviceRange: 10.96.0.10/32, dnsAddress: 10.96.0.10}").ShouldContain(
+        Errors("node: {role: control-plane}\ncluster: {serviceRange: 10.96.0.10/32, dnsAddress: 10.96.0.10}").ShouldContain(
             "node.yaml:4:25: cluster.serviceRange: 10.96.0.10/32 has no first address for the API server's own service; take a larger range");
 
     [Theory]
-    [InlineData("node: {role: controlPlane}\ncertificates: {source: store, store: 's3://example-pki/clusters/amber', apiNames: [api.example.com, 10.0.0.10, '2001:db8::1']}")]
-    [InlineData("node: {role: controlPlane}\ncertificates: {source: store, store: /var/lib/ca, laboratory: true}")]
-    [InlineData("node: {role: controlPlane}")]
+    [InlineData("node: {role: control-plane}\ncertificates: {source: store, store: 's3://example-pki/clusters/amber', apiNames: [api.example.com, 10.0.0.10, '2001:db8::1']}")]
+    [InlineData("node: {role: control-plane}\ncertificates: {source: store, store: /var/lib/ca, laboratory: true}")]
+    [InlineData("node: {role: control-plane}")]
     [InlineData("certificates: {source: issuer, issuer: {endpoints: ['https://issuer']}, store: 's3://example-pki', apiNames: [api.example.com]}")]
     public void Control_planes_sign_for_themselves_and_workers_pass_over_what_is_theirs(string text) => LoadText(text).Config.ShouldNotBeNull();
 

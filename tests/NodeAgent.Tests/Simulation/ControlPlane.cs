@@ -20,7 +20,7 @@ internal sealed class ControlPlane
             ExtraConfig = """
                 apiVersion: nodeagent/v1
                 kind: NodeConfig
-                node: {role: controlPlane}
+                node: {role: control-plane}
                 certificates: {source: store, store: s3://pki/test, apiNames: [api.example.com, 10.9.9.9]}
                 """,
         };
