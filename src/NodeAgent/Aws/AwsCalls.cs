@@ -8,8 +8,8 @@ using Polly.Retry;
 namespace NodeAgent.Aws;
 
 /// <summary>
-/// Calls of one service by .NET's own HTTP client, which instance metadata has warmed up by then: each within a time, and with an answer of bounded size. Packages
-/// of the AWS SDK cost 100 ms and more at their first call (docs/speed.md).
+/// Calls of one service by .NET's own HTTP client, which instance metadata has warmed up by then: each within a time, and with an answer of bounded size.
+/// Packages of the AWS SDK cost 100 ms and more at their first call (docs/speed.md).
 /// </summary>
 internal sealed class AwsCalls(SocketsHttpHandler handler, TimeProvider time) : IDisposable
 {

@@ -97,7 +97,7 @@ internal sealed class KmsKeys : IDisposable
 
     private const string Unreachable = "Check the route to KMS (VPC endpoint, NAT, proxy) and DNS.";
 
-    private const string Credentials = "KMS does not take these credentials: check that they stand, the clock, and that this is the partition of their account.";
+    private const string Credentials = "KMS does not take these credentials: check that they stand, the clock, and that this is their account's partition.";
 
     private const string NotKms = "Something else than KMS answers at this endpoint.";
 
@@ -154,12 +154,13 @@ internal sealed class KmsKeys : IDisposable
     }
 
     private static string? Text(JsonDocument? answer, string name) =>
-        answer is { RootElement.ValueKind: JsonValueKind.Object } && answer.RootElement.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String
-            ? value.GetString()
-            : null;
+        answer is { RootElement.ValueKind: JsonValueKind.Object } && answer.RootElement.TryGetProperty(name, out var value)
+        && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
 
     private static byte[]? Bytes(JsonDocument answer, string name) =>
-        answer.RootElement.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String && value.TryGetBytesFromBase64(out var bytes) ? bytes : null;
+        answer.RootElement.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String && value.TryGetBytesFromBase64(out var bytes)
+            ? bytes
+            : null;
 
     // https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html
     private AwsException Failure(string action, string key, AwsAnswer answer, JsonDocument? said)

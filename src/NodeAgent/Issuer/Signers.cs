@@ -45,7 +45,7 @@ internal static class Signers
 }
 
 /// <summary>A CA whose key never leaves KMS, which says itself how many signatures it makes at a time.</summary>
-/// <param name="secret">What all issuers of the cluster can read and nobody else, since there is nothing to read of the CA's key: the service account key.</param>
+/// <param name="secret">The service account key: what all issuers of the cluster can read, and nobody else, where there is nothing to read of the CA's key.</param>
 internal sealed class KmsSigner(CertificateAuthority authority, AsymmetricAlgorithm secret, TimeProvider time) : ICertificateSigner
 {
     public byte[] Authority { get; } = authority.Certificate.RawData;
@@ -72,7 +72,7 @@ internal sealed class KmsSigner(CertificateAuthority authority, AsymmetricAlgori
     }
 }
 
-/// <summary>A CA whose key was read from a store. Keys of the platform's cryptography are not promised to be used by many at once, so each has its own.</summary>
+/// <summary>A CA whose key was read from a store. Keys of the platform's cryptography are not promised to be good for many at once: each has its own.</summary>
 internal sealed class FileSigner : ICertificateSigner
 {
     private readonly ConcurrentBag<CertificateAuthority> _free = [];

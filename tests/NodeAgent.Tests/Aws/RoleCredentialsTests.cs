@@ -24,8 +24,11 @@ public sealed class RoleCredentialsTests
     }
 
     /// <summary>As good as over, so that they are asked for with each use.</summary>
-    private static string Answer(string key) =>
-        $$"""{"Code":"Success","AccessKeyId":"{{key}}","SecretAccessKey":"made-up","Token":"t","Expiration":"{{DateTimeOffset.UtcNow.AddMinutes(1).ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture)}}"}""";
+    private static string Answer(string key)
+    {
+        var end = DateTimeOffset.UtcNow.AddMinutes(1).ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture);
+        return $$"""{"Code":"Success","AccessKeyId":"{{key}}","SecretAccessKey":"made-up","Token":"t","Expiration":"{{end}}"}""";
+    }
 
     /// <summary>Time stands still, until all that waits for it is over.</summary>
     private sealed class Passing : TimeProvider

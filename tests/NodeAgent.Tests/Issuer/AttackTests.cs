@@ -697,8 +697,8 @@ public sealed class AttackTests : IAsyncLifetime
             })!;
             var error = openssl.StandardError.ReadToEndAsync();
             await openssl.StandardInput.BaseStream.WriteAsync(Encoding.ASCII.GetBytes(
-                $"POST /v1/certificates HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n{CallerProof.ClusterHeader}: {IssuerLab.Cluster}\r\n"
-                + $"Content-Length: {body.Length}\r\n\r\n"));
+                "POST /v1/certificates HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n"
+                + $"{CallerProof.ClusterHeader}: {IssuerLab.Cluster}\r\nContent-Length: {body.Length}\r\n\r\n"));
             await openssl.StandardInput.BaseStream.WriteAsync(body);
             openssl.StandardInput.Close();
             var output = await openssl.StandardOutput.ReadToEndAsync();

@@ -189,7 +189,8 @@ public sealed class SignersTests : IAsyncLifetime
             CancellationToken.None);
     }
 
-    private KmsKeys Kms(string? region) => new(region!, _kms.Endpoint, new BasicAWSCredentials("AKIDEXAMPLE", "secret"), new OutboundHttp(null, []), new Hurried());
+    private KmsKeys Kms(string? region) => new(
+        region!, _kms.Endpoint, new BasicAWSCredentials("AKIDEXAMPLE", "secret"), new OutboundHttp(null, []), new Hurried());
 
     private sealed class Watched(ICaStore store) : ICaStore
     {
