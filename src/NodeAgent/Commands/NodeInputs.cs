@@ -34,7 +34,8 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         var host = timeline.Measure("machine", () => (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks()));
         var loaded = await LoadConfig(machine, sources, files, timeline, cancellation).ConfigureAwait(false);
         var facts = await GatherFacts(sources.Instance, host, Binaries(loaded.Config), timeline, cancellation).ConfigureAwait(false);
-        return Build(loaded, facts, timeline, CertificateSource(loaded.Config, facts, deadline, cancellation)) with { StandIns = sources.StandIns, ToKeep = sources.ToKeep(facts.Instance.Id, machine.Now) };
+        var source = Source(loaded.Config, facts, deadline, cancellation);
+        return Build(loaded, facts, timeline, source) with { StandIns = sources.StandIns, ToKeep = sources.ToKeep(facts.Instance.Id, machine.Now) };
     }
 
     /// <summary>After a good run: keeps what it was made from, for a boot while S3 or EC2 is away. Not what stood in itself.</summary>
@@ -83,7 +84,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         var loaded = NodeConfigLoader.Load(Configuration.Layers.Of(files, facts.Instance.Tags, null, configFiles, withImage: false));
         // That machine's store is not this one's to read.
         var source = loaded.Config.Certificates.Source == CertificateSourceKind.Store
-            ? new ElsewhereCertificateSource() : CertificateSource(loaded.Config, facts, default, CancellationToken.None);
+            ? new ElsewhereCertificateSource() : Source(loaded.Config, facts, default, CancellationToken.None);
         return Build(loaded, facts, timeline, source);
     }
 
@@ -191,7 +192,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         };
     }
 
-    private static NodeInputs Build(LoadedConfig loaded, NodeFacts facts, Timeline timeline, ICertificateSource source) => timeline.Measure("configuration", () =>
+    private static NodeInputs Build(LoadedConfig loaded, NodeFacts facts, Timeline time, ICertificateSource source) => time.Measure("configuration", () =>
     {
         try
         {
@@ -211,7 +212,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     });
 
     /// <param name="deadline">The run's. Issuer and store are given up earlier, so that what is said is what they answered and not that time was up.</param>
-    private static ICertificateSource CertificateSource(NodeConfig config, NodeFacts facts, TimeSpan deadline, CancellationToken cancellation) => config.Certificates.Source switch
+    private static ICertificateSource Source(NodeConfig config, NodeFacts facts, TimeSpan deadline, CancellationToken stop) => config.Certificates.Source switch
     {
         CertificateSourceKind.Directory => new LaboratoryCertificateSource(
             config.Certificates, Certificates.Identity(config, facts), SecretFile.Read, TimeProvider.System),
@@ -241,7 +242,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
                 deadline * 0.5 < LongestForStore ? deadline * 0.5 : LongestForStore),
             _ => Task.FromResult(Open(config, facts.Instance.Region, deadline)),
             TimeProvider.System,
-            cancellation),
+            stop),
         _ => NoCertificateSource.Instance,
     };
 

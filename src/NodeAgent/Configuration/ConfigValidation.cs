@@ -779,12 +779,13 @@ internal sealed class ConfigValidation
         Require(
             isControlPlane || certificates.Source != CertificateSourceKind.Store,
             Source,
-            $"store signs with the keys of the cluster's CAs, and no CA key is on a worker (node.role, {Where("node.role")}); a worker asks an issuer (issuer)");
+            $"store signs with the keys of the cluster's CAs, and no CA key is on a worker (node.role, {Where("node.role")}); "
+            + "a worker asks an issuer (issuer)");
         Require(
             !isControlPlane || certificates.Source is CertificateSourceKind.Store or CertificateSourceKind.None,
             Source,
-            $"{(certificates.Source == CertificateSourceKind.Issuer ? "an issuer signs for workers" : "directory signs for workers of a laboratory")}; a control plane node "
-            + $"(node.role, {Where("node.role")}) signs for itself: store");
+            $"{(certificates.Source == CertificateSourceKind.Issuer ? "an issuer signs for workers" : "directory signs for workers of a laboratory")}; "
+            + $"a control plane node (node.role, {Where("node.role")}) signs for itself: store");
         Require(
             certificates.Source != CertificateSourceKind.Store || certificates.Store is not null,
             "certificates.store",
@@ -798,7 +799,8 @@ internal sealed class ConfigValidation
             Require(
                 certificates.Source != CertificateSourceKind.Store || certificates.Laboratory || !IsAbsolutePath(store),
                 "certificates.store",
-                "a directory keeps the keys of the cluster's CAs on this machine's disk; it is for laboratories, which say so with certificates.laboratory: true");
+                "a directory keeps the keys of the cluster's CAs on this machine's disk; it is for laboratories, "
+                + "which say so with certificates.laboratory: true");
         }
 
         Require(

@@ -9,8 +9,8 @@ namespace NodeAgent.Desired;
 
 /// <summary>
 /// The certificates of this node's roles, and the files with what it trusts; of a control plane node all of the table, in kubeadm's layout, and the key pair of
-/// service accounts. A manifest of ours whose pod reads one of them only as it starts (AfterRenewal.RecreatePod) is to name its resource of <see cref="ByRole"/>
-/// among its inputs, and to carry a digest of the file.
+/// service accounts. A manifest of ours whose pod reads one of them only as it starts (AfterRenewal.RecreatePod) is to name its resource of
+/// <see cref="ByRole"/> among its inputs, and to carry a digest of the file.
 /// </summary>
 internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource Authority, IReadOnlyDictionary<string, Resource> ByRole)
 {

@@ -9,8 +9,8 @@ using NodeAgent.Resources;
 namespace NodeAgent.Issuer;
 
 /// <summary>
-/// A control plane node signs for itself, by the CAs in the cluster's store, which it may read by its instance's role. The store is read at most once a run, and
-/// only when something is to come from it; the keys stay in memory. What is to know of it holds for the run: asking again for each certificate would wait as long
+/// A control plane node signs for itself, by the CAs in the cluster's store, which it may read by its instance's role. The store is read at most once a run,
+/// and only when something is to come from it; the keys stay in memory. What was answered holds for the run: asking again for each certificate would wait as long
 /// for each.
 /// </summary>
 internal sealed class StoreCertificateSource : ICertificateSource, IDisposable
@@ -78,16 +78,18 @@ internal sealed class StoreCertificateSource : ICertificateSource, IDisposable
         try
         {
             var loaded = LoadAsync(both.Token).GetAwaiter().GetResult();
-            if (Pem.Certificates(_what.ClusterAuthority).Any(c => c.AsSpan().SequenceEqual(loaded[Pki.Authority.Cluster].Certificate.RawData)))
+            var ca = loaded[Pki.Authority.Cluster].Certificate.RawData;
+            if (Pem.Certificates(_what.ClusterAuthority).Any(c => c.AsSpan().SequenceEqual(ca)))
             {
                 _authorities = loaded;
                 return;
             }
 
             _objection = new Refused(
-                $"the CA of {_what.Store} (SHA-256 {Fingerprint(loaded[Pki.Authority.Cluster].Certificate.RawData)}) is not among cluster.certificateAuthority, so nobody in "
-                + "this cluster would trust what it signs",
-                $"one of both is another cluster's: compare with 'nodeagent ca show --store {_what.Store}', and mend certificates.store or cluster.certificateAuthority");
+                $"the CA of {_what.Store} (SHA-256 {Convert.ToHexStringLower(SHA256.HashData(ca))}) is not among cluster.certificateAuthority, "
+                + "so nobody in this cluster would trust what it signs",
+                $"one of both is another cluster's: compare with 'nodeagent ca show --store {_what.Store}', "
+                + "and mend certificates.store or cluster.certificateAuthority");
             loaded.Dispose();
         }
         catch (Exception e) when (e is AwsException or CaException or MachineException or ProbeException or CryptographicException)
@@ -96,7 +98,8 @@ internal sealed class StoreCertificateSource : ICertificateSource, IDisposable
         }
         catch (OperationCanceledException) when (!_stop.IsCancellationRequested)
         {
-            _objection = new Unknown(string.Create(CultureInfo.InvariantCulture, $"{_what.Store} did not answer within {_what.Patience.TotalSeconds:0} s: check the route to it (gateway endpoint, NAT, proxy) and DNS"));
+            var waited = string.Create(CultureInfo.InvariantCulture, $"{_what.Store} did not answer within {_what.Patience.TotalSeconds:0} s");
+            _objection = new Unknown($"{waited}: check the route to it (gateway endpoint, NAT, proxy) and DNS");
         }
     }
 
@@ -108,8 +111,6 @@ internal sealed class StoreCertificateSource : ICertificateSource, IDisposable
             return await ClusterAuthorities.Load(store, kms, cancellation).ConfigureAwait(false);
         }
     }
-
-    private static string Fingerprint(byte[] der) => Convert.ToHexStringLower(SHA256.HashData(der));
 }
 
 /// <param name="Kms">KMS of a region, for CAs whose keys are there; null for the node's own.</param>

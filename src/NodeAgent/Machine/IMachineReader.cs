@@ -15,7 +15,10 @@ internal interface IMachineReader
     /// <summary>Names in a directory, ordinal order; empty when there is no such directory.</summary>
     IReadOnlyList<string> Directory(string path);
 
-    /// <summary>What may be said of a file with a private key (PEM, or a kubeconfig that embeds it) without reading it out: its mode, the public key it belongs to, the certificates beside it.</summary>
+    /// <summary>
+    /// What may be said of a file with a private key (PEM, or a kubeconfig that embeds it) without reading it out: its mode, the public key it belongs to, the
+    /// certificates beside it.
+    /// </summary>
     KeyReport PrivateKey(string path);
 
     UnitReport Unit(string name);

@@ -8,8 +8,8 @@ namespace NodeAgent.Resources;
 /// <summary>
 /// A control plane node's copy of a CA's certificate that no configuration holds: etcd's, the front proxy's. It counts while it can be right, which is a CA's
 /// certificate in its time, and every certificate of this node that should be of that CA is. Only where it cannot is the store asked, so a node with good files
-/// boots without the store; a CA that changed in the store is not noticed here, and what the new one signs is not taken (<see cref="Certificate"/>): to put another
-/// CA in place is a rotation, in stages, and not a repair.
+/// boots without the store; a CA that changed in the store is not noticed here, and what the new one signs is not taken (<see cref="Certificate"/>): to put
+/// another CA in place is a rotation, in stages, and not a repair.
 /// </summary>
 /// <param name="leaves">What of this node's is of this CA, in two files each.</param>
 /// <param name="instance">The ID of this instance, for the mark.</param>
@@ -20,7 +20,8 @@ internal sealed class AuthorityCertificate(RoleAuthority row, IReadOnlyList<Role
     private byte[]? _confirmed;
 
     /// <param name="Leaves">Those that are there, each as its chain.</param>
-    internal sealed record State(FileReport File, IReadOnlyList<(string Role, IReadOnlyList<byte[]> Chain)> Leaves, DateTimeOffset Now, Func<Change, Finding> Ask);
+    internal sealed record State(
+        FileReport File, IReadOnlyList<(string Role, IReadOnlyList<byte[]> Chain)> Leaves, DateTimeOffset Now, Func<Change, Finding> Ask);
 
     protected override State Nothing { get; } = new(FileReport.Absent, [], DateTimeOffset.MinValue, change => change);
 
@@ -57,7 +58,8 @@ internal sealed class AuthorityCertificate(RoleAuthority row, IReadOnlyList<Role
         var isConfirmed = _confirmed is not null && found.Count == 1 && found[0].AsSpan().SequenceEqual(_confirmed);
         if (now < certificate.NotBefore)
         {
-            return new Unknown($"{certificate.Subject} is valid from {Certificate.Day(certificate.NotBefore)}, and the clock says {Certificate.Day(now)}: is the clock set?");
+            return new Unknown(
+                $"{certificate.Subject} is valid from {Certificate.Day(certificate.NotBefore)}, and the clock says {Certificate.Day(now)}: is the clock set?");
         }
 
         if (now >= certificate.NotAfter)

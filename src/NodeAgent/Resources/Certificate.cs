@@ -9,14 +9,15 @@ namespace NodeAgent.Resources;
 
 /// <summary>
 /// A key that was made on this node and never leaves it, and the certificate for it, in one file that one rename replaces: a crash leaves the old pair or the
-/// new one. So it is where a kubeconfig embeds both. In kubeadm's two files a crash between the two leaves a pair that does not match, which is seen and made anew before what reads it starts; who
-/// reads them in that moment keeps the pair that it has (Go's tls.X509KeyPair refuses one that does not match). Every new certificate has a new key. What reads the
-/// file takes a new one by itself or is restarted by a resource that has this one among its inputs; the renewal alone disturbs nothing.
+/// new one. So it is where a kubeconfig embeds both. In kubeadm's two files a crash between the two leaves a pair that does not match, which is seen and made
+/// anew before what reads it starts; who reads them in that moment keeps the pair that it has (Go's tls.X509KeyPair refuses one that does not match). Every new
+/// certificate has a new key. What reads the file takes a new one by itself or is restarted by a resource that has this one among its inputs; the renewal alone
+/// disturbs nothing.
 /// </summary>
 /// <param name="role">What it is for and where it lies.</param>
 /// <param name="content">What it shall say.</param>
 /// <param name="node">The node's name: with the path it decides when within the last third of a lifetime renewal is due.</param>
-/// <param name="authorities">The CA, PEM, one certificate or more. Null: what this node keeps in the CA's own file (<see cref="AuthorityCertificate"/>).</param>
+/// <param name="authorities">The CA, PEM, one certificate or more. Null: what this node keeps in its file (<see cref="AuthorityCertificate"/>).</param>
 /// <param name="round">Where the node's other certificates take part, too; null for one that is asked for alone.</param>
 internal sealed class Certificate(
     RoleCertificate role, CertificateContent content, string node, string? authorities, ICertificateSource source, CertificateRound? round = null)
@@ -64,7 +65,8 @@ internal sealed class Certificate(
     public byte[]? Outworn { get; set; }
 
     /// <summary>
-    /// Whether one that is due, and holds for a third of its life to come, is left for later when its source cannot be had: a node that boots does not hang on it.
+    /// Whether one that is due, and holds for a third of its life to come, is left for later when its source cannot be had: a node that boots does not hang on
+    /// it.
     /// </summary>
     public bool MayWait { get; set; } = true;
 
@@ -132,21 +134,28 @@ internal sealed class Certificate(
         var isDueAlone = reasons is [var only] && only.StartsWith(ExpiresIn, StringComparison.Ordinal);
         return state.Ask(new Change(string.Join("; ", reasons)) { Notes = NotesOn(state) }) switch
         {
-            Unknown unknown when isDueAlone && MayWait && source.Unable is null => InSync.Saying([$"{unknown.Why.TrimEnd('.')}; nodeagent-renew.timer tries again"]),
+            Unknown unknown when isDueAlone && MayWait && source.Unable is null =>
+                InSync.Saying([$"{unknown.Why.TrimEnd('.')}; nodeagent-renew.timer tries again"]),
             var asked => asked,
         };
     }
 
     /// <summary>What whoever reads this file needs and does not get from here.</summary>
-    private IReadOnlyList<string> NotesOn(State state) => role.AfterRenewal == AfterRenewal.RecreatePod && state.File is { Kind: FileKind.Regular, Certificates: [var old, ..] }
-        && ParsedCertificate.Parse(old) is { } standing
-        ?
+    private IReadOnlyList<string> NotesOn(State state)
+    {
+        if (role.AfterRenewal != AfterRenewal.RecreatePod || state.File is not { Kind: FileKind.Regular, Certificates: [var old, ..] }
+            || ParsedCertificate.Parse(old) is not { } standing)
+        {
+            return [];
+        }
+
+        // https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/kubeadm-certs/, "Manual certificate renewal".
+        return
         [
-            // https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/kubeadm-certs/, "Manual certificate renewal".
-            $"kube-{role.Role} reads {Name} only as it starts: its certificate holds until {Day(standing.NotAfter)}, and by then its pod has to be made anew. Move its "
-            + "manifest out of /etc/kubernetes/manifests for 30 seconds and back, on one control plane node after the other",
-        ]
-        : [];
+            $"kube-{role.Role} reads {Name} only as it starts: its certificate holds until {Day(standing.NotAfter)}, and by then its pod has to be made anew. "
+            + "Move its manifest out of /etc/kubernetes/manifests for 30 seconds and back, on one control plane node after the other",
+        ];
+    }
 
     /// <summary>Asked of whom has no right to write it, a certificate is not written: what came is examined as what stands on the disk is.</summary>
     protected override void Apply(IMachineWriter writer, State state, Change change, CancellationToken cancellation)
@@ -177,26 +186,24 @@ internal sealed class Certificate(
     /// <param name="access">For one that a kubeconfig embeds.</param>
     /// <param name="mark">Their first line; none when empty.</param>
     public static IReadOnlyList<MadeFile> Lay(
-        RoleCertificate role, IReadOnlyList<byte[]> chain, AsymmetricAlgorithm key, ClusterAccess? access, string mark = "") => role.Layout switch
+        RoleCertificate role, IReadOnlyList<byte[]> chain, AsymmetricAlgorithm key, ClusterAccess? access, string mark = "")
     {
-        FileLayout.OneFile => [new(role.Path, Encoding.ASCII.GetBytes(mark + Pem.Combine(chain, key)), OwnerOnly)],
-        FileLayout.Pair =>
-        [
-            new(role.KeyPath, Encoding.ASCII.GetBytes(mark + Pem.Write(key)), OwnerOnly),
-            new(role.Path, Encoding.ASCII.GetBytes(mark + Pem.Write(chain)), WorldReadable),
-        ],
-        _ =>
-        [
-            new(
-                role.Path,
-                Encoding.UTF8.GetBytes(mark + Kubeconfig.Embed(
-                    access ?? throw new ArgumentNullException(nameof(access), $"{role.Role} is embedded in a kubeconfig"),
-                    role.CommonName,
-                    Pem.Write(chain),
-                    Pem.Write(key))),
-                OwnerOnly),
-        ],
-    };
+        switch (role.Layout)
+        {
+            case FileLayout.OneFile:
+                return [new(role.Path, Encoding.ASCII.GetBytes(mark + Pem.Combine(chain, key)), OwnerOnly)];
+            case FileLayout.Pair:
+                return
+                [
+                    new(role.KeyPath, Encoding.ASCII.GetBytes(mark + Pem.Write(key)), OwnerOnly),
+                    new(role.Path, Encoding.ASCII.GetBytes(mark + Pem.Write(chain)), WorldReadable),
+                ];
+            default:
+                ArgumentNullException.ThrowIfNull(access);
+                var text = Kubeconfig.Embed(access, role.CommonName, Pem.Write(chain), Pem.Write(key));
+                return [new(role.Path, Encoding.UTF8.GetBytes(mark + text), OwnerOnly)];
+        }
+    }
 
     /// <summary>Why no certificate can be right at this time, be it that the clock is not set yet.</summary>
     private string? Unsigned(State state)

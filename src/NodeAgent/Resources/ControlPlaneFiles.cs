@@ -8,8 +8,8 @@ namespace NodeAgent.Resources;
 internal sealed record MadeFile(string Path, byte[] Content, UnixFileMode Mode);
 
 /// <summary>
-/// All certificates, keys and kubeconfigs of a control plane node at once, from the table, where its CAs can sign: /etc/kubernetes as kubeadm lays it out, of which
-/// a node itself makes what it lacks. Keys of CAs are not among them.
+/// All certificates, keys and kubeconfigs of a control plane node at once, from the table, where its CAs can sign: /etc/kubernetes as kubeadm lays it out, of
+/// which a node itself makes what it lacks. Keys of CAs are not among them.
 /// </summary>
 internal static class ControlPlaneFiles
 {

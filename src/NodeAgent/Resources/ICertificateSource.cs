@@ -11,8 +11,8 @@ internal interface ICertificateSource
     string? Unable => null;
 
     /// <summary>
-    /// Asked where something is missing or due and before anything is changed, and answered once for the run: why nothing can be had of it now (<see cref="Unknown"/>),
-    /// or must not be (<see cref="Refused"/>). Null when it can, or when only asking would tell.
+    /// Asked where something is missing or due and before anything is changed, and answered once for the run: why nothing can be had of it now
+    /// (<see cref="Unknown"/>), or must not be (<see cref="Refused"/>). Null when it can, or when only asking would tell.
     /// </summary>
     Finding? Objection => null;
 

@@ -24,7 +24,8 @@ internal static class Kubeconfig
         cluster.Name, cluster.Server, cluster.Authorities, user, $"{CertificateField} {Base64(certificate)}", $"{KeyField} {Base64(key)}");
 
     /// <summary><see cref="Embed"/> without its two values: what a machine's reader says is around them.</summary>
-    public static string Around(ClusterAccess cluster, string user) => Render(cluster.Name, cluster.Server, cluster.Authorities, user, CertificateField, KeyField);
+    public static string Around(ClusterAccess cluster, string user) =>
+        Render(cluster.Name, cluster.Server, cluster.Authorities, user, CertificateField, KeyField);
 
     private static string Render(string cluster, Uri server, string authorities, string user, string certificate, string key) => $"""
         apiVersion: v1

@@ -27,7 +27,7 @@ internal sealed class Leftovers : Resource<Leftovers.State>
     /// <summary>Paths of files with a key, which are not read like others.</summary>
     public IReadOnlyList<string> Keys { get; init; } = [];
 
-    /// <summary>Such paths, and those of what lies beside keys, where others have files, too (kubeadm): what carries no mark there is no matter of ours.</summary>
+    /// <summary>Such paths, and of what lies beside keys, where others have files, too (kubeadm): what carries no mark there is no matter of ours.</summary>
     public IReadOnlyList<string> SharedKeys { get; init; } = [];
 
     /// <summary>Directories of the territory in which nobody else has files.</summary>

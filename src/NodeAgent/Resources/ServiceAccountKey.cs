@@ -38,7 +38,10 @@ internal sealed class ServiceAccountKey(string instance, ICertificateSource sour
             // The cluster has one, so it cannot be made anew by one node's agent.
             return state.Ask(new Change($"mode is 0{Convert.ToString((int)key.Mode, 8)}, should be 0600")
             {
-                Notes = [$"{Name} could be read by others on this machine: whoever did can make tokens of every service account; think of a new key for the cluster"],
+                Notes =
+                [
+                    $"{Name} could be read by others on this machine: whoever did can make tokens of every service account; think of a new key for the cluster",
+                ],
             });
         }
 
