@@ -38,7 +38,8 @@ try
 catch (Exception e)
 {
     Console.Error.WriteLine($"nodeagent: {Errors.Text(e, null, false)}");
-    return ExitCode.Of(e);
+    // Deadlines have been told by their own exception before they come here.
+    return e is OperationCanceledException ? ExitCode.ToldToStop : ExitCode.Of(e);
 }
 
 static async Task<NodeFacts> FactsOfThisMachine(CancellationToken stop)

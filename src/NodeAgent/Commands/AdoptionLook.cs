@@ -171,8 +171,6 @@ internal sealed class AdoptionLook
         AdoptedAt = record is null ? null : Rfc3339.Text(record.AdoptedAt),
     };
 
-    public static string Text(DateTimeOffset time) => Rfc3339.Text(time);
-
     private string Failure => Pending?.FailedAt is { } at ? $" It was tried at {Rfc3339.Text(at)} and failed; journalctl -t nodeagent says why." : "";
 
     private bool LooksByItself => Record?.Values.GetValueOrDefault("adoption.when") == "\"running\"";

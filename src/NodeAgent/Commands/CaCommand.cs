@@ -219,9 +219,8 @@ internal static class CaCommand
 
     private static Option<KeyAlgorithm> Algorithm() => new("--key-algorithm")
     {
-        Description = $"Of new keys: {string.Join(", ", KeyAlgorithms.Names)}.",
-        HelpName = "ALGORITHM",
-        DefaultValueFactory = _ => KeyAlgorithm.EcdsaP256,
+        Description = $"Of new keys ({KeyAlgorithm.EcdsaP256.Name()} unless given).",
+        HelpName = string.Join('|', KeyAlgorithms.Names),
         CustomParser = result => Parsed(result, "--key-algorithm", KeyAlgorithms.Parse),
     };
 
@@ -285,8 +284,8 @@ internal static class CaText
                     using var certificate = X509CertificateLoader.LoadCertificate(der);
                     json.WriteString("subject", certificate.Subject);
                     json.WriteString("keyAlgorithm", KeyAlgorithms.Describe(certificate.PublicKey.ExportSubjectPublicKeyInfo()));
-                    json.WriteString("notBefore", AdoptionLook.Text(certificate.NotBefore));
-                    json.WriteString("notAfter", AdoptionLook.Text(certificate.NotAfter));
+                    json.WriteString("notBefore", Rfc3339.Text(certificate.NotBefore));
+                    json.WriteString("notAfter", Rfc3339.Text(certificate.NotAfter));
                     json.WriteString("sha256", Convert.ToHexStringLower(SHA256.HashData(der)));
                     json.WriteString("publicKey", KeyPin(certificate));
                     json.WriteString("pem", Pem.Write([der]));

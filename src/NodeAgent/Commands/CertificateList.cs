@@ -144,8 +144,8 @@ internal static class CertificateList
                     json.WriteString("subject", certificate.Subject);
                     json.WriteString("issuer", certificate.Issuer);
                     json.WriteString("keyAlgorithm", KeyAlgorithms.Describe(certificate.PublicKey));
-                    json.WriteString("notBefore", AdoptionLook.Text(certificate.NotBefore));
-                    json.WriteString("notAfter", AdoptionLook.Text(certificate.NotAfter));
+                    json.WriteString("notBefore", Rfc3339.Text(certificate.NotBefore));
+                    json.WriteString("notAfter", Rfc3339.Text(certificate.NotAfter));
                     json.WriteStartArray("names");
                     foreach (var name in certificate.DnsNames.Concat(certificate.Addresses.Select(a => a.ToString())))
                     {

@@ -160,7 +160,7 @@ internal static class CertificateRenewal
 
         var next = ours.MinBy(c => Renewal.Earliest(c.Certificate!))!;
         var at = Renewal.Earliest(next.Certificate!);
-        return machine.Now < at ? $"Nothing is due; the next is {next.Role}, at {AdoptionLook.Text(at)} or a little later." : null;
+        return machine.Now < at ? $"Nothing is due; the next is {next.Role}, at {Rfc3339.Text(at)} or a little later." : null;
     }
 
     // What was settled leaves its file behind until the next boot.

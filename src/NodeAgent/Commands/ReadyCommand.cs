@@ -81,24 +81,24 @@ internal static class ReadyCommand
         var said = "";
         while (true)
         {
-            var missing = await Missing(api, runtime, timer.Token).ConfigureAwait(false);
-            if (missing is null)
-            {
-                ServiceNotify.Status("healthy");
-                ServiceNotify.Ready();
-                Console.Out.WriteLine("The node is healthy.");
-                return ExitCode.Ok;
-            }
-
-            if (missing != said && !timer.IsCancellationRequested)
-            {
-                said = missing;
-                ServiceNotify.Status($"waiting: {missing}");
-                Console.Out.WriteLine($"waiting: {missing}");
-            }
-
             try
             {
+                var missing = await Missing(api, runtime, timer.Token).ConfigureAwait(false);
+                if (missing is null)
+                {
+                    ServiceNotify.Status("healthy");
+                    ServiceNotify.Ready();
+                    Console.Out.WriteLine("The node is healthy.");
+                    return ExitCode.Ok;
+                }
+
+                if (missing != said && !timer.IsCancellationRequested)
+                {
+                    said = missing;
+                    ServiceNotify.Status($"waiting: {missing}");
+                    Console.Out.WriteLine($"waiting: {missing}");
+                }
+
                 await Task.Delay(Pause, timer.Token).ConfigureAwait(false);
             }
             catch (OperationCanceledException) when (!stop.IsCancellationRequested)
