@@ -36,8 +36,7 @@ await using var imds = new ImdsServer(() => new ImdsState
 await imds.Start();
 var directory = Directory.CreateTempSubdirectory("issuer-bench-").FullName;
 File.WriteAllText($"{directory}/ca.crt", lab.Authority.CertificatePem);
-File.WriteAllText($"{directory}/ca.key", lab.Authority.KeyPem);
-File.SetUnixFileMode($"{directory}/ca.key", UnixFileMode.UserRead | UnixFileMode.UserWrite); // or it is no secret
+NodeAgent.Machine.Files.Write($"{directory}/ca.key", System.Text.Encoding.ASCII.GetBytes(lab.Authority.KeyPem), NodeAgent.Machine.Files.OwnerOnly);
 File.WriteAllText($"{directory}/identity.pem", lab.Documents.ExportCertificatePem());
 using var issuer = Process.Start(new ProcessStartInfo(
     binary,
