@@ -156,6 +156,7 @@ async Task Joins(Uri address)
             new(IssuerClientSettings.Given([address]), IssuerLab.Cluster, lab.Authority.CertificatePem, IssuerLab.Region, lab.Aws.Endpoint, TimeSpan.FromMinutes(2)),
             _ => Task.FromResult(new InstanceProof(new ImmutableCredentials(p.Node.Credentials.AccessKey, p.Node.Credentials.Secret, p.Node.Credentials.Token), p.Document)),
             () => null,
+            _ => { },
             TimeProvider.System);
         try
         {

@@ -230,6 +230,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
                 return await InstanceProof.Ask(metadata, cancellation).ConfigureAwait(false);
             },
             static () => Files.Report(Certificates.PathOf(RoleTable.NodeClient)).Kind == FileKind.Regular ? SecretFile.Read(Certificates.PathOf(RoleTable.NodeClient)) : null,
+            static why => Console.Error.WriteLine($"nodeagent: waiting: {why}"),
             TimeProvider.System),
         CertificateSourceKind.Store => new StoreCertificateSource(
             new(

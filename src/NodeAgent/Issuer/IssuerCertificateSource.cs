@@ -34,6 +34,7 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
     private readonly IssuerClientSettings _settings;
     private readonly Func<CancellationToken, Task<InstanceProof>> _prove;
     private readonly Func<byte[]?> _standing;
+    private readonly Action<string> _waiting;
     private readonly TimeProvider _time;
     private readonly IReadOnlyList<byte[]> _authorities;
     private readonly ResiliencePipeline<CertificatesAnswer> _pipeline;
@@ -46,9 +47,11 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
 
     /// <param name="prove">What this instance shows of itself; asked at each try that needs it, since credentials end.</param>
     /// <param name="standing">The file of the node's client certificate with its key; null where there is none.</param>
-    public IssuerCertificateSource(IssuerClientSettings settings, Func<CancellationToken, Task<InstanceProof>> prove, Func<byte[]?> standing, TimeProvider time)
+    /// <param name="waiting">Told, in a sentence, why it is to be tried again; once for each cause.</param>
+    public IssuerCertificateSource(
+        IssuerClientSettings settings, Func<CancellationToken, Task<InstanceProof>> prove, Func<byte[]?> standing, Action<string> waiting, TimeProvider time)
     {
-        (_settings, _prove, _standing, _time) = (settings, prove, standing, time);
+        (_settings, _prove, _standing, _waiting, _time) = (settings, prove, standing, waiting, time);
         _authorities = Pem.Certificates(settings.Authorities);
         // From the first question on, for all of them together.
         _patience = new(() => new CancellationTokenSource(settings.Patience, time));
@@ -89,6 +92,12 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
                     }
                     catch (IssuerFailure e)
                     {
+                        // Once for each cause, so that whoever looks at a boot that waits sees for what.
+                        if (e.MayPass && e.Failure.ToString() is var why && last?.ToString() != why)
+                        {
+                            _waiting(why);
+                        }
+
                         last = e.Failure;
                         throw;
                     }

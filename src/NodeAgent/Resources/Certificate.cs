@@ -65,8 +65,8 @@ internal sealed class Certificate(
     public byte[]? Outworn { get; set; }
 
     /// <summary>
-    /// Whether one that is due, and holds for a third of its life to come, is left for later when its source cannot be had: a node that boots does not hang on
-    /// it.
+    /// Whether one that is merely due, and holds for a third of its life to come, is left to nodeagent-renew.timer: a node that boots does not hang on whoever
+    /// issues it.
     /// </summary>
     public bool MayWait { get; set; } = true;
 
@@ -131,13 +131,9 @@ internal sealed class Certificate(
         }
 
         // What is wrong as well as due has to be right before anything is started on it.
-        var isDueAlone = reasons is [var only] && only.StartsWith(ExpiresIn, StringComparison.Ordinal);
-        return state.Ask(new Change(string.Join("; ", reasons)) { Notes = NotesOn(state) }) switch
-        {
-            Unknown unknown when isDueAlone && MayWait && source.Unable is null =>
-                InSync.Saying([$"{unknown.Why.TrimEnd('.')}; nodeagent-renew.timer tries again"]),
-            var asked => asked,
-        };
+        return MayWait && source.Unable is null && reasons is [var only] && only.StartsWith(ExpiresIn, StringComparison.Ordinal)
+            ? InSync.Saying([$"{only}: nodeagent-renew.timer renews it, or 'nodeagent certs renew {role.Role}' at once"])
+            : state.Ask(new Change(string.Join("; ", reasons)) { Notes = NotesOn(state) });
     }
 
     /// <summary>What whoever reads this file needs and does not get from here.</summary>

@@ -83,7 +83,7 @@ internal static class Issuing
     /// </summary>
     public static async Task NoKeyIsSeenAsync(Guest guest, string others = "")
     {
-        var here = await guest.CheckAsync("find /etc/kubernetes /etc/nodeagent /var/lib/nodeagent -type f -exec sed -n '/PRIVATE KEY/,/END/p' {} +");
+        var here = (await guest.RunAsync("find /etc/kubernetes /etc/nodeagent -type f -exec sed -n '/PRIVATE KEY/,/END/p' {} +")).Output;
         // Of each key the second line: the first is much the same in all of a kind.
         var lines = (here + "\n" + others).Split('\n');
         var secrets = lines.Where((_, i) => i >= 2 && lines[i - 2].StartsWith("-----BEGIN", StringComparison.Ordinal)).ToList();

@@ -14,6 +14,7 @@ namespace NodeAgent.Tests.Issuer;
 public sealed class IssuerClientTests : IAsyncLifetime
 {
     private IssuerLab _lab = null!;
+    private readonly List<string> _waits = [];
     private byte[]? _standing;
     private Func<CancellationToken, Task<IReadOnlyList<Uri>>>? _find;
     private int _proofs;
@@ -224,6 +225,8 @@ public sealed class IssuerClientTests : IAsyncLifetime
         source.ObtainAll(Requests(node), CancellationToken.None).Count.ShouldBe(3);
 
         asked.ShouldBe(4);
+        _waits.Count.ShouldBe(3);
+        _waits[2].ShouldStartWith("certificates from issuer https://127.0.0.1:1: not reachable: ");
     }
 
     [Fact]
@@ -271,6 +274,7 @@ public sealed class IssuerClientTests : IAsyncLifetime
                 new ImmutableCredentials(node.Credentials.AccessKey, node.Credentials.Secret, node.Credentials.Token), _lab.Document(node.Instance.Id)));
         },
         () => (byte[]?)_standing?.Clone(),
+        _waits.Add,
         TimeProvider.System);
 
     private static List<(string Role, byte[] Request)> Requests(Node node) =>
