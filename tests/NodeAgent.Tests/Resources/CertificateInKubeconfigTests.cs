@@ -176,7 +176,7 @@ public sealed class CertificateInKubeconfigTests
     private static readonly ClusterAccess Access = new("amber", new("https://api.example.com:6443"), "CA");
 
     private Certificate Wanted(KeyAlgorithm algorithm = KeyAlgorithm.EcdsaP256, ClusterAccess? access = null) =>
-        new(_role, _role.For(Node), Node.Name, _authority.CertificatePem, new Source(this)) { Instance = "i-1", KeyAlgorithm = algorithm, Access = access ?? Access };
+        new(_role, _role.For(Node), Node.Name, _authority.CertificatePem, new Source(this)) { Instance = "i-1", KeyAlgorithm = algorithm, Access = access ?? Access, MayWait = false };
 
     private Finding Examine(Certificate certificate) => certificate.Examine(_machine, []);
 

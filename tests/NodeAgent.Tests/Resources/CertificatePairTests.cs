@@ -112,7 +112,7 @@ public sealed class CertificatePairTests
     }
 
     private Certificate Wanted(KeyAlgorithm algorithm = KeyAlgorithm.EcdsaP256) =>
-        new(_role, _role.For(Node), Node.Name, _authority.CertificatePem, new Source(this)) { Instance = "i-1", KeyAlgorithm = algorithm };
+        new(_role, _role.For(Node), Node.Name, _authority.CertificatePem, new Source(this)) { Instance = "i-1", KeyAlgorithm = algorithm, MayWait = false };
 
     private Finding Examine(Certificate certificate) => certificate.Examine(_machine, []);
 

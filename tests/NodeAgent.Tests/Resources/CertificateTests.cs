@@ -96,6 +96,21 @@ public sealed class CertificateTests
     }
 
     [Fact]
+    public void What_is_merely_due_is_left_to_the_timer_so_that_a_boot_does_not_hang_on_the_issuer()
+    {
+        var certificate = Wanted();
+        certificate.MayWait = true;
+        Put(_authority, _role.For(Node));
+        _machine.Now = TestAuthority.Noon.AddDays(61);
+
+        Examine(certificate).ShouldBeOfType<InSync>().Notes
+            .ShouldBe([$"expires in 29 d: nodeagent-renew.timer renews it, or 'nodeagent certs renew {_role.Role}' at once"]);
+
+        _machine.Now = TestAuthority.Noon.AddDays(91);
+        Examine(certificate).ShouldBe(new Change("expired on 2026-05-30 12:00Z"), "what is over is another matter");
+    }
+
+    [Fact]
     public void An_expired_certificate_is_replaced()
     {
         Put(_authority, _role.For(Node));
@@ -304,7 +319,11 @@ public sealed class CertificateTests
     }
 
     private Certificate Wanted(NodeIdentity? node = null, string? authorities = null) =>
-        new(_role, _role.For(node ?? Node), (node ?? Node).Name, authorities ?? _authority.CertificatePem, Laboratory(node ?? Node)) { Instance = "i-1" };
+        new(_role, _role.For(node ?? Node), (node ?? Node).Name, authorities ?? _authority.CertificatePem, Laboratory(node ?? Node))
+        {
+            Instance = "i-1",
+            MayWait = false,
+        };
 
     private LaboratoryCertificateSource Laboratory(NodeIdentity node) => new(
         Config,
