@@ -37,8 +37,8 @@ internal static class IssuerDown
         const string Hash = "sha256sum /etc/kubernetes/pki/*.pem /etc/kubernetes/pki/kube-proxy/client.pem";
         var (files, kubelet) = (await guest.CheckAsync(Hash), await Worker.InvocationAsync(guest, "kubelet.service"));
         var failed = await guest.RunAsync(Issuing.Told + "nodeagent certs renew --all --deadline 20s", TimeSpan.FromMinutes(2));
-        failed.ExitCode.ShouldBe(4, failed.Error);
-        failed.Error.ShouldContain($"issuer https://{Issuing.Address}:{Issuing.Port}");
+        failed.ExitCode.ShouldBe(4, failed.Output + failed.Error);
+        (failed.Output + failed.Error).ShouldContain($"issuer https://{Issuing.Address}:{Issuing.Port}");
         (await guest.CheckAsync(Hash)).ShouldBe(files);
         (await Worker.InvocationAsync(guest, "kubelet.service")).ShouldBe(kubelet);
         // Not due, so nobody is asked.
