@@ -26,6 +26,8 @@ internal static class Renewal
         // A timer that waits up to five minutes would make a long scenario of it.
         await guest.WriteAsync("/etc/systemd/system/nodeagent-renew.timer.d/50-lab.conf", "[Timer]\nRandomizedDelaySec=0\n");
         await guest.CheckAsync("systemctl add-wants multi-user.target nodeagent-issuer.service");
+        // It would set the clock on to when it last ran.
+        await guest.CheckAsync("systemctl mask --now systemd-timesyncd.service && rm -rf /var/lib/systemd/timesync /var/lib/private/systemd/timesync");
         await guest.RebootAsync(-Ago);
         await Worker.ReadyAsync(lab, guest);
         var then = await guest.CheckAsync("date +%s");
