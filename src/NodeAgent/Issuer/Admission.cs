@@ -336,16 +336,21 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         }
 
         var role = Tag(InstanceTag.Role);
-        var kind = kinds.FirstOrDefault(k => k.NodeRole == role)
-            ?? throw IssuerRefusal.Forbidden(
-                "instance", $"{id} {Says(InstanceTag.Role, role)}; its IAM role is for {string.Join(", ", kinds.Select(k => k.NodeRole).Distinct())}");
-        var profile = instance.IamInstanceProfile.Arn;
-        var ours = $"arn:{Partition.Name(settings.Region)}:iam::{settings.Account}:instance-profile/";
-        if (!profile.StartsWith(ours, StringComparison.Ordinal) || profile[(profile.LastIndexOf('/') + 1)..] != kind.Profile)
+        IReadOnlyList<NodeKind> ofRole = [.. kinds.Where(k => k.NodeRole == role)];
+        if (ofRole.Count == 0)
         {
             throw IssuerRefusal.Forbidden(
-                "instance", $"{id} {(profile.Length == 0 ? "has no instance profile" : $"has the instance profile {IssuerRefusal.Short(profile, 200)}")}; a {kind.NodeRole} has {ours}{kind.Profile}");
+                "instance", $"{id} {Says(InstanceTag.Role, role)}; its IAM role is for {string.Join(", ", kinds.Select(k => k.NodeRole).Distinct())}");
         }
+
+        var profile = instance.IamInstanceProfile.Arn;
+        var ours = $"arn:{Partition.Name(settings.Region)}:iam::{settings.Account}:instance-profile/";
+        var isOurs = profile.StartsWith(ours, StringComparison.Ordinal);
+        var kind = ofRole.FirstOrDefault(k => isOurs && k.Profile == profile[(profile.LastIndexOf('/') + 1)..])
+            ?? throw IssuerRefusal.Forbidden(
+                "instance",
+                $"{id} {(profile.Length == 0 ? "has no instance profile" : $"has the instance profile {IssuerRefusal.Short(profile, 200)}")}; "
+                + $"a {role} has {ours}{string.Join(" or ", ofRole.Select(k => k.Profile).Distinct())}");
 
         var node = new KnownNode(instance, await Identity(instance, cancellation).ConfigureAwait(false));
         audit.Node = node.Identity.Name;

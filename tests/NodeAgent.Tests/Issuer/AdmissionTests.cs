@@ -79,6 +79,49 @@ public sealed class AdmissionTests : IAsyncLifetime
         entry.Caller.ShouldBe($"O = system:nodes, CN = system:node:{node.Instance.PrivateDnsName}");
     }
 
+    [Theory]
+    [InlineData("prod-a", "prod-a")]
+    [InlineData("prod-b", "prod-b")]
+    [InlineData("prod-b", "prod-b-gpu")]
+    public async Task Nodes_of_each_of_several_kinds_of_workers_join_and_renew(string role, string profile)
+    {
+        await using var several = await _lab.Another(_lab.Settings with
+        {
+            Kinds =
+            [
+                new("worker", "prod-a", "prod-a", RoleTable.Worker),
+                new("worker", "prod-b", "prod-b", RoleTable.Worker),
+                new("worker", "prod-b", "prod-b-gpu", RoleTable.Worker),
+            ],
+        });
+        var node = _lab.NewNode(i => i with { Profile = $"arn:aws:iam::{IssuerLab.Account}:instance-profile/{profile}" }, role);
+        node.Server = several;
+        using var standing = await node.Joined();
+        var again = _lab.NewNodeOf(node);
+        (again.Certificate, again.Server) = (standing, several);
+
+        var answer = await again.Join();
+
+        answer.Status.ShouldBe(200, answer.Body);
+        _lab.Audit.Last().Proof.ShouldBe("certificate");
+    }
+
+    [Fact]
+    public async Task Of_several_kinds_of_workers_a_role_gets_the_profiles_of_its_own_alone()
+    {
+        await using var several = await _lab.Another(_lab.Settings with
+        {
+            Kinds = [new("worker", "prod-a", "prod-a", RoleTable.Worker), new("worker", "prod-b", "prod-b", RoleTable.Worker)],
+        });
+        var node = _lab.NewNode(i => i with { Profile = $"arn:aws:iam::{IssuerLab.Account}:instance-profile/prod-a" }, "prod-b");
+        node.Server = several;
+
+        var answer = await node.Join();
+
+        answer.Status.ShouldBe(403, answer.Body);
+        answer.Error.Message.ShouldEndWith("a worker has arn:aws:iam::123456789012:instance-profile/prod-b");
+    }
+
     [Fact]
     public async Task Any_issuer_takes_the_nonce_of_any_other()
     {
