@@ -621,6 +621,26 @@ public sealed class AttackTests : IAsyncLifetime
     }
 
     [Theory]
+    [InlineData("O", "system:nodes, CN = NODE")]
+    [InlineData("O", "system:nodes", "CN", "NODE, O = system:masters")]
+    [InlineData("O", "system:nodes", "O", "system:masters", "CN", "NODE")]
+    [InlineData("CN", "NODE")]
+    public async Task A_certificate_whose_subject_only_looks_like_the_nodes(params string[] parts)
+    {
+        var node = _lab.NewNode();
+        var subject = new X500DistinguishedNameBuilder();
+        // The builder, too, writes the last first.
+        foreach (var part in parts.Chunk(2).Reverse())
+        {
+            subject.Add(part[0] == "O" ? "2.5.4.10" : "2.5.4.3", part[1].Replace("NODE", $"system:node:{node.Instance.PrivateDnsName}", StringComparison.Ordinal));
+        }
+
+        node.Certificate = Certificate(node, subject.Build());
+
+        Refused(await node.Join(), 403, "certificate", "the certificate is of");
+    }
+
+    [Theory]
     [InlineData("kubelet-serving")]
     [InlineData("kube-proxy")]
     public async Task A_certificate_of_this_node_that_is_for_something_else(string role)
@@ -939,6 +959,17 @@ public sealed class AttackTests : IAsyncLifetime
     {
         var identity = new NodeIdentity(node.Instance.PrivateDnsName, [node.Instance.PrivateDnsName], [IPAddress.Parse(node.Instance.Address)]);
         using var certificate = X509CertificateLoader.LoadCertificate(authority.Sign(node.Key, RoleTable.Find(role)!.For(identity), lifetime, now));
+        return certificate.CopyWithPrivateKey(node.Key);
+    }
+
+    /// <summary>For clients, of the cluster's CA, which would sign none of these: of whatever subject.</summary>
+    private X509Certificate2 Certificate(Node node, X500DistinguishedName subject, DateTimeOffset? from = null, bool isAuthority = false)
+    {
+        using var authority = X509Certificate2.CreateFromPem(_lab.Authority.CertificatePem, _lab.Authority.KeyPem);
+        var request = new CertificateRequest(subject, node.Key, HashAlgorithmName.SHA256);
+        request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid("1.3.6.1.5.5.7.3.2")], critical: false));
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(isAuthority, hasPathLengthConstraint: false, 0, critical: true));
+        using var certificate = request.Create(authority, from ?? DateTimeOffset.UtcNow, DateTimeOffset.UtcNow.AddDays(2), RandomNumberGenerator.GetBytes(16));
         return certificate.CopyWithPrivateKey(node.Key);
     }
 
