@@ -163,6 +163,58 @@ public sealed class AdmissionTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Of_an_instance_that_EC2_lists_twice_the_last_counts()
+    {
+        var node = _lab.NewNode();
+        _lab.Aws.PageBefore.Enqueue(node.Instance with { State = "stopped" });
+
+        var answer = await node.Join();
+
+        answer.Status.ShouldBe(200, answer.Body);
+    }
+
+    [Fact]
+    public async Task A_node_has_few_requests_in_work_at_once_whatever_it_shows()
+    {
+        await using var lab = await IssuerLab.Start(new IssuerLimits { NotFoundYet = TimeSpan.Zero });
+        var node = lab.NewNode();
+        using var standing = await node.Joined();
+        foreach (var certificate in new[] { null, standing })
+        {
+            await using var another = await lab.Another();
+            var crowd = Enumerable.Range(0, 4).Select(_ => lab.NewNodeOf(node)).ToList();
+            crowd.ForEach(n => (n.Server, n.Certificate) = (another, certificate));
+            // EC2 answers once all four came.
+            var let = new TaskCompletionSource();
+            lab.Aws.Instead = async (_, action) =>
+            {
+                if (action == "DescribeInstances")
+                {
+                    await let.Task;
+                }
+
+                return false;
+            };
+            var answers = crowd.Select(n => n.Join()).ToList();
+
+            var turnedAway = await await Task.WhenAny(answers);
+
+            (turnedAway.Status, turnedAway.Error.Code, turnedAway.RetryAfter).ShouldBe((503, "busy", TimeSpan.FromSeconds(3)));
+            lab.Audit.Last().Reason.ShouldBe("3 requests of this node are in work already");
+            // Others have their places, and this one has its own again.
+            var other = lab.NewNode();
+            other.Server = another;
+            var others = other.Join();
+            let.SetResult();
+            (await others).Status.ShouldBe(200);
+            (await Task.WhenAll(answers)).Count(a => a.Status == 200).ShouldBe(3);
+            var again = lab.NewNodeOf(node);
+            (again.Server, again.Certificate) = (another, certificate);
+            (await again.Join()).Status.ShouldBe(200);
+        }
+    }
+
+    [Fact]
     public async Task Many_nodes_are_looked_up_in_few_calls_and_one_that_is_unknown_fails_alone()
     {
         var nodes = Enumerable.Range(0, 100).Select(_ => _lab.NewNode()).ToList();

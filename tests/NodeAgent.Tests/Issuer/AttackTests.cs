@@ -621,11 +621,12 @@ public sealed class AttackTests : IAsyncLifetime
     }
 
     [Theory]
-    [InlineData("O", "system:nodes, CN = NODE")]
-    [InlineData("O", "system:nodes", "CN", "NODE, O = system:masters")]
-    [InlineData("O", "system:nodes", "O", "system:masters", "CN", "NODE")]
-    [InlineData("CN", "NODE")]
-    public async Task A_certificate_whose_subject_only_looks_like_the_nodes(params string[] parts)
+    [InlineData("which is no node", "O", "system:nodes, CN = NODE")]
+    [InlineData("and i-", "O", "system:nodes", "CN", "NODE, O = system:masters")]
+    [InlineData("which is no node", "O", "system:nodes", "O", "system:masters", "CN", "NODE")]
+    [InlineData("which is no node", "CN", "NODE")]
+    [InlineData("which is no node", "O", "system:masters", "CN", "kubernetes-admin")]
+    public async Task A_certificate_whose_subject_only_looks_like_the_nodes(string reason, params string[] parts)
     {
         var node = _lab.NewNode();
         var subject = new X500DistinguishedNameBuilder();
@@ -637,18 +638,37 @@ public sealed class AttackTests : IAsyncLifetime
 
         node.Certificate = Certificate(node, subject.Build());
 
-        Refused(await node.Join(), 403, "certificate", "the certificate is of");
+        Refused(await node.Join(), 403, "certificate", reason);
+        // What is no node's at all costs no call of EC2.
+        _lab.Aws.Calls.IsEmpty.ShouldBe(reason == "which is no node");
+    }
+
+    [Fact]
+    public async Task A_certificate_and_the_document_of_an_instance_that_is_gone_hold_no_place()
+    {
+        // By this issuer's patience, who joins would be waited for an hour.
+        await using var server = await _lab.Another(_lab.Settings with
+        {
+            Limits = _lab.Settings.Limits with { NotFoundYet = TimeSpan.FromHours(1), WorkTime = TimeSpan.FromHours(1) },
+        });
+        var node = _lab.NewNode();
+        using var standing = await node.Joined();
+        _lab.Aws.Instances.Clear();
+        var again = _lab.NewNodeOf(node);
+        (again.Certificate, again.Server) = (standing, server);
+
+        Refused(await again.Join(), 503, "not-yet", "does not know");
     }
 
     [Theory]
-    [InlineData("kubelet-serving")]
-    [InlineData("kube-proxy")]
-    public async Task A_certificate_of_this_node_that_is_for_something_else(string role)
+    [InlineData("kubelet-serving", "none for clients")]
+    [InlineData("kube-proxy", "which is no node")]
+    public async Task A_certificate_of_this_node_that_is_for_something_else(string role, string reason)
     {
         var node = _lab.NewNode();
         node.Certificate = Certificate(node, _lab.Authority, DateTimeOffset.UtcNow, TimeSpan.FromDays(1), role);
 
-        Refused(await node.Join(), 403, "certificate", "");
+        Refused(await node.Join(), 403, "certificate", reason);
     }
 
     [Fact]
