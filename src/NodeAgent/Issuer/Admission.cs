@@ -419,7 +419,7 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
             }
         }
 
-        return new(name, instance.PrivateDnsName.Length > 0 ? [instance.PrivateDnsName] : [], [address]);
+        return new(name, settings.Naming == NodeNaming.InstanceId ? [] : [instance.PrivateDnsName], [address]);
     }
 
     /// <remarks>What EC2 says of a failure is for the audit alone: it may name the issuer's own role.</remarks>

@@ -147,6 +147,29 @@ public sealed class AdmissionTests : IAsyncLifetime
         ParsedCertificate.Parse(answer.Granted[0].Chain[0])!.Subject.ShouldBe($"O = system:nodes, CN = system:node:{node.Instance.Id}");
     }
 
+    /// <summary>Where DHCP options give the VPC a domain of its own, metadata says that one and EC2 its own (docs/issuer.md).</summary>
+    [Fact]
+    public async Task A_node_named_by_its_instance_expects_what_it_is_granted_whatever_domain_its_metadata_says()
+    {
+        await using var lab = await IssuerLab.Start(naming: NodeNaming.InstanceId);
+        var node = lab.NewNode();
+        var facts = Simulation.Worker.ExampleFacts();
+        facts = facts with { Instance = facts.Instance with { Id = node.Instance.Id, PrivateDnsName = "ip-10-1-0-2.corp.example", PrivateAddress = node.Instance.Address } };
+        var expected = RoleTable.Find("kubelet-serving")!.For(
+            NodeAgent.Desired.Certificates.Identity(Configuration.ConfigText.LoadText("node: {name: instanceId}").Config, facts));
+        node.Requests = [("kubelet-serving", SigningRequest.Create(node.Key, expected))];
+
+        var answer = await node.Join();
+
+        answer.Status.ShouldBe(200, answer.Body);
+        var granted = ParsedCertificate.Parse(answer.Granted[0].Chain[0])!;
+        granted.Subject.ShouldBe(expected.Subject);
+        granted.DnsNames.ShouldBe(expected.DnsNames);
+        granted.DnsNames.ShouldBe([node.Instance.Id]);
+        granted.Addresses.ShouldBe(expected.Addresses);
+        granted.Addresses.ShouldBe([IPAddress.Parse(node.Instance.Address)]);
+    }
+
     [Fact]
     public async Task An_instance_that_EC2_does_not_know_yet_is_asked_for_again()
     {
