@@ -27,7 +27,10 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
     private const int LargestFilter = 200;
 
     private readonly LookUps<Instance> _instances = new(
-        async (ids, stop) => (await Ec2.Instances(ec2, "instance-id", ids, stop).ConfigureAwait(false)).ToDictionary(i => i.InstanceId, StringComparer.Ordinal),
+        async (ids, stop) => (await Ec2.Instances(ec2, "instance-id", ids, stop).ConfigureAwait(false))
+            // An instance that changes between two pages may be on both.
+            .GroupBy(i => i.InstanceId, StringComparer.Ordinal)
+            .ToDictionary(g => g.Key, g => g.Last(), StringComparer.Ordinal),
         LargestFilter,
         settings.Limits.Remembered,
         time);
@@ -431,7 +434,9 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         }
         catch (AwsException e)
         {
-            throw IssuerRefusal.Later("unavailable", e.Message, e.Kind == AwsFailureKind.NotAllowed ? TimeSpan.FromSeconds(30) : Soon, e);
+            audit.Detail = e.Message;
+            throw IssuerRefusal.Later(
+                "unavailable", "EC2 does not answer this issuer; its audit has the reason", e.Kind == AwsFailureKind.NotAllowed ? TimeSpan.FromSeconds(30) : Soon, e);
         }
         catch (OperationCanceledException e) when (!cancellation.IsCancellationRequested)
         {
@@ -475,7 +480,9 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
             }
             catch (CryptographicException e)
             {
-                throw IssuerRefusal.Later("unavailable", $"the CA does not sign: {e.Message}", TimeSpan.FromSeconds(30), e);
+                audit.Detail = e.InnerException is AwsException ? e.Message : null;
+                throw IssuerRefusal.Later(
+                    "unavailable", $"the CA does not sign: {(audit.Detail is null ? e.Message : "the issuer's audit has the reason")}", TimeSpan.FromSeconds(30), e);
             }
         }
 

@@ -252,18 +252,19 @@ public sealed class AdmissionTests : IAsyncLifetime
     }
 
     [Theory]
-    [InlineData("DescribeInstances", 403, "UnauthorizedOperation", "ec2:DescribeInstances at", 30)]
-    [InlineData("DescribeInstances", 503, "RequestLimitExceeded", "throttled", 3)]
-    [InlineData("GetCallerIdentity", 429, "Throttling", "throttled", 3)]
-    [InlineData("GetCallerIdentity", 500, "InternalFailure", "unavailable", 3)]
-    public async Task Where_AWS_fails_a_node_is_told_to_come_later_and_nothing_is_held_against_it(string action, int status, string code, string reason, int seconds)
+    [InlineData("DescribeInstances", 403, "UnauthorizedOperation", "EC2 does not answer this issuer", "assumed-role/prod-issuer", 30)]
+    [InlineData("DescribeInstances", 503, "RequestLimitExceeded", "EC2 does not answer this issuer", "throttled", 3)]
+    [InlineData("GetCallerIdentity", 429, "Throttling", "throttled", null, 3)]
+    [InlineData("GetCallerIdentity", 500, "InternalFailure", "unavailable", null, 3)]
+    public async Task Where_AWS_fails_a_node_is_told_to_come_later_and_nothing_is_held_against_it(
+        string action, int status, string code, string reason, string? detail, int seconds)
     {
         var node = _lab.NewNode();
         _lab.Aws.Instead = async (context, called) =>
         {
             if (called == action)
             {
-                await FakeAws.Write(context, status, $"<Response><Errors><Error><Code>{code}</Code><Message>no</Message></Error></Errors><RequestID>r</RequestID></Response>");
+                await FakeAws.Write(context, status, $"<Response><Errors><Error><Code>{code}</Code><Message>User: arn:aws:sts::123456789012:assumed-role/prod-issuer/i-1 may not</Message></Error></Errors><RequestID>r</RequestID></Response>");
             }
 
             return called == action;
@@ -275,7 +276,11 @@ public sealed class AdmissionTests : IAsyncLifetime
         answer.Error.Code.ShouldBe("unavailable");
         answer.Error.Message.ShouldContain(reason);
         answer.RetryAfter.ShouldBe(TimeSpan.FromSeconds(seconds));
-        _lab.Audit.Last().Decision.ShouldBe("later");
+        var entry = _lab.Audit.Last();
+        entry.Decision.ShouldBe("later");
+        // Whose rights are lacking is nothing for callers.
+        answer.Body.ShouldNotContain("prod-issuer");
+        (entry.Detail ?? "").ShouldContain(detail ?? "");
 
         _lab.Aws.Instead = null;
         (await _lab.NewNodeOf(node).Join()).Status.ShouldBe(200);
