@@ -46,6 +46,18 @@ public sealed class AttackTests : IAsyncLifetime
         Refused(await early.Join(), 403, "nonce", "ahead of this issuer's clock");
     }
 
+    [Fact]
+    public async Task An_old_nonce_that_was_made_young()
+    {
+        // The stamp is what comes first, and the seal is over it.
+        var old = System.Buffers.Text.Base64Url.DecodeFromChars(Nonces(IssuerLab.Cluster, new At(DateTimeOffset.UtcNow.AddMinutes(-3))).New());
+        System.Buffers.Binary.BinaryPrimitives.WriteInt64BigEndian(old, DateTimeOffset.UtcNow.ToUnixTimeMilliseconds());
+        var node = _lab.NewNode();
+        node.Nonce = System.Buffers.Text.Base64Url.EncodeToString(old);
+
+        Refused(await node.Join(), 403, "nonce", "none of this cluster's issuers");
+    }
+
     [Theory]
     [InlineData("AAAA")]
     [InlineData("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")]
@@ -323,6 +335,19 @@ public sealed class AttackTests : IAsyncLifetime
     public async Task A_session_that_is_not_named_as_an_instance(string session) =>
         Refused(await _lab.NewNode(arn: $"arn:aws:sts::{IssuerLab.Account}:assumed-role/{IssuerLab.WorkerRole}/{session}").Join(), 403, "caller", "no instance");
 
+    [Theory]
+    [InlineData("AROAEXAMPLE:alice")]
+    [InlineData("AROAEXAMPLE")]
+    [InlineData("AROAEXAMPLE:xID")]
+    public async Task A_session_whose_user_ID_is_of_another_session(string user)
+    {
+        var node = _lab.NewNode();
+        var credentials = node.Credentials with { UserId = user.Replace("ID", node.Instance.Id, StringComparison.Ordinal) };
+        _lab.Aws.Credentials[credentials.AccessKey] = credentials;
+
+        Refused(await node.Join(), 403, "caller", "no instance");
+    }
+
     [Fact]
     public async Task A_session_named_as_an_instance_that_is_another()
     {
@@ -426,6 +451,11 @@ public sealed class AttackTests : IAsyncLifetime
         node.Document = Replace(_lab.Document(other), other, node.Instance.Id);
         Refused(await node.Join(), 403, "document", "digest");
 
+        // A second signer, whose signature nobody would look at.
+        var two = _lab.NewNode();
+        two.Document = _lab.Document(two.Instance.Id, second: forger);
+        Refused(await two.Join(), 403, "document", "more than one signer");
+
         var junk = _lab.NewNode();
         junk.Document = RandomNumberGenerator.GetBytes(500);
         Refused(await junk.Join(), 403, "document", "does not hold");
@@ -465,11 +495,11 @@ public sealed class AttackTests : IAsyncLifetime
             using var rsa = RSA.Create(1024);
             return new CertificateRequest("", rsa, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1).CreateSigningRequest();
         });
-        await RefusedRequest("request", "", (_, _) => IssuerLab.Csr(ECDsa.Create(ECCurve.NamedCurves.brainpoolP160r1)));
+        await RefusedRequest("request", "on brainpoolP160r1", (_, _) => IssuerLab.Csr(ECDsa.Create(ECCurve.NamedCurves.brainpoolP160r1)));
     }
 
     [Fact]
-    public async Task A_wrong_signature() => await RefusedRequest("request", "", (key, _) =>
+    public async Task A_wrong_signature() => await RefusedRequest("request", "did not verify", (key, _) =>
     {
         var request = IssuerLab.Csr(key);
         request[^1] ^= 1;
@@ -481,17 +511,17 @@ public sealed class AttackTests : IAsyncLifetime
     {
         // Its own signature over a request that holds the other's key: no proof of possession.
         using var victim = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        await RefusedRequest("request", "", (key, _) => Replace(
+        await RefusedRequest("request", "did not verify", (key, _) => Replace(
             IssuerLab.Csr(key), Convert.ToHexString(key.ExportSubjectPublicKeyInfo()), Convert.ToHexString(victim.ExportSubjectPublicKeyInfo()), hex: true));
     }
 
     [Fact]
     public async Task ASN1_junk()
     {
-        await RefusedRequest("request", "", (_, _) => [0x30, 0x84, 0xFF, 0xFF, 0xFF, 0xFF]);
-        await RefusedRequest("request", "", (_, _) => []);
-        await RefusedRequest("request", "", (key, _) => [.. IssuerLab.Csr(key), 0x00]);
-        await RefusedRequest("request", "", (_, _) => [.. Enumerable.Repeat<byte>(0x30, 4000)]);
+        await RefusedRequest("request", "ASN1 corrupted", (_, _) => [0x30, 0x84, 0xFF, 0xFF, 0xFF, 0xFF]);
+        await RefusedRequest("request", "ASN1 corrupted", (_, _) => []);
+        await RefusedRequest("request", "ASN1 corrupted", (key, _) => [.. IssuerLab.Csr(key), 0x00]);
+        await RefusedRequest("request", "ASN1 corrupted", (_, _) => [.. Enumerable.Repeat<byte>(0x30, 4000)]);
     }
 
     [Theory]
@@ -551,6 +581,26 @@ public sealed class AttackTests : IAsyncLifetime
         (await heir.Join()).Status.ShouldBe(200);
     }
 
+    [Theory]
+    [InlineData("pending")]
+    [InlineData("stopping")]
+    [InlineData("stopped")]
+    public async Task The_name_of_a_node_that_does_not_run_now(string state)
+    {
+        var holder = _lab.NewNode(i => i with { State = state });
+        var thief = _lab.NewNode(i => i with { PrivateDnsName = holder.Instance.PrivateDnsName });
+
+        Refused(await thief.Join(), 403, "name", $"{holder.Instance.Id}, too, which is {state}");
+    }
+
+    [Fact]
+    public async Task The_name_of_an_instance_of_another_VPC_is_free()
+    {
+        var elsewhere = _lab.NewNode(i => i with { Vpc = "vpc-other" });
+
+        (await _lab.NewNode(i => i with { PrivateDnsName = elsewhere.Instance.PrivateDnsName }).Join()).Status.ShouldBe(200);
+    }
+
     [Fact]
     public async Task The_issuers_own_name() =>
         Refused(await _lab.NewNode(i => i with { PrivateDnsName = "Nodeagent-Issuer" }).Join(), 403, "name", "issuer's own name");
@@ -598,6 +648,34 @@ public sealed class AttackTests : IAsyncLifetime
         node.Certificate = Certificate(node, TestAuthority.Make(from: DateTimeOffset.UtcNow.AddDays(-30)), DateTimeOffset.UtcNow, TimeSpan.FromDays(1));
 
         Refused(await node.Join(), 403, "certificate", "not of this cluster's CA");
+    }
+
+    [Fact]
+    public async Task A_renewal_for_another_cluster()
+    {
+        var node = _lab.NewNode();
+        node.Certificate = Certificate(node, _lab.Authority, DateTimeOffset.UtcNow, TimeSpan.FromDays(1));
+        node.Cluster = "staging";
+
+        Refused(await node.Join(), 403, "cluster", "'staging'");
+    }
+
+    [Fact]
+    public async Task A_certificate_that_is_not_valid_yet_or_a_CAs()
+    {
+        var early = _lab.NewNode();
+        early.Certificate = Certificate(early, Subject(early), from: DateTimeOffset.UtcNow.AddDays(1));
+        Refused(await early.Join(), 403, "certificate", "not valid before");
+
+        var authority = _lab.NewNode();
+        authority.Certificate = Certificate(authority, Subject(authority), isAuthority: true);
+        Refused(await authority.Join(), 403, "certificate", "none for clients");
+
+        var right = _lab.NewNode();
+        right.Certificate = Certificate(right, Subject(right));
+        (await right.Join()).Status.ShouldBe(200);
+
+        static X500DistinguishedName Subject(Node node) => CertificateAuthority.Name(RoleTable.Find("kubelet-client")!.For(IssuerLab.Identity(node.Instance)));
     }
 
     [Fact]
