@@ -20,11 +20,17 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
 {
     private static readonly TimeSpan Soon = TimeSpan.FromSeconds(3);
 
+    /// <summary>How the subject of each node's client certificate begins.</summary>
+    private static readonly string AnyNode = RoleTable.Find(RoleTable.NodeClient)!.For(new("", [], [])).Subject;
+
     // What EC2 takes of a filter's values.
     private const int LargestFilter = 200;
 
     private readonly LookUps<Instance> _instances = new(
-        async (ids, stop) => (await Ec2.Instances(ec2, "instance-id", ids, stop).ConfigureAwait(false)).ToDictionary(i => i.InstanceId, StringComparer.Ordinal),
+        async (ids, stop) => (await Ec2.Instances(ec2, "instance-id", ids, stop).ConfigureAwait(false))
+            // An instance that changes between two pages may be on both.
+            .GroupBy(i => i.InstanceId, StringComparer.Ordinal)
+            .ToDictionary(g => g.Key, g => g.Last(), StringComparer.Ordinal),
         LargestFilter,
         settings.Limits.Remembered,
         time);
@@ -36,6 +42,8 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         LargestFilter,
         settings.Limits.Remembered,
         time);
+
+    private readonly Places _places = new(settings.Limits.PerNode);
 
     /// <summary>Calls of EC2 so far.</summary>
     public long LookUpCalls => _instances.Calls + _holders.Calls;
@@ -49,12 +57,14 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         var asked = Parse(body, audit);
         var document = Document(asked.Document, audit);
         var kinds = await Caller(binding, proof, document, audit, cancellation).ConfigureAwait(false);
+        // Not before it is proven, or a stranger with this node's document could take its places.
+        using var place = Place(document.InstanceId);
         if (!nonces.Use(binding.Nonce))
         {
             throw IssuerRefusal.Forbidden("nonce", "this nonce was used before: each request wants a new one");
         }
 
-        var (kind, node) = await Node(document, kinds, audit, cancellation).ConfigureAwait(false);
+        var (kind, node) = await Node(document, kinds, settings.Limits.NotFoundYet, audit, cancellation).ConfigureAwait(false);
         return await Grant(asked, kind, node, audit, cancellation).ConfigureAwait(false);
     }
 
@@ -66,9 +76,11 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         audit.Proof = "certificate";
         Cluster(headers);
         var shown = Shown(certificate, audit);
+        using var place = Place(shown.Subject);
         var asked = Parse(body, audit);
         var document = Document(asked.Document, audit);
-        var (kind, node) = await Node(document, settings.Kinds, audit, cancellation).ConfigureAwait(false);
+        // Who has a certificate was found before: nothing to wait for.
+        var (kind, node) = await Node(document, settings.Kinds, TimeSpan.Zero, audit, cancellation).ConfigureAwait(false);
         var row = kind.Certificates.FirstOrDefault(r => r.Role == RoleTable.NodeClient);
         if (row is null || shown.Subject != row.For(node.Identity).Subject)
         {
@@ -85,6 +97,10 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
 
         return await Grant(asked, kind, node, audit, cancellation).ConfigureAwait(false);
     }
+
+    /// <param name="who">Proven by then.</param>
+    private Places.Place Place(string who) => _places.Take(who)
+        ?? throw IssuerRefusal.Later("busy", $"{settings.Limits.PerNode} requests of this node are in work already", Soon);
 
     private void Cluster(IHeaderDictionary headers)
     {
@@ -311,14 +327,16 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
             : now >= shown.NotAfter ? throw IssuerRefusal.Forbidden(
                 "certificate", $"the certificate expired at {shown.NotAfter.UtcDateTime:u}: the node has to prove itself by its role")
             : shown.IsAuthority || !shown.Usages.Contains("client") ? throw IssuerRefusal.Forbidden("certificate", "the certificate is none for clients")
+            : !shown.Subject.StartsWith(AnyNode, StringComparison.Ordinal) ? throw IssuerRefusal.Forbidden(
+                "certificate", $"the certificate is of '{IssuerRefusal.Short(shown.Subject)}', which is no node")
             : shown;
     }
 
     private async Task<(NodeKind Kind, KnownNode Node)> Node(
-        IdentityDocument document, IReadOnlyList<NodeKind> kinds, AuditEntry audit, CancellationToken cancellation)
+        IdentityDocument document, IReadOnlyList<NodeKind> kinds, TimeSpan patience, AuditEntry audit, CancellationToken cancellation)
     {
         var id = document.InstanceId;
-        var instance = await OfEc2(() => Known(id, cancellation), cancellation).ConfigureAwait(false)
+        var instance = await OfEc2(() => Known(id, patience, cancellation), audit, cancellation).ConfigureAwait(false)
             ?? throw IssuerRefusal.Later("not-yet", $"EC2 does not know {id} (yet)", Soon);
         if (instance.State.Name is not ("pending" or "running"))
         {
@@ -336,18 +354,23 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         }
 
         var role = Tag(InstanceTag.Role);
-        var kind = kinds.FirstOrDefault(k => k.NodeRole == role)
-            ?? throw IssuerRefusal.Forbidden(
-                "instance", $"{id} {Says(InstanceTag.Role, role)}; its IAM role is for {string.Join(", ", kinds.Select(k => k.NodeRole).Distinct())}");
-        var profile = instance.IamInstanceProfile.Arn;
-        var ours = $"arn:{Partition.Name(settings.Region)}:iam::{settings.Account}:instance-profile/";
-        if (!profile.StartsWith(ours, StringComparison.Ordinal) || profile[(profile.LastIndexOf('/') + 1)..] != kind.Profile)
+        IReadOnlyList<NodeKind> ofRole = [.. kinds.Where(k => k.NodeRole == role)];
+        if (ofRole.Count == 0)
         {
             throw IssuerRefusal.Forbidden(
-                "instance", $"{id} {(profile.Length == 0 ? "has no instance profile" : $"has the instance profile {IssuerRefusal.Short(profile, 200)}")}; a {kind.NodeRole} has {ours}{kind.Profile}");
+                "instance", $"{id} {Says(InstanceTag.Role, role)}; its IAM role is for {string.Join(", ", kinds.Select(k => k.NodeRole).Distinct())}");
         }
 
-        var node = new KnownNode(instance, await Identity(instance, cancellation).ConfigureAwait(false));
+        var profile = instance.IamInstanceProfile.Arn;
+        var ours = $"arn:{Partition.Name(settings.Region)}:iam::{settings.Account}:instance-profile/";
+        var isOurs = profile.StartsWith(ours, StringComparison.Ordinal);
+        var kind = ofRole.FirstOrDefault(k => isOurs && k.Profile == profile[(profile.LastIndexOf('/') + 1)..])
+            ?? throw IssuerRefusal.Forbidden(
+                "instance",
+                $"{id} {(profile.Length == 0 ? "has no instance profile" : $"has the instance profile {IssuerRefusal.Short(profile, 200)}")}; "
+                + $"a {role} has {ours}{string.Join(" or ", ofRole.Select(k => k.Profile).Distinct())}");
+
+        var node = new KnownNode(instance, await Identity(instance, audit, cancellation).ConfigureAwait(false));
         audit.Node = node.Identity.Name;
         return (kind, node);
 
@@ -356,14 +379,14 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         static string Says(string key, string? value) => value is null ? $"has no tag {key}" : $"has the tag {key} = '{IssuerRefusal.Short(value)}'";
     }
 
-    private async Task<Instance?> Known(string id, CancellationToken cancellation)
+    private async Task<Instance?> Known(string id, TimeSpan patience, CancellationToken cancellation)
     {
         var since = time.GetTimestamp();
         while (true)
         {
             var instance = await _instances.Get(id).WaitAsync(cancellation).ConfigureAwait(false);
             // EC2 describes a new instance some time after it runs.
-            if (instance is not null || time.GetElapsedTime(since) >= settings.Limits.NotFoundYet)
+            if (instance is not null || time.GetElapsedTime(since) >= patience)
             {
                 return instance;
             }
@@ -372,8 +395,8 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         }
     }
 
-    /// <summary>As the node computes it, from EC2's mouth: its name, the DNS name and the address of its first interface.</summary>
-    private async Task<NodeIdentity> Identity(Instance instance, CancellationToken cancellation)
+    /// <summary>As the node computes it (Desired/Certificates.cs), from EC2's mouth: its name and the address of its first interface.</summary>
+    private async Task<NodeIdentity> Identity(Instance instance, AuditEntry audit, CancellationToken cancellation)
     {
         var name = settings.Naming == NodeNaming.InstanceId ? instance.InstanceId : instance.PrivateDnsName.ToLowerInvariant();
         if (name.Length == 0 || !IPAddress.TryParse(instance.PrivateIpAddress, out var address))
@@ -391,7 +414,7 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         // An instance's ID is nobody else's.
         if (settings.Naming != NodeNaming.InstanceId)
         {
-            var holders = await OfEc2(() => _holders.Get(instance.PrivateDnsName).WaitAsync(cancellation), cancellation).ConfigureAwait(false) ?? [];
+            var holders = await OfEc2(() => _holders.Get(instance.PrivateDnsName).WaitAsync(cancellation), audit, cancellation).ConfigureAwait(false) ?? [];
             var others = holders.Where(h => h.InstanceId != instance.InstanceId && h.VpcId == settings.VpcId);
             if (others.FirstOrDefault(h => h.State.Name is not ("terminated" or "shutting-down")) is { } other)
             {
@@ -399,10 +422,11 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
             }
         }
 
-        return new(name, instance.PrivateDnsName.Length > 0 ? [instance.PrivateDnsName] : [], [address]);
+        return new(name, settings.Naming == NodeNaming.InstanceId ? [] : [instance.PrivateDnsName], [address]);
     }
 
-    private static async Task<T?> OfEc2<T>(Func<Task<T?>> ask, CancellationToken cancellation)
+    /// <remarks>What EC2 says of a failure is for the audit alone: it may name the issuer's own role.</remarks>
+    private static async Task<T?> OfEc2<T>(Func<Task<T?>> ask, AuditEntry audit, CancellationToken cancellation)
     {
         try
         {
@@ -410,7 +434,9 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         }
         catch (AwsException e)
         {
-            throw IssuerRefusal.Later("unavailable", e.Message, e.Kind == AwsFailureKind.NotAllowed ? TimeSpan.FromSeconds(30) : Soon, e);
+            audit.Detail = e.Message;
+            throw IssuerRefusal.Later(
+                "unavailable", "EC2 does not answer this issuer; its audit has the reason", e.Kind == AwsFailureKind.NotAllowed ? TimeSpan.FromSeconds(30) : Soon, e);
         }
         catch (OperationCanceledException e) when (!cancellation.IsCancellationRequested)
         {
@@ -454,7 +480,9 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
             }
             catch (CryptographicException e)
             {
-                throw IssuerRefusal.Later("unavailable", $"the CA does not sign: {e.Message}", TimeSpan.FromSeconds(30), e);
+                audit.Detail = e.InnerException is AwsException ? e.Message : null;
+                throw IssuerRefusal.Later(
+                    "unavailable", $"the CA does not sign: {(audit.Detail is null ? e.Message : "the issuer's audit has the reason")}", TimeSpan.FromSeconds(30), e);
             }
         }
 
@@ -490,6 +518,45 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         public string Date { get; } = date;
 
         public string Token { get; } = token;
+    }
+}
+
+/// <summary>How much of an issuer one caller may hold at a time, so that one node's certificate does not keep all others out.</summary>
+internal sealed class Places(int each)
+{
+    private readonly Lock _gate = new();
+    private readonly Dictionary<string, int> _taken = new(StringComparer.Ordinal);
+
+    /// <returns>To be disposed of; null when there is none left.</returns>
+    public Place? Take(string who)
+    {
+        lock (_gate)
+        {
+            var taken = _taken.GetValueOrDefault(who);
+            if (taken >= each)
+            {
+                return null;
+            }
+
+            _taken[who] = taken + 1;
+            return new Place(this, who);
+        }
+    }
+
+    private void Leave(string who)
+    {
+        lock (_gate)
+        {
+            if (--_taken[who] == 0)
+            {
+                _taken.Remove(who);
+            }
+        }
+    }
+
+    internal sealed class Place(Places places, string who) : IDisposable
+    {
+        public void Dispose() => places.Leave(who);
     }
 }
 

@@ -16,6 +16,9 @@ internal sealed record AuditEntry
 
     public string? Reason { get; set; }
 
+    /// <summary>What the caller is not told: why AWS failed.</summary>
+    public string? Detail { get; set; }
+
     public required string Remote { get; init; }
 
     /// <summary>sts or certificate.</summary>

@@ -68,6 +68,9 @@ internal sealed record IssuerLimits
     /// <summary>Requests for certificates in work at one time; what comes beyond is told when to come again.</summary>
     public int Concurrency { get; init; } = 512;
 
+    /// <summary>Of these, of one node: one is at work and another, whose connection broke, is not done yet.</summary>
+    public int PerNode { get; init; } = 3;
+
     public int Certificates { get; init; } = 8;
 
     public TimeSpan NonceLifetime { get; init; } = TimeSpan.FromMinutes(2);

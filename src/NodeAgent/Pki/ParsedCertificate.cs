@@ -108,7 +108,7 @@ internal sealed record ParsedCertificate(
         }
     }
 
-    /// <summary>As <see cref="CertificateContent.Subject"/> writes it; parts of other kinds by their number.</summary>
+    /// <summary>As <see cref="CertificateContent.Subject"/> writes it, so that two that differ never look the same; parts of other kinds by their number.</summary>
     private static string Describe(X500DistinguishedName name) => string.Join(", ", name.EnumerateRelativeDistinguishedNames(reversed: false).Select(part =>
         part.HasMultipleElements
             ? "(several in one)"
@@ -117,5 +117,5 @@ internal sealed record ParsedCertificate(
                 "2.5.4.3" => "CN",
                 "2.5.4.10" => "O",
                 var other => other,
-            } + " = " + part.GetSingleElementValue()));
+            } + " = " + CertificateContent.Escape(part.GetSingleElementValue() ?? "")));
 }

@@ -247,5 +247,9 @@ internal sealed record CertificateContent(
     IReadOnlyList<IPAddress> Addresses)
 {
     /// <summary>As openssl prints it: O = system:nodes, CN = system:node:a.</summary>
-    public string Subject => string.Join(", ", Organizations.Select(o => $"O = {o}").Append($"CN = {CommonName}"));
+    public string Subject => string.Join(", ", Organizations.Select(o => $"O = {Escape(o)}").Append($"CN = {Escape(CommonName)}"));
+
+    /// <summary>A value in a subject, as in RFC 4514, 2.4: one that holds a comma does not read as two parts.</summary>
+    public static string Escape(string value) =>
+        value.Replace("\\", "\\\\", StringComparison.Ordinal).Replace(",", "\\,", StringComparison.Ordinal);
 }

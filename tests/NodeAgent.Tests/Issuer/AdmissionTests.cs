@@ -79,6 +79,49 @@ public sealed class AdmissionTests : IAsyncLifetime
         entry.Caller.ShouldBe($"O = system:nodes, CN = system:node:{node.Instance.PrivateDnsName}");
     }
 
+    [Theory]
+    [InlineData("prod-a", "prod-a")]
+    [InlineData("prod-b", "prod-b")]
+    [InlineData("prod-b", "prod-b-gpu")]
+    public async Task Nodes_of_each_of_several_kinds_of_workers_join_and_renew(string role, string profile)
+    {
+        await using var several = await _lab.Another(_lab.Settings with
+        {
+            Kinds =
+            [
+                new("worker", "prod-a", "prod-a", RoleTable.Worker),
+                new("worker", "prod-b", "prod-b", RoleTable.Worker),
+                new("worker", "prod-b", "prod-b-gpu", RoleTable.Worker),
+            ],
+        });
+        var node = _lab.NewNode(i => i with { Profile = $"arn:aws:iam::{IssuerLab.Account}:instance-profile/{profile}" }, role);
+        node.Server = several;
+        using var standing = await node.Joined();
+        var again = _lab.NewNodeOf(node);
+        (again.Certificate, again.Server) = (standing, several);
+
+        var answer = await again.Join();
+
+        answer.Status.ShouldBe(200, answer.Body);
+        _lab.Audit.Last().Proof.ShouldBe("certificate");
+    }
+
+    [Fact]
+    public async Task Of_several_kinds_of_workers_a_role_gets_the_profiles_of_its_own_alone()
+    {
+        await using var several = await _lab.Another(_lab.Settings with
+        {
+            Kinds = [new("worker", "prod-a", "prod-a", RoleTable.Worker), new("worker", "prod-b", "prod-b", RoleTable.Worker)],
+        });
+        var node = _lab.NewNode(i => i with { Profile = $"arn:aws:iam::{IssuerLab.Account}:instance-profile/prod-a" }, "prod-b");
+        node.Server = several;
+
+        var answer = await node.Join();
+
+        answer.Status.ShouldBe(403, answer.Body);
+        answer.Error.Message.ShouldEndWith("a worker has arn:aws:iam::123456789012:instance-profile/prod-b");
+    }
+
     [Fact]
     public async Task Any_issuer_takes_the_nonce_of_any_other()
     {
@@ -104,6 +147,29 @@ public sealed class AdmissionTests : IAsyncLifetime
         ParsedCertificate.Parse(answer.Granted[0].Chain[0])!.Subject.ShouldBe($"O = system:nodes, CN = system:node:{node.Instance.Id}");
     }
 
+    /// <summary>Where DHCP options give the VPC a domain of its own, metadata says that one and EC2 its own (docs/issuer.md).</summary>
+    [Fact]
+    public async Task A_node_named_by_its_instance_expects_what_it_is_granted_whatever_domain_its_metadata_says()
+    {
+        await using var lab = await IssuerLab.Start(naming: NodeNaming.InstanceId);
+        var node = lab.NewNode();
+        var facts = Simulation.Worker.ExampleFacts();
+        facts = facts with { Instance = facts.Instance with { Id = node.Instance.Id, PrivateDnsName = "ip-10-1-0-2.corp.example", PrivateAddress = node.Instance.Address } };
+        var expected = RoleTable.Find("kubelet-serving")!.For(
+            NodeAgent.Desired.Certificates.Identity(Configuration.ConfigText.LoadText("node: {name: instanceId}").Config, facts));
+        node.Requests = [("kubelet-serving", SigningRequest.Create(node.Key, expected))];
+
+        var answer = await node.Join();
+
+        answer.Status.ShouldBe(200, answer.Body);
+        var granted = ParsedCertificate.Parse(answer.Granted[0].Chain[0])!;
+        granted.Subject.ShouldBe(expected.Subject);
+        granted.DnsNames.ShouldBe(expected.DnsNames);
+        granted.DnsNames.ShouldBe([node.Instance.Id]);
+        granted.Addresses.ShouldBe(expected.Addresses);
+        granted.Addresses.ShouldBe([IPAddress.Parse(node.Instance.Address)]);
+    }
+
     [Fact]
     public async Task An_instance_that_EC2_does_not_know_yet_is_asked_for_again()
     {
@@ -117,6 +183,58 @@ public sealed class AdmissionTests : IAsyncLifetime
 
         _lab.Aws.Instances[instance!.Id] = instance;
         (await _lab.NewNodeOf(node).Join()).Status.ShouldBe(200);
+    }
+
+    [Fact]
+    public async Task Of_an_instance_that_EC2_lists_twice_the_last_counts()
+    {
+        var node = _lab.NewNode();
+        _lab.Aws.PageBefore.Enqueue(node.Instance with { State = "stopped" });
+
+        var answer = await node.Join();
+
+        answer.Status.ShouldBe(200, answer.Body);
+    }
+
+    [Fact]
+    public async Task A_node_has_few_requests_in_work_at_once_whatever_it_shows()
+    {
+        await using var lab = await IssuerLab.Start(new IssuerLimits { NotFoundYet = TimeSpan.Zero });
+        var node = lab.NewNode();
+        using var standing = await node.Joined();
+        foreach (var certificate in new[] { null, standing })
+        {
+            await using var another = await lab.Another();
+            var crowd = Enumerable.Range(0, 4).Select(_ => lab.NewNodeOf(node)).ToList();
+            crowd.ForEach(n => (n.Server, n.Certificate) = (another, certificate));
+            // EC2 answers once all four came.
+            var let = new TaskCompletionSource();
+            lab.Aws.Instead = async (_, action) =>
+            {
+                if (action == "DescribeInstances")
+                {
+                    await let.Task;
+                }
+
+                return false;
+            };
+            var answers = crowd.Select(n => n.Join()).ToList();
+
+            var turnedAway = await await Task.WhenAny(answers);
+
+            (turnedAway.Status, turnedAway.Error.Code, turnedAway.RetryAfter).ShouldBe((503, "busy", TimeSpan.FromSeconds(3)));
+            lab.Audit.Last().Reason.ShouldBe("3 requests of this node are in work already");
+            // Others have their places, and this one has its own again.
+            var other = lab.NewNode();
+            other.Server = another;
+            var others = other.Join();
+            let.SetResult();
+            (await others).Status.ShouldBe(200);
+            (await Task.WhenAll(answers)).Count(a => a.Status == 200).ShouldBe(3);
+            var again = lab.NewNodeOf(node);
+            (again.Server, again.Certificate) = (another, certificate);
+            (await again.Join()).Status.ShouldBe(200);
+        }
     }
 
     [Fact]
@@ -134,18 +252,19 @@ public sealed class AdmissionTests : IAsyncLifetime
     }
 
     [Theory]
-    [InlineData("DescribeInstances", 403, "UnauthorizedOperation", "ec2:DescribeInstances at", 30)]
-    [InlineData("DescribeInstances", 503, "RequestLimitExceeded", "throttled", 3)]
-    [InlineData("GetCallerIdentity", 429, "Throttling", "throttled", 3)]
-    [InlineData("GetCallerIdentity", 500, "InternalFailure", "unavailable", 3)]
-    public async Task Where_AWS_fails_a_node_is_told_to_come_later_and_nothing_is_held_against_it(string action, int status, string code, string reason, int seconds)
+    [InlineData("DescribeInstances", 403, "UnauthorizedOperation", "EC2 does not answer this issuer", "assumed-role/prod-issuer", 30)]
+    [InlineData("DescribeInstances", 503, "RequestLimitExceeded", "EC2 does not answer this issuer", "throttled", 3)]
+    [InlineData("GetCallerIdentity", 429, "Throttling", "throttled", null, 3)]
+    [InlineData("GetCallerIdentity", 500, "InternalFailure", "unavailable", null, 3)]
+    public async Task Where_AWS_fails_a_node_is_told_to_come_later_and_nothing_is_held_against_it(
+        string action, int status, string code, string reason, string? detail, int seconds)
     {
         var node = _lab.NewNode();
         _lab.Aws.Instead = async (context, called) =>
         {
             if (called == action)
             {
-                await FakeAws.Write(context, status, $"<Response><Errors><Error><Code>{code}</Code><Message>no</Message></Error></Errors><RequestID>r</RequestID></Response>");
+                await FakeAws.Write(context, status, $"<Response><Errors><Error><Code>{code}</Code><Message>User: arn:aws:sts::123456789012:assumed-role/prod-issuer/i-1 may not</Message></Error></Errors><RequestID>r</RequestID></Response>");
             }
 
             return called == action;
@@ -157,7 +276,11 @@ public sealed class AdmissionTests : IAsyncLifetime
         answer.Error.Code.ShouldBe("unavailable");
         answer.Error.Message.ShouldContain(reason);
         answer.RetryAfter.ShouldBe(TimeSpan.FromSeconds(seconds));
-        _lab.Audit.Last().Decision.ShouldBe("later");
+        var entry = _lab.Audit.Last();
+        entry.Decision.ShouldBe("later");
+        // Whose rights are lacking is nothing for callers.
+        answer.Body.ShouldNotContain("prod-issuer");
+        (entry.Detail ?? "").ShouldContain(detail ?? "");
 
         _lab.Aws.Instead = null;
         (await _lab.NewNodeOf(node).Join()).Status.ShouldBe(200);

@@ -46,6 +46,18 @@ public sealed class AttackTests : IAsyncLifetime
         Refused(await early.Join(), 403, "nonce", "ahead of this issuer's clock");
     }
 
+    [Fact]
+    public async Task An_old_nonce_that_was_made_young()
+    {
+        // The stamp is what comes first, and the seal is over it.
+        var old = System.Buffers.Text.Base64Url.DecodeFromChars(Nonces(IssuerLab.Cluster, new At(DateTimeOffset.UtcNow.AddMinutes(-3))).New());
+        System.Buffers.Binary.BinaryPrimitives.WriteInt64BigEndian(old, DateTimeOffset.UtcNow.ToUnixTimeMilliseconds());
+        var node = _lab.NewNode();
+        node.Nonce = System.Buffers.Text.Base64Url.EncodeToString(old);
+
+        Refused(await node.Join(), 403, "nonce", "none of this cluster's issuers");
+    }
+
     [Theory]
     [InlineData("AAAA")]
     [InlineData("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")]
@@ -323,6 +335,19 @@ public sealed class AttackTests : IAsyncLifetime
     public async Task A_session_that_is_not_named_as_an_instance(string session) =>
         Refused(await _lab.NewNode(arn: $"arn:aws:sts::{IssuerLab.Account}:assumed-role/{IssuerLab.WorkerRole}/{session}").Join(), 403, "caller", "no instance");
 
+    [Theory]
+    [InlineData("AROAEXAMPLE:alice")]
+    [InlineData("AROAEXAMPLE")]
+    [InlineData("AROAEXAMPLE:xID")]
+    public async Task A_session_whose_user_ID_is_of_another_session(string user)
+    {
+        var node = _lab.NewNode();
+        var credentials = node.Credentials with { UserId = user.Replace("ID", node.Instance.Id, StringComparison.Ordinal) };
+        _lab.Aws.Credentials[credentials.AccessKey] = credentials;
+
+        Refused(await node.Join(), 403, "caller", "no instance");
+    }
+
     [Fact]
     public async Task A_session_named_as_an_instance_that_is_another()
     {
@@ -426,6 +451,11 @@ public sealed class AttackTests : IAsyncLifetime
         node.Document = Replace(_lab.Document(other), other, node.Instance.Id);
         Refused(await node.Join(), 403, "document", "digest");
 
+        // A second signer, whose signature nobody would look at.
+        var two = _lab.NewNode();
+        two.Document = _lab.Document(two.Instance.Id, second: forger);
+        Refused(await two.Join(), 403, "document", "more than one signer");
+
         var junk = _lab.NewNode();
         junk.Document = RandomNumberGenerator.GetBytes(500);
         Refused(await junk.Join(), 403, "document", "does not hold");
@@ -465,11 +495,11 @@ public sealed class AttackTests : IAsyncLifetime
             using var rsa = RSA.Create(1024);
             return new CertificateRequest("", rsa, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1).CreateSigningRequest();
         });
-        await RefusedRequest("request", "", (_, _) => IssuerLab.Csr(ECDsa.Create(ECCurve.NamedCurves.brainpoolP160r1)));
+        await RefusedRequest("request", "on brainpoolP160r1", (_, _) => IssuerLab.Csr(ECDsa.Create(ECCurve.NamedCurves.brainpoolP160r1)));
     }
 
     [Fact]
-    public async Task A_wrong_signature() => await RefusedRequest("request", "", (key, _) =>
+    public async Task A_wrong_signature() => await RefusedRequest("request", "did not verify", (key, _) =>
     {
         var request = IssuerLab.Csr(key);
         request[^1] ^= 1;
@@ -481,17 +511,17 @@ public sealed class AttackTests : IAsyncLifetime
     {
         // Its own signature over a request that holds the other's key: no proof of possession.
         using var victim = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        await RefusedRequest("request", "", (key, _) => Replace(
+        await RefusedRequest("request", "did not verify", (key, _) => Replace(
             IssuerLab.Csr(key), Convert.ToHexString(key.ExportSubjectPublicKeyInfo()), Convert.ToHexString(victim.ExportSubjectPublicKeyInfo()), hex: true));
     }
 
     [Fact]
     public async Task ASN1_junk()
     {
-        await RefusedRequest("request", "", (_, _) => [0x30, 0x84, 0xFF, 0xFF, 0xFF, 0xFF]);
-        await RefusedRequest("request", "", (_, _) => []);
-        await RefusedRequest("request", "", (key, _) => [.. IssuerLab.Csr(key), 0x00]);
-        await RefusedRequest("request", "", (_, _) => [.. Enumerable.Repeat<byte>(0x30, 4000)]);
+        await RefusedRequest("request", "ASN1 corrupted", (_, _) => [0x30, 0x84, 0xFF, 0xFF, 0xFF, 0xFF]);
+        await RefusedRequest("request", "ASN1 corrupted", (_, _) => []);
+        await RefusedRequest("request", "ASN1 corrupted", (key, _) => [.. IssuerLab.Csr(key), 0x00]);
+        await RefusedRequest("request", "ASN1 corrupted", (_, _) => [.. Enumerable.Repeat<byte>(0x30, 4000)]);
     }
 
     [Theory]
@@ -551,6 +581,26 @@ public sealed class AttackTests : IAsyncLifetime
         (await heir.Join()).Status.ShouldBe(200);
     }
 
+    [Theory]
+    [InlineData("pending")]
+    [InlineData("stopping")]
+    [InlineData("stopped")]
+    public async Task The_name_of_a_node_that_does_not_run_now(string state)
+    {
+        var holder = _lab.NewNode(i => i with { State = state });
+        var thief = _lab.NewNode(i => i with { PrivateDnsName = holder.Instance.PrivateDnsName });
+
+        Refused(await thief.Join(), 403, "name", $"{holder.Instance.Id}, too, which is {state}");
+    }
+
+    [Fact]
+    public async Task The_name_of_an_instance_of_another_VPC_is_free()
+    {
+        var elsewhere = _lab.NewNode(i => i with { Vpc = "vpc-other" });
+
+        (await _lab.NewNode(i => i with { PrivateDnsName = elsewhere.Instance.PrivateDnsName }).Join()).Status.ShouldBe(200);
+    }
+
     [Fact]
     public async Task The_issuers_own_name() =>
         Refused(await _lab.NewNode(i => i with { PrivateDnsName = "Nodeagent-Issuer" }).Join(), 403, "name", "issuer's own name");
@@ -601,6 +651,34 @@ public sealed class AttackTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_renewal_for_another_cluster()
+    {
+        var node = _lab.NewNode();
+        node.Certificate = Certificate(node, _lab.Authority, DateTimeOffset.UtcNow, TimeSpan.FromDays(1));
+        node.Cluster = "staging";
+
+        Refused(await node.Join(), 403, "cluster", "'staging'");
+    }
+
+    [Fact]
+    public async Task A_certificate_that_is_not_valid_yet_or_a_CAs()
+    {
+        var early = _lab.NewNode();
+        early.Certificate = Certificate(early, Subject(early), from: DateTimeOffset.UtcNow.AddDays(1));
+        Refused(await early.Join(), 403, "certificate", "not valid before");
+
+        var authority = _lab.NewNode();
+        authority.Certificate = Certificate(authority, Subject(authority), isAuthority: true);
+        Refused(await authority.Join(), 403, "certificate", "none for clients");
+
+        var right = _lab.NewNode();
+        right.Certificate = Certificate(right, Subject(right));
+        (await right.Join()).Status.ShouldBe(200);
+
+        static X500DistinguishedName Subject(Node node) => CertificateAuthority.Name(RoleTable.Find("kubelet-client")!.For(IssuerLab.Identity(node.Instance)));
+    }
+
+    [Fact]
     public async Task A_certificate_that_signed_itself()
     {
         var node = _lab.NewNode();
@@ -621,14 +699,54 @@ public sealed class AttackTests : IAsyncLifetime
     }
 
     [Theory]
-    [InlineData("kubelet-serving")]
-    [InlineData("kube-proxy")]
-    public async Task A_certificate_of_this_node_that_is_for_something_else(string role)
+    [InlineData("which is no node", "O", "system:nodes, CN = NODE")]
+    [InlineData("and i-", "O", "system:nodes", "CN", "NODE, O = system:masters")]
+    [InlineData("which is no node", "O", "system:nodes", "O", "system:masters", "CN", "NODE")]
+    [InlineData("which is no node", "CN", "NODE")]
+    [InlineData("which is no node", "O", "system:masters", "CN", "kubernetes-admin")]
+    public async Task A_certificate_whose_subject_only_looks_like_the_nodes(string reason, params string[] parts)
+    {
+        var node = _lab.NewNode();
+        var subject = new X500DistinguishedNameBuilder();
+        // The builder, too, writes the last first.
+        foreach (var part in parts.Chunk(2).Reverse())
+        {
+            subject.Add(part[0] == "O" ? "2.5.4.10" : "2.5.4.3", part[1].Replace("NODE", $"system:node:{node.Instance.PrivateDnsName}", StringComparison.Ordinal));
+        }
+
+        node.Certificate = Certificate(node, subject.Build());
+
+        Refused(await node.Join(), 403, "certificate", reason);
+        // What is no node's at all costs no call of EC2.
+        _lab.Aws.Calls.IsEmpty.ShouldBe(reason == "which is no node");
+    }
+
+    [Fact]
+    public async Task A_certificate_and_the_document_of_an_instance_that_is_gone_hold_no_place()
+    {
+        // By this issuer's patience, who joins would be waited for an hour.
+        await using var server = await _lab.Another(_lab.Settings with
+        {
+            Limits = _lab.Settings.Limits with { NotFoundYet = TimeSpan.FromHours(1), WorkTime = TimeSpan.FromHours(1) },
+        });
+        var node = _lab.NewNode();
+        using var standing = await node.Joined();
+        _lab.Aws.Instances.Clear();
+        var again = _lab.NewNodeOf(node);
+        (again.Certificate, again.Server) = (standing, server);
+
+        Refused(await again.Join(), 503, "not-yet", "does not know");
+    }
+
+    [Theory]
+    [InlineData("kubelet-serving", "none for clients")]
+    [InlineData("kube-proxy", "which is no node")]
+    public async Task A_certificate_of_this_node_that_is_for_something_else(string role, string reason)
     {
         var node = _lab.NewNode();
         node.Certificate = Certificate(node, _lab.Authority, DateTimeOffset.UtcNow, TimeSpan.FromDays(1), role);
 
-        Refused(await node.Join(), 403, "certificate", "");
+        Refused(await node.Join(), 403, "certificate", reason);
     }
 
     [Fact]
@@ -939,6 +1057,17 @@ public sealed class AttackTests : IAsyncLifetime
     {
         var identity = new NodeIdentity(node.Instance.PrivateDnsName, [node.Instance.PrivateDnsName], [IPAddress.Parse(node.Instance.Address)]);
         using var certificate = X509CertificateLoader.LoadCertificate(authority.Sign(node.Key, RoleTable.Find(role)!.For(identity), lifetime, now));
+        return certificate.CopyWithPrivateKey(node.Key);
+    }
+
+    /// <summary>For clients, of the cluster's CA, which would sign none of these: of whatever subject.</summary>
+    private X509Certificate2 Certificate(Node node, X500DistinguishedName subject, DateTimeOffset? from = null, bool isAuthority = false)
+    {
+        using var authority = X509Certificate2.CreateFromPem(_lab.Authority.CertificatePem, _lab.Authority.KeyPem);
+        var request = new CertificateRequest(subject, node.Key, HashAlgorithmName.SHA256);
+        request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid("1.3.6.1.5.5.7.3.2")], critical: false));
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(isAuthority, hasPathLengthConstraint: false, 0, critical: true));
+        using var certificate = request.Create(authority, from ?? DateTimeOffset.UtcNow, DateTimeOffset.UtcNow.AddDays(2), RandomNumberGenerator.GetBytes(16));
         return certificate.CopyWithPrivateKey(node.Key);
     }
 

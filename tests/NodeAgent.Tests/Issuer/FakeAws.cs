@@ -27,6 +27,9 @@ internal sealed class FakeAws : IAsyncDisposable
 
     public ConcurrentDictionary<string, FakeInstance> Instances { get; } = new();
 
+    /// <summary>As EC2 described instances on a page before: they are listed a second time, first.</summary>
+    public ConcurrentQueue<FakeInstance> PageBefore { get; } = new();
+
     public TimeSpan Delay { get; set; }
 
     /// <summary>Answers instead, where it returns true.</summary>
@@ -135,7 +138,7 @@ internal sealed class FakeAws : IAsyncDisposable
 
     private string Describe(string filter, HashSet<string> values)
     {
-        var found = Instances.Values.Where(i => values.Contains(filter switch
+        var found = PageBefore.Concat(Instances.Values).Where(i => values.Contains(filter switch
         {
             "instance-id" => i.Id,
             "private-dns-name" => i.PrivateDnsName,

@@ -120,7 +120,7 @@ internal sealed class IssuerLab : IAsyncDisposable
     /// <summary>The same instance once more, with all that it sends made anew.</summary>
     public Node NewNodeOf(Node node) => new(this, node.Instance, node.Credentials);
 
-    public byte[] Document(string id, string account = Account, string region = Region, X509Certificate2? signer = null) => Sign(
+    public byte[] Document(string id, string account = Account, string region = Region, X509Certificate2? signer = null, X509Certificate2? second = null) => Sign(
         Encoding.UTF8.GetBytes($$"""
             {
               "accountId" : "{{account}}",
@@ -137,10 +137,10 @@ internal sealed class IssuerLab : IAsyncDisposable
               "version" : "2017-09-30"
             }
             """),
-        signer ?? Documents);
+        second is null ? [signer ?? Documents] : [signer ?? Documents, second]);
 
     /// <summary>RFC 5652, as EC2 does it: content inside, signed attributes, no certificates.</summary>
-    private static byte[] Sign(byte[] content, X509Certificate2 signer)
+    private static byte[] Sign(byte[] content, X509Certificate2[] signers)
     {
         const string sha256 = "2.16.840.1.101.3.4.2.1";
         var attributes = new AsnWriter(AsnEncodingRules.DER);
@@ -152,8 +152,7 @@ internal sealed class IssuerLab : IAsyncDisposable
         }
 
         var toSign = attributes.Encode();
-        using var key = signer.GetRSAPrivateKey()!;
-        var signature = key.SignData(toSign, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        var asSigned = toSign.ToArray();
         toSign[0] = 0xA0;
 
         var writer = new AsnWriter(AsnEncodingRules.BER);
@@ -180,24 +179,35 @@ internal sealed class IssuerLab : IAsyncDisposable
                 }
 
                 using (writer.PushSetOf())
-                using (writer.PushSequence())
                 {
-                    writer.WriteInteger(1);
-                    using (writer.PushSequence())
+                    foreach (var signer in signers)
                     {
-                        writer.WriteEncodedValue(signer.IssuerName.RawData);
-                        writer.WriteInteger(signer.SerialNumberBytes.Span);
+                        Signed(signer);
                     }
-
-                    Algorithm(sha256);
-                    writer.WriteEncodedValue(toSign);
-                    Algorithm("1.2.840.113549.1.1.1");
-                    writer.WriteOctetString(signature);
                 }
             }
         }
 
         return writer.Encode();
+
+        void Signed(X509Certificate2 signer)
+        {
+            using var key = signer.GetRSAPrivateKey()!;
+            using (writer.PushSequence())
+            {
+                writer.WriteInteger(1);
+                using (writer.PushSequence())
+                {
+                    writer.WriteEncodedValue(signer.IssuerName.RawData);
+                    writer.WriteInteger(signer.SerialNumberBytes.Span);
+                }
+
+                Algorithm(sha256);
+                writer.WriteEncodedValue(toSign);
+                Algorithm("1.2.840.113549.1.1.1");
+                writer.WriteOctetString(key.SignData(asSigned, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1));
+            }
+        }
 
         void Attribute(string kind, Action<AsnWriter> value)
         {

@@ -122,8 +122,9 @@ public sealed class SignersTests : IAsyncLifetime
         turnedAway.RetryAfter.ShouldNotBeNull().ShouldBeInRange(TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(30));
         var entry = lab.Audit.Last();
         (entry.Decision, entry.Certificates).ShouldBe(("later", null));
-        entry.Reason!.ShouldContain("kms:Sign");
-        entry.Reason!.ShouldContain("throttled");
+        entry.Detail!.ShouldContain("kms:Sign");
+        entry.Detail!.ShouldContain("throttled");
+        turnedAway.Body.ShouldNotContain("kms:Sign");
 
         _kms.Throttle = 0;
         var answer = await lab.NewNodeOf(node).Join();
