@@ -32,8 +32,11 @@ namespace NodeAgent.Issuer;
 /// </summary>
 internal sealed class IssuerServer : IAsyncDisposable
 {
+    // A status that nobody is told: the connection is gone.
+    private const int Unanswered = 499;
+
     private readonly IssuerSettings _settings;
-    private readonly ICertificateSigner _signer;
+    private readonly WatchedSigner _signer;
     private readonly Nonces _nonces;
     private readonly Admission _admission;
     private readonly Action<AuditEntry> _audit;
@@ -44,12 +47,14 @@ internal sealed class IssuerServer : IAsyncDisposable
     private readonly ConcurrentDictionary<string, long> _decisions = new(StringComparer.Ordinal);
     private readonly Crowd _crowd;
     private readonly ConcurrentDictionary<string, string> _remotes = new(StringComparer.Ordinal);
+    private readonly CancellationTokenSource _grace = new();
+    private int _handled;
     private int _inWork;
     private long _unheard;
     private long _granted;
 
     private IssuerServer(
-        IssuerSettings settings, ICertificateSigner signer, Nonces nonces, ServerIdentity identity, Sts sts, IAmazonEC2 ec2, Action<AuditEntry> audit, TimeProvider time)
+        IssuerSettings settings, WatchedSigner signer, Nonces nonces, ServerIdentity identity, Sts sts, IAmazonEC2 ec2, Action<AuditEntry> audit, TimeProvider time)
     {
         (_settings, _signer, _nonces, _audit, _time, _identity) = (settings, signer, nonces, audit, time, identity);
         _admission = new Admission(settings, signer, nonces, sts, ec2, time);
@@ -72,19 +77,37 @@ internal sealed class IssuerServer : IAsyncDisposable
     {
         var key = await signer.SharedKey("nodeagent issuer: nonces, version 1", cancellation).ConfigureAwait(false);
         var nonces = new Nonces(key, settings.Cluster, settings.Limits.NonceLifetime, time);
-        var identity = await ServerIdentity.Issue(signer, time, cancellation).ConfigureAwait(false);
-        var server = new IssuerServer(settings, signer, nonces, identity, sts, ec2, audit, time);
+        var watched = new WatchedSigner(signer);
+        var identity = await ServerIdentity.Issue(watched, time, Console.Error.WriteLine, cancellation).ConfigureAwait(false);
+        var server = new IssuerServer(settings, watched, nonces, identity, sts, ec2, audit, time);
         await server._server.StartAsync(cancellation).ConfigureAwait(false);
         await server._loopback.StartAsync(cancellation).ConfigureAwait(false);
         return server;
     }
 
-    /// <summary>What is in work is answered first.</summary>
+    /// <summary>Takes nothing new; what is in work is answered first, for <see cref="IssuerLimits.Grace"/> at most. When this returns, the audit has it all.</summary>
     public async ValueTask DisposeAsync()
     {
+        _grace.CancelAfter(_settings.Limits.Grace);
+        try
+        {
+            await _server.StopAsync(_grace.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            // What is not done by now is cut.
+        }
+
+        // Those that were cut have yet to say so.
+        for (var tries = 0; Volatile.Read(ref _handled) > 0 && tries < 100; tries++)
+        {
+            await Task.Delay(TimeSpan.FromMilliseconds(20)).ConfigureAwait(false);
+        }
+
         await _server.DisposeAsync().ConfigureAwait(false);
         await _loopback.DisposeAsync().ConfigureAwait(false);
         _identity.Dispose();
+        _grace.Dispose();
     }
 
     private WebApplication Server()
@@ -170,6 +193,19 @@ internal sealed class IssuerServer : IAsyncDisposable
 
     private async Task Handle(HttpContext context)
     {
+        Interlocked.Increment(ref _handled);
+        try
+        {
+            await Serve(context).ConfigureAwait(false);
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _handled);
+        }
+    }
+
+    private async Task Serve(HttpContext context)
+    {
         var request = context.Request;
         if (request.Path.Value == Protocol.NoncePath && HttpMethods.IsGet(request.Method) && !request.QueryString.HasValue)
         {
@@ -194,13 +230,11 @@ internal sealed class IssuerServer : IAsyncDisposable
         {
             refusal = new(e.StatusCode, e.StatusCode == 413 ? "too-large" : "malformed", e.Message, null, e);
         }
-        catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
+        catch (Exception e) when (e is IOException || (e is OperationCanceledException && context.RequestAborted.IsCancellationRequested))
         {
-            refusal = new(499, "gone", "the caller closed the connection before it was answered");
-        }
-        catch (IOException e)
-        {
-            refusal = new(499, "gone", "the caller closed the connection before it was answered", null, e);
+            refusal = _grace.IsCancellationRequested
+                ? new(Unanswered, "cut", $"the issuer was told to stop, and this was not done {_settings.Limits.Grace.TotalSeconds:0} s later", null, e)
+                : new(Unanswered, "gone", "the caller closed the connection before it was answered", null, e);
         }
 #pragma warning disable CA1031 // A mistake of ours is an answer and a line in the audit, too.
         catch (Exception e)
@@ -223,7 +257,7 @@ internal sealed class IssuerServer : IAsyncDisposable
             Interlocked.Add(ref _granted, answer.Certificates.Count);
             await Answer(context, 200, answer, ProtocolJson.Default.CertificatesAnswer).ConfigureAwait(false);
         }
-        else if (refusal!.Code != "gone")
+        else if (refusal!.Status != Unanswered)
         {
             if (refusal.RetryAfter is { } after)
             {
@@ -236,7 +270,9 @@ internal sealed class IssuerServer : IAsyncDisposable
                 context.Response.Headers.Connection = "close";
             }
 
-            await Answer(context, refusal.Status, new ErrorAnswer(refusal.Code, refusal.Message), ProtocolJson.Default.ErrorAnswer).ConfigureAwait(false);
+            // Of our own mistakes, what happened is for the audit alone.
+            var told = refusal.Status == 500 ? "a mistake of the issuer's: its audit says more" : refusal.Message;
+            await Answer(context, refusal.Status, new ErrorAnswer(refusal.Code, told), ProtocolJson.Default.ErrorAnswer).ConfigureAwait(false);
         }
     }
 
@@ -396,7 +432,6 @@ internal sealed class IssuerServer : IAsyncDisposable
         }
     }
 
-
     /// <summary>How long those shall stay away who were turned away: the more of them there are for those that are served, the longer.</summary>
     private sealed class Crowd(TimeProvider time)
     {
@@ -436,56 +471,6 @@ internal sealed class IssuerServer : IAsyncDisposable
                 _now = default;
                 _since = time.GetTimestamp();
             }
-        }
-    }
-
-    /// <summary>The issuer's own certificate: in memory alone, from the CA that it signs with, and a new one when two thirds of its life are over.</summary>
-    private sealed class ServerIdentity : IDisposable
-    {
-        private static readonly TimeSpan Life = TimeSpan.FromDays(7);
-
-        private readonly ICertificateSigner _signer;
-        private readonly TimeProvider _time;
-        private readonly ITimer _timer;
-        private volatile SslStreamCertificateContext _current;
-
-        private ServerIdentity(ICertificateSigner signer, TimeProvider time, SslStreamCertificateContext first)
-        {
-            (_signer, _time, _current) = (signer, time, first);
-            _timer = time.CreateTimer(_ => _ = Renew(), null, Life / 2, TimeSpan.FromHours(1));
-        }
-
-        public DateTimeOffset NotAfter => _current.TargetCertificate.NotAfter;
-
-        public static async Task<ServerIdentity> Issue(ICertificateSigner signer, TimeProvider time, CancellationToken cancellation) =>
-            new(signer, time, await New(signer, cancellation).ConfigureAwait(false));
-
-        public SslStreamCertificateContext Current() => _current;
-
-        public void Dispose() => _timer.Dispose();
-
-        private async Task Renew()
-        {
-            try
-            {
-                if (NotAfter - _time.GetUtcNow() < Life * (2.0 / 3))
-                {
-                    _current = await New(_signer, CancellationToken.None).ConfigureAwait(false);
-                }
-            }
-            catch (CryptographicException)
-            {
-                // Tried again in an hour; the metric shows how long this one lasts.
-            }
-        }
-
-        private static async Task<SslStreamCertificateContext> New(ICertificateSigner signer, CancellationToken cancellation)
-        {
-            using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-            var content = RoleTable.IssuerServing;
-            var der = await signer.Sign(SigningRequest.Read(SigningRequest.Create(key, content)), content, Life, cancellation).ConfigureAwait(false);
-            using var certificate = X509CertificateLoader.LoadCertificate(der);
-            return SslStreamCertificateContext.Create(certificate.CopyWithPrivateKey(key), null, offline: true);
         }
     }
 }

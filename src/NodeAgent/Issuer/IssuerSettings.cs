@@ -62,6 +62,9 @@ internal sealed record IssuerLimits
     /// <summary>From the whole body to the answer.</summary>
     public TimeSpan WorkTime { get; init; } = TimeSpan.FromSeconds(20);
 
+    /// <summary>For what is in work when the issuer is told to stop. The unit's TimeoutStopSec is longer, and so is the time Program gives a command.</summary>
+    public TimeSpan Grace { get; init; } = TimeSpan.FromSeconds(20);
+
     /// <summary>Each costs about 150 KiB. Who finds no place is hung up on before the handshake, and tries again.</summary>
     public int Connections { get; init; } = 1024;
 
