@@ -6,8 +6,8 @@ using NodeAgent.Pki;
 namespace NodeAgent.Issuer;
 
 /// <summary>
-/// The issuer's own certificate: in memory alone, from the CA that it signs with. Each minute it is held against the wall clock, which may jump either way: a new
-/// one is made when less than a third of its life is left, when its time has not begun, and when the last signature failed, to see whether signing works again.
+/// The issuer's own certificate: in memory alone, from the CA that it signs with. Each minute it is held against the wall clock, which may jump either way: a
+/// new one is made when less than a third of its life is left, when its time has not begun, and when the last signature failed, to see whether signing works again.
 /// </summary>
 internal sealed class ServerIdentity : IDisposable
 {
@@ -68,7 +68,9 @@ internal sealed class ServerIdentity : IDisposable
             if (_said != e.Message)
             {
                 _said = e.Message;
-                _say($"nodeagent: the issuer's own certificate ({NotBefore.UtcDateTime:u} to {NotAfter.UtcDateTime:u}) cannot be renewed, and is tried again each minute: {e.Message}");
+                _say(
+                    $"nodeagent: the issuer's own certificate ({NotBefore.UtcDateTime:u} to {NotAfter.UtcDateTime:u}) cannot be renewed, and is tried again each minute: "
+                    + e.Message);
             }
         }
         finally
