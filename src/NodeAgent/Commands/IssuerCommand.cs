@@ -53,20 +53,43 @@ internal static class IssuerCommand
             HelpName = "ADDRESS:PORT",
             DefaultValueFactory = _ => $"[::]:{Protocol.DefaultPort}",
         };
-        listen.Validators.Add(result =>
-        {
-            if (!IPEndPoint.TryParse(result.GetValueOrDefault<string>(), out _))
-            {
-                result.AddError($"--listen: '{result.GetValueOrDefault<string>()}' is not ADDRESS:PORT, as in [::]:{Protocol.DefaultPort}");
-            }
-        });
+        Form(
+            listen,
+            text => IPEndPoint.TryParse(text, out var point) && point.Port > 0
+                && (text.StartsWith('[')
+                    ? text.EndsWith(string.Create(CultureInfo.InvariantCulture, $"]:{point.Port}"), StringComparison.Ordinal)
+                    : text == point.ToString()),
+            $"ADDRESS:PORT, as in [::]:{Protocol.DefaultPort} or 10.0.0.1:{Protocol.DefaultPort}");
+        Form(
+            cluster,
+            text => text.Length is > 0 and <= 100 && char.IsAsciiLetterOrDigit(text[0]) && Only(text, "-_."),
+            "a cluster's name: up to 100 letters, digits, '-', '_' and '.', a letter or digit first");
+        // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html, without the = that stands between the two.
+        Form(
+            workers,
+            text => text.Split('=') is var names && names.Length <= 2 && names.All(n => Only(n, "+,.@_-"))
+                && names[0].Length is > 0 and <= 64 && names[^1].Length is > 0 and <= 128,
+            "ROLE or ROLE=PROFILE: names as IAM has them, not their ARNs or paths");
         var metrics = new Option<int>("--metrics-port")
         {
             Description = $"Of /healthz and /metrics on 127.0.0.1 ({Protocol.DefaultPort + 1} unless given).",
             HelpName = "PORT",
             DefaultValueFactory = _ => Protocol.DefaultPort + 1,
         };
+        var connections = new Option<int>("--connections-per-address")
+        {
+            Description = "How many connections one address may have open (64 unless given): more where nodes come through NAT or a load balancer.",
+            HelpName = "NUMBER",
+            DefaultValueFactory = _ => new IssuerLimits().ConnectionsPerAddress,
+        };
+        Range(metrics, 1, 65535);
+        Range(connections, 1, new IssuerLimits().Connections);
         var vpc = new Option<string?>("--vpc") { Description = "The cluster's VPC; that of this instance unless given.", HelpName = "ID" };
+        Form(
+            vpc,
+            text => text.StartsWith("vpc-", StringComparison.Ordinal) && text.Length is 12 or 21
+                && text[4..].All(c => char.IsAsciiDigit(c) || char.IsAsciiHexDigitLower(c)),
+            "the ID of a VPC, as in vpc-0123456789abcdef0");
         var command = new Command("issuer", """
             Serve certificates to the nodes of a cluster, until told to stop.
 
@@ -76,7 +99,7 @@ internal static class IssuerCommand
               nodeagent issuer --cluster prod --store s3://example-pki/clusters/prod --worker prod-worker --identity-certificates /etc/nodeagent/identity.pem
             """)
         {
-            cluster, workers, signers, naming, lifetime, listen, metrics, vpc,
+            cluster, workers, signers, naming, lifetime, listen, metrics, connections, vpc,
         };
         where.AddTo(command, ends: false);
         command.SetAction((parse, stop) => Run(
@@ -88,6 +111,7 @@ internal static class IssuerCommand
                 parse.GetValue(lifetime),
                 IPEndPoint.Parse(parse.GetValue(listen)!),
                 parse.GetValue(metrics),
+                parse.GetValue(connections),
                 parse.GetValue(vpc)),
             begin => Signer(where, parse, begin),
             stop));
@@ -113,14 +137,16 @@ internal static class IssuerCommand
             DocumentSigners = Signers(given.Signers),
             Listen = given.Listen,
             MetricsPort = given.MetricsPort,
+            Limits = new IssuerLimits { ConnectionsPerAddress = given.ConnectionsPerAddress },
         };
+        await CheckSigners(given.Signers, settings, metadata, stop).ConfigureAwait(false);
         using var signer = await ca(stop).ConfigureAwait(false);
         var outbound = new OutboundHttp(null, []);
         using var role = new RoleCredentials(endpoint, patience);
         using var sts = new Sts(identity.Region, Endpoint("AWS_ENDPOINT_URL_STS"), TimeProvider.System, outbound);
         using var ec2 = new AmazonEC2Client(role, new AmazonEC2Config(identity.Region, Endpoint("AWS_ENDPOINT_URL_EC2")) { HttpClientFactory = outbound });
-        // Written by one, so that a journal that is slow holds nobody's thread.
-        var audit = Channel.CreateUnbounded<AuditEntry>(new UnboundedChannelOptions { SingleReader = true });
+        // Written by one, so that a journal that is slow holds nobody's thread. What has to be in the audit waits for room, strangers' lines do not.
+        var audit = Channel.CreateBounded<AuditEntry>(new BoundedChannelOptions(4096) { SingleReader = true });
         var writing = Task.Run(
             async () =>
             {
@@ -131,7 +157,7 @@ internal static class IssuerCommand
             },
             CancellationToken.None);
         var server = await Start(
-            () => IssuerServer.Start(settings, signer, sts, ec2, entry => audit.Writer.TryWrite(entry), TimeProvider.System, stop), given).ConfigureAwait(false);
+            () => IssuerServer.Start(settings, signer, sts, ec2, audit.Writer, TimeProvider.System, stop), given).ConfigureAwait(false);
         await using (server.ConfigureAwait(false))
         {
             Console.Error.WriteLine(
@@ -189,6 +215,47 @@ internal static class IssuerCommand
         }
     }
 
+    /// <summary>This instance has a document of the same region as its nodes: where the certificates do not hold for it, they hold for nobody.</summary>
+    private static async Task CheckSigners(string file, IssuerSettings settings, InstanceMetadata metadata, CancellationToken stop)
+    {
+        byte[] document;
+        try
+        {
+            document = Convert.FromBase64String(await metadata.SignedIdentityDocument(stop).ConfigureAwait(false));
+        }
+        catch (FormatException e)
+        {
+            throw metadata.Malformed("dynamic/instance-identity/rsa2048", "not base64", e);
+        }
+
+        CheckSigners(file, settings.DocumentSigners, settings.Region, document);
+    }
+
+    /// <param name="document">This instance's own.</param>
+    /// <exception cref="ConfigurationException"/>
+    internal static void CheckSigners(string file, IReadOnlyList<X509Certificate2> signers, string region, byte[] document)
+    {
+        foreach (var (number, certificate) in signers.Index())
+        {
+            using var rsa = certificate.GetRSAPublicKey();
+            if (rsa is not { KeySize: >= 2048 })
+            {
+                throw Bad($"certificate {number + 1} is none of RSA-2048: AWS publishes one for each kind of signature, and the one headed RSA-2048 is of use here");
+            }
+        }
+
+        try
+        {
+            SignedDocument.Verify(document, signers);
+        }
+        catch (CryptographicException e)
+        {
+            throw Bad($"this instance's own identity document, of {region}, does not hold by it: {e.Message}. Is it the file of {region}, headed RSA-2048?");
+        }
+
+        ConfigurationException Bad(string message) => new(new ConfigError(new Origin(file, 0, 0), "--identity-certificates", message));
+    }
+
     private static async Task<InstanceIdentity> Identity(InstanceMetadata metadata, CancellationToken stop)
     {
         try
@@ -206,6 +273,26 @@ internal static class IssuerCommand
         var mac = await metadata.Text("mac", stop).ConfigureAwait(false);
         return await metadata.Text($"network/interfaces/macs/{mac}/vpc-id", stop).ConfigureAwait(false);
     }
+
+    /// <summary>Refuses each value that is not of that form.</summary>
+    private static void Form(Option option, Predicate<string> holds, string form) => option.Validators.Add(result =>
+    {
+        foreach (var token in result.Tokens.Where(t => !holds(t.Value)))
+        {
+            result.AddError($"{option.Name}: '{IssuerRefusal.Short(token.Value)}' is not {form}");
+        }
+    });
+
+    private static bool Only(string text, string others) => text.All(c => char.IsAsciiLetterOrDigit(c) || others.Contains(c, StringComparison.Ordinal));
+
+    private static void Range(Option<int> option, int least, int most) => option.Validators.Add(result =>
+    {
+        // What is no number at all has its error already.
+        if (result.Tokens is [var token] && int.TryParse(token.Value, CultureInfo.InvariantCulture, out var value) && (value < least || value > most))
+        {
+            result.AddError(string.Create(CultureInfo.InvariantCulture, $"{option.Name}: {value} is out of range; expected {least} to {most}"));
+        }
+    });
 
     private static Uri? Endpoint(string variable) => HostEnvironment.Get(variable) is { } url ? new Uri(url) : null;
 
@@ -235,5 +322,5 @@ internal static class IssuerCommand
     };
 
     private sealed record Given(
-        string Cluster, string[] Workers, string Signers, NodeNaming Naming, Duration Lifetime, IPEndPoint Listen, int MetricsPort, string? Vpc);
+        string Cluster, string[] Workers, string Signers, NodeNaming Naming, Duration Lifetime, IPEndPoint Listen, int MetricsPort, int ConnectionsPerAddress, string? Vpc);
 }

@@ -8,6 +8,7 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using System.Threading.Channels;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
@@ -32,28 +33,47 @@ namespace NodeAgent.Issuer;
 /// </summary>
 internal sealed class IssuerServer : IAsyncDisposable
 {
+    // A status that nobody is told: the connection is gone.
+    private const int Unanswered = 499;
+
     private readonly IssuerSettings _settings;
-    private readonly ICertificateSigner _signer;
+    private readonly WatchedSigner _signer;
     private readonly Nonces _nonces;
     private readonly Admission _admission;
-    private readonly Action<AuditEntry> _audit;
+    private readonly ChannelWriter<AuditEntry> _audit;
+    private readonly Strangers _strangers;
     private readonly TimeProvider _time;
     private readonly ServerIdentity _identity;
     private readonly WebApplication _server;
     private readonly WebApplication _loopback;
     private readonly ConcurrentDictionary<string, long> _decisions = new(StringComparer.Ordinal);
     private readonly Crowd _crowd;
-    private readonly ConcurrentDictionary<string, string> _remotes = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, Remote> _remotes = new(StringComparer.Ordinal);
+    private readonly CancellationTokenSource _grace = new();
+    private int _ended;
+    private int _handled;
+    private readonly Doors _open = new();
+    private readonly SemaphoreSlim _handshakes;
+    private long _failedHandshakes;
     private int _inWork;
     private long _unheard;
     private long _granted;
 
     private IssuerServer(
-        IssuerSettings settings, ICertificateSigner signer, Nonces nonces, ServerIdentity identity, Sts sts, IAmazonEC2 ec2, Action<AuditEntry> audit, TimeProvider time)
+        IssuerSettings settings,
+        WatchedSigner signer,
+        Nonces nonces,
+        ServerIdentity identity,
+        Sts sts,
+        IAmazonEC2 ec2,
+        ChannelWriter<AuditEntry> audit,
+        TimeProvider time)
     {
         (_settings, _signer, _nonces, _audit, _time, _identity) = (settings, signer, nonces, audit, time, identity);
         _admission = new Admission(settings, signer, nonces, sts, ec2, time);
+        _handshakes = new SemaphoreSlim(settings.Limits.HandshakesAtOnce);
         _crowd = new Crowd(time);
+        _strangers = new Strangers(settings.Limits, time, audit.TryWrite);
         _server = Server();
         _loopback = Loopback();
     }
@@ -68,23 +88,56 @@ internal sealed class IssuerServer : IAsyncDisposable
     /// <exception cref="IOException">A port is taken.</exception>
     /// <exception cref="CryptographicException">The CA does not sign.</exception>
     public static async Task<IssuerServer> Start(
-        IssuerSettings settings, ICertificateSigner signer, Sts sts, IAmazonEC2 ec2, Action<AuditEntry> audit, TimeProvider time, CancellationToken cancellation)
+        IssuerSettings settings,
+        ICertificateSigner signer,
+        Sts sts,
+        IAmazonEC2 ec2,
+        ChannelWriter<AuditEntry> audit,
+        TimeProvider time,
+        CancellationToken cancellation)
     {
         var key = await signer.SharedKey("nodeagent issuer: nonces, version 1", cancellation).ConfigureAwait(false);
         var nonces = new Nonces(key, settings.Cluster, settings.Limits.NonceLifetime, time);
-        var identity = await ServerIdentity.Issue(signer, time, cancellation).ConfigureAwait(false);
-        var server = new IssuerServer(settings, signer, nonces, identity, sts, ec2, audit, time);
+        var watched = new WatchedSigner(signer);
+        var identity = await ServerIdentity.Issue(watched, time, Console.Error.WriteLine, cancellation).ConfigureAwait(false);
+        var server = new IssuerServer(settings, watched, nonces, identity, sts, ec2, audit, time);
         await server._server.StartAsync(cancellation).ConfigureAwait(false);
         await server._loopback.StartAsync(cancellation).ConfigureAwait(false);
         return server;
     }
 
-    /// <summary>What is in work is answered first.</summary>
+    /// <summary>
+    /// Takes nothing new; what is in work is answered first, for <see cref="IssuerLimits.Grace"/> at most. When this returns, the audit has it all.
+    /// </summary>
     public async ValueTask DisposeAsync()
     {
+        if (Interlocked.Exchange(ref _ended, 1) == 1)
+        {
+            return;
+        }
+
+        _grace.CancelAfter(_settings.Limits.Grace);
+        try
+        {
+            await _server.StopAsync(_grace.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            // What is not done by now is cut.
+        }
+
+        // Those that were cut have yet to say so.
+        for (var tries = 0; Volatile.Read(ref _handled) > 0 && tries < 100; tries++)
+        {
+            await Task.Delay(TimeSpan.FromMilliseconds(20)).ConfigureAwait(false);
+        }
+
         await _server.DisposeAsync().ConfigureAwait(false);
         await _loopback.DisposeAsync().ConfigureAwait(false);
+        _strangers.Dispose();
         _identity.Dispose();
+        _grace.Dispose();
+        _handshakes.Dispose();
     }
 
     private WebApplication Server()
@@ -106,24 +159,62 @@ internal sealed class IssuerServer : IAsyncDisposable
             kestrel.Listen(_settings.Listen, listen =>
             {
                 listen.Protocols = HttpProtocols.Http1;
-                listen.Use(next => async connection =>
-                {
-                    _remotes[connection.ConnectionId] = Remote(connection.RemoteEndPoint);
-                    try
-                    {
-                        await next(connection).ConfigureAwait(false);
-                    }
-                    finally
-                    {
-                        _remotes.TryRemove(connection.ConnectionId, out _);
-                    }
-                });
+                listen.Use(next => connection => Meet(connection, next));
                 listen.UseHttps(new TlsHandshakeCallbackOptions { HandshakeTimeout = limits.HandshakeTime, OnConnection = _ => new(Tls()) });
+                listen.Use(next => connection =>
+                {
+                    connection.Features.Get<HandshakeGate>()!.Done();
+                    return next(connection);
+                });
             });
         });
         var app = builder.Build();
         app.Run(Handle);
         return app;
+    }
+
+    /// <summary>Before the handshake.</summary>
+    private async Task Meet(ConnectionContext connection, ConnectionDelegate next)
+    {
+        var limits = _settings.Limits;
+        var remote = Remote.Of(connection.RemoteEndPoint);
+        if (!_open.Enter(remote.Source, limits.ConnectionsPerAddress))
+        {
+            RecordStranger(
+                new AuditEntry
+                {
+                    At = _time.GetUtcNow(),
+                    Decision = "refused",
+                    Code = "connections",
+                    Reason = $"{limits.ConnectionsPerAddress} connections of this address are open already (--connections-per-address)",
+                    Remote = remote.Text,
+                },
+                remote);
+            connection.Abort(new ConnectionAbortedException("too many connections of one address"));
+            return;
+        }
+
+        var bare = connection.Transport;
+        var gate = new HandshakeGate(connection, limits.HandshakeBytes, _handshakes);
+        connection.Features.Set(gate);
+        connection.Transport = gate;
+        _remotes[connection.ConnectionId] = remote;
+        try
+        {
+            await next(connection).ConfigureAwait(false);
+        }
+        finally
+        {
+            gate.Leave();
+            if (!gate.IsDone)
+            {
+                Interlocked.Increment(ref _failedHandshakes);
+            }
+
+            connection.Transport = bare;
+            _remotes.TryRemove(connection.ConnectionId, out _);
+            _open.Leave(remote.Source);
+        }
     }
 
     private WebApplication Loopback()
@@ -132,18 +223,40 @@ internal sealed class IssuerServer : IAsyncDisposable
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
-            kestrel.Listen(IPAddress.Loopback, _settings.MetricsPort);
+            // Everybody on the node may call here.
+            kestrel.Limits.MaxConcurrentConnections = 16;
+            kestrel.Limits.MaxRequestBodySize = 0;
+            kestrel.Limits.MaxRequestLineSize = 1024;
+            kestrel.Limits.MaxRequestHeadersTotalSize = 4096;
+            kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(5);
+            kestrel.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(30);
+            kestrel.Limits.MinResponseDataRate = new MinDataRate(1024, TimeSpan.FromSeconds(5));
+            kestrel.Listen(IPAddress.Loopback, _settings.MetricsPort, static listen => listen.Protocols = HttpProtocols.Http1);
         });
         var app = builder.Build();
         app.Run(async context =>
         {
             var path = context.Request.Path.Value;
-            context.Response.StatusCode = path is "/healthz" or "/metrics" ? 200 : 404;
+            var (status, text) = path switch
+            {
+                _ when !HttpMethods.IsGet(context.Request.Method) => (405, ""),
+                "/healthz" => Ailment() is { } ailment ? (503, ailment + "\n") : (200, "ok\n"),
+                "/metrics" => (200, Metrics()),
+                _ => (404, ""),
+            };
+            context.Response.StatusCode = status;
             context.Response.ContentType = "text/plain; version=0.0.4; charset=utf-8";
-            await context.Response.WriteAsync(path switch { "/healthz" => "ok\n", "/metrics" => Metrics(), _ => "" }, context.RequestAborted).ConfigureAwait(false);
+            await context.Response.WriteAsync(text, context.RequestAborted).ConfigureAwait(false);
         });
         return app;
     }
+
+    /// <summary>Why it is of no use to nodes; null when it may be.</summary>
+    private string? Ailment() =>
+        !_identity.IsInTime
+            ? $"the issuer's own certificate is good from {_identity.NotBefore.UtcDateTime:u} to {_identity.NotAfter.UtcDateTime:u}, and it is {_time.GetUtcNow().UtcDateTime:u}"
+        : _signer.Flaw is { } flaw ? "the last signature failed: " + flaw
+        : null;
 
     private SslServerAuthenticationOptions Tls() => new()
     {
@@ -170,6 +283,19 @@ internal sealed class IssuerServer : IAsyncDisposable
 
     private async Task Handle(HttpContext context)
     {
+        Interlocked.Increment(ref _handled);
+        try
+        {
+            await Serve(context).ConfigureAwait(false);
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _handled);
+        }
+    }
+
+    private async Task Serve(HttpContext context)
+    {
         var request = context.Request;
         if (request.Path.Value == Protocol.NoncePath && HttpMethods.IsGet(request.Method) && !request.QueryString.HasValue)
         {
@@ -178,7 +304,8 @@ internal sealed class IssuerServer : IAsyncDisposable
         }
 
         var began = _time.GetTimestamp();
-        var audit = new AuditEntry { At = _time.GetUtcNow(), Decision = "refused", Remote = _remotes.GetValueOrDefault(context.Connection.Id, "unknown") };
+        var remote = _remotes.GetValueOrDefault(context.Connection.Id, Remote.Unknown);
+        var audit = new AuditEntry { At = _time.GetUtcNow(), Decision = "refused", Remote = remote.Text };
         CertificatesAnswer? answer = null;
         IssuerRefusal? refusal = null;
         try
@@ -194,13 +321,11 @@ internal sealed class IssuerServer : IAsyncDisposable
         {
             refusal = new(e.StatusCode, e.StatusCode == 413 ? "too-large" : "malformed", e.Message, null, e);
         }
-        catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
+        catch (Exception e) when (e is IOException || (e is OperationCanceledException && context.RequestAborted.IsCancellationRequested))
         {
-            refusal = new(499, "gone", "the caller closed the connection before it was answered");
-        }
-        catch (IOException e)
-        {
-            refusal = new(499, "gone", "the caller closed the connection before it was answered", null, e);
+            refusal = _grace.IsCancellationRequested
+                ? new(Unanswered, "cut", $"the issuer was told to stop, and this was not done {_settings.Limits.Grace.TotalSeconds:0} s later", null, e)
+                : new(Unanswered, "gone", "the caller closed the connection before it was answered", null, e);
         }
 #pragma warning disable CA1031 // A mistake of ours is an answer and a line in the audit, too.
         catch (Exception e)
@@ -216,27 +341,25 @@ internal sealed class IssuerServer : IAsyncDisposable
             (audit.Code, audit.Reason) = (refusal.Code, refusal.Message);
         }
 
-        Record(audit);
+        await Record(audit, remote).ConfigureAwait(false);
         if (answer is not null)
         {
             _crowd.Served();
             Interlocked.Add(ref _granted, answer.Certificates.Count);
             await Answer(context, 200, answer, ProtocolJson.Default.CertificatesAnswer).ConfigureAwait(false);
         }
-        else if (refusal!.Code != "gone")
+        else if (refusal!.Status != Unanswered)
         {
             if (refusal.RetryAfter is { } after)
             {
                 context.Response.Headers.RetryAfter = ((int)after.TotalSeconds).ToString(CultureInfo.InvariantCulture);
             }
 
-            // Of what was not read to its end, the rest is not waited for; who shall come later holds no place until then.
-            if (refusal.RetryAfter is not null || refusal.Code is "too-large" or "too-slow" or "malformed")
-            {
-                context.Response.Headers.Connection = "close";
-            }
-
-            await Answer(context, refusal.Status, new ErrorAnswer(refusal.Code, refusal.Message), ProtocolJson.Default.ErrorAnswer).ConfigureAwait(false);
+            // Each refusal costs whoever wants it a handshake, so that they come no faster than those; and what was not read to its end is not waited for.
+            context.Response.Headers.Connection = "close";
+            // Of our own mistakes, what happened is for the audit alone.
+            var told = refusal.Status == 500 ? "a mistake of the issuer's: its audit says more" : refusal.Message;
+            await Answer(context, refusal.Status, new ErrorAnswer(refusal.Code, told), ProtocolJson.Default.ErrorAnswer).ConfigureAwait(false);
         }
     }
 
@@ -324,15 +447,28 @@ internal sealed class IssuerServer : IAsyncDisposable
         }
     }
 
-    private void Record(AuditEntry entry)
+    /// <summary>
+    /// What was granted, or refused to somebody who had shown who he is, waits until the audit takes it; others' lines do not, and are counted where there is no room.
+    /// </summary>
+    private async ValueTask Record(AuditEntry entry, Remote remote)
     {
-        _decisions.AddOrUpdate(entry.Code ?? entry.Decision, 1, static (_, n) => n + 1);
-        _audit(entry);
+        if (entry.Decision != "granted" && entry.Caller is null)
+        {
+            RecordStranger(entry, remote);
+            return;
+        }
+
+        Count(entry);
+        await _audit.WriteAsync(entry, CancellationToken.None).ConfigureAwait(false);
     }
 
-    private static string Remote(EndPoint? remote) => remote is IPEndPoint { Address.IsIPv4MappedToIPv6: true } mapped
-        ? new IPEndPoint(mapped.Address.MapToIPv4(), mapped.Port).ToString()
-        : remote?.ToString() ?? "unknown";
+    private void RecordStranger(AuditEntry entry, Remote remote)
+    {
+        Count(entry);
+        _strangers.Write(remote.Source, entry);
+    }
+
+    private void Count(AuditEntry entry) => _decisions.AddOrUpdate(entry.Code ?? entry.Decision, 1, static (_, n) => n + 1);
 
     /// <summary>https://prometheus.io/docs/instrumenting/exposition_formats/</summary>
     private string Metrics()
@@ -346,7 +482,10 @@ internal sealed class IssuerServer : IAsyncDisposable
 
         Metric("certificates_total", "counter", "Certificates that were signed.", Interlocked.Read(ref _granted));
         Metric("requests_in_work", "gauge", "Requests for certificates in work.", Volatile.Read(ref _inWork));
+        Metric("connections", "gauge", "Connections that are open.", _open.Count);
         Metric("connections_rejected_total", "counter", "Connections beyond the limit, which were closed unheard.", Interlocked.Read(ref _unheard));
+        Metric("handshakes_failed_total", "counter", "Connections that ended before their handshake.", Interlocked.Read(ref _failedHandshakes));
+        Metric("audit_lines_left_out_total", "counter", "Refusals before any proof without a line of their own in the audit.", _strangers.Lost);
         Metric("ec2_calls_total", "counter", "Calls of ec2:DescribeInstances.", _admission.LookUpCalls);
         Metric("heap_bytes", "gauge", "What the garbage collector has of the system's memory.", GC.GetGCMemoryInfo().TotalCommittedBytes);
         Metric("serving_certificate_expiry_seconds", "gauge", "End of the issuer's own certificate, Unix time.", _identity.NotAfter.ToUnixTimeSeconds());
@@ -378,16 +517,20 @@ internal sealed class IssuerServer : IAsyncDisposable
             }
             else if (exception is BadHttpRequestException refused && eventId.Name == "ConnectionBadRequest")
             {
-                server.Record(new AuditEntry
-                {
-                    At = server._time.GetUtcNow(),
-                    Decision = "refused",
-                    Code = refused.StatusCode switch { 431 => "too-large", 414 => "too-large", 413 => "too-large", 408 => "too-slow", _ => "malformed" },
-                    Reason = refused.Message,
-                    Remote = state is IReadOnlyList<KeyValuePair<string, object?>> values && values.FirstOrDefault(v => v.Key == "ConnectionId").Value is string id
-                        ? server._remotes.GetValueOrDefault(id, "unknown")
-                        : "unknown",
-                });
+                var remote = state is IReadOnlyList<KeyValuePair<string, object?>> values
+                    && values.FirstOrDefault(v => v.Key == "ConnectionId").Value is string id
+                    ? server._remotes.GetValueOrDefault(id, Remote.Unknown)
+                    : Remote.Unknown;
+                server.RecordStranger(
+                    new AuditEntry
+                    {
+                        At = server._time.GetUtcNow(),
+                        Decision = "refused",
+                        Code = refused.StatusCode switch { 431 => "too-large", 414 => "too-large", 413 => "too-large", 408 => "too-slow", _ => "malformed" },
+                        Reason = refused.Message,
+                        Remote = remote.Text,
+                    },
+                    remote);
             }
         }
 
@@ -396,6 +539,76 @@ internal sealed class IssuerServer : IAsyncDisposable
         }
     }
 
+    /// <param name="Source">By which callers are told apart: an IPv4 address, or the first 80 bits of one of IPv6, since an instance may have all of such a prefix.</param>
+    private sealed record Remote(string Text, IPAddress Source)
+    {
+        public static readonly Remote Unknown = new("unknown", IPAddress.None);
+
+        public static Remote Of(EndPoint? endpoint)
+        {
+            if (endpoint is not IPEndPoint ip)
+            {
+                return Unknown;
+            }
+
+            var address = ip.Address.IsIPv4MappedToIPv6 ? ip.Address.MapToIPv4() : ip.Address;
+            var bytes = address.GetAddressBytes();
+            if (bytes.Length == 16)
+            {
+                bytes.AsSpan(10).Clear();
+            }
+
+            return new(new IPEndPoint(address, ip.Port).ToString(), new IPAddress(bytes));
+        }
+    }
+
+    /// <summary>Connections by where they come from.</summary>
+    private sealed class Doors
+    {
+        private readonly Lock _gate = new();
+        private readonly Dictionary<IPAddress, int> _open = [];
+
+        public int Count
+        {
+            get
+            {
+                lock (_gate)
+                {
+                    return _open.Values.Sum();
+                }
+            }
+        }
+
+        public bool Enter(IPAddress source, int most)
+        {
+            lock (_gate)
+            {
+                var open = _open.GetValueOrDefault(source);
+                if (open >= most)
+                {
+                    return false;
+                }
+
+                _open[source] = open + 1;
+                return true;
+            }
+        }
+
+        public void Leave(IPAddress source)
+        {
+            lock (_gate)
+            {
+                if (_open[source] == 1)
+                {
+                    _open.Remove(source);
+                }
+                else
+                {
+                    _open[source]--;
+                }
+            }
+        }
+    }
 
     /// <summary>How long those shall stay away who were turned away: the more of them there are for those that are served, the longer.</summary>
     private sealed class Crowd(TimeProvider time)
@@ -436,56 +649,6 @@ internal sealed class IssuerServer : IAsyncDisposable
                 _now = default;
                 _since = time.GetTimestamp();
             }
-        }
-    }
-
-    /// <summary>The issuer's own certificate: in memory alone, from the CA that it signs with, and a new one when two thirds of its life are over.</summary>
-    private sealed class ServerIdentity : IDisposable
-    {
-        private static readonly TimeSpan Life = TimeSpan.FromDays(7);
-
-        private readonly ICertificateSigner _signer;
-        private readonly TimeProvider _time;
-        private readonly ITimer _timer;
-        private volatile SslStreamCertificateContext _current;
-
-        private ServerIdentity(ICertificateSigner signer, TimeProvider time, SslStreamCertificateContext first)
-        {
-            (_signer, _time, _current) = (signer, time, first);
-            _timer = time.CreateTimer(_ => _ = Renew(), null, Life / 2, TimeSpan.FromHours(1));
-        }
-
-        public DateTimeOffset NotAfter => _current.TargetCertificate.NotAfter;
-
-        public static async Task<ServerIdentity> Issue(ICertificateSigner signer, TimeProvider time, CancellationToken cancellation) =>
-            new(signer, time, await New(signer, cancellation).ConfigureAwait(false));
-
-        public SslStreamCertificateContext Current() => _current;
-
-        public void Dispose() => _timer.Dispose();
-
-        private async Task Renew()
-        {
-            try
-            {
-                if (NotAfter - _time.GetUtcNow() < Life * (2.0 / 3))
-                {
-                    _current = await New(_signer, CancellationToken.None).ConfigureAwait(false);
-                }
-            }
-            catch (CryptographicException)
-            {
-                // Tried again in an hour; the metric shows how long this one lasts.
-            }
-        }
-
-        private static async Task<SslStreamCertificateContext> New(ICertificateSigner signer, CancellationToken cancellation)
-        {
-            using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-            var content = RoleTable.IssuerServing;
-            var der = await signer.Sign(SigningRequest.Read(SigningRequest.Create(key, content)), content, Life, cancellation).ConfigureAwait(false);
-            using var certificate = X509CertificateLoader.LoadCertificate(der);
-            return SslStreamCertificateContext.Create(certificate.CopyWithPrivateKey(key), null, offline: true);
         }
     }
 }

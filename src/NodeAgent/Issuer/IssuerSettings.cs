@@ -62,14 +62,31 @@ internal sealed record IssuerLimits
     /// <summary>From the whole body to the answer.</summary>
     public TimeSpan WorkTime { get; init; } = TimeSpan.FromSeconds(20);
 
+    /// <summary>For what is in work when the issuer is told to stop. The unit's TimeoutStopSec is longer, and so is the time Program gives a command.</summary>
+    public TimeSpan Grace { get; init; } = TimeSpan.FromSeconds(20);
+
     /// <summary>Each costs about 150 KiB. Who finds no place is hung up on before the handshake, and tries again.</summary>
     public int Connections { get; init; } = 1024;
+
+    /// <summary>Of the former, those of one address: a node needs one or two. More where many nodes come from one address, by NAT or a load balancer.</summary>
+    public int ConnectionsPerAddress { get; init; } = 64;
+
+    /// <summary>From the caller, until the handshake is done. A node's hello and its leaf with RSA-4096 have 4 KiB; each certificate of a chain costs processor time.</summary>
+    public int HandshakeBytes { get; init; } = 6 * 1024;
+
+    /// <summary>Handshakes that are computed at one time: half of the processors are for those whose handshake is done.</summary>
+    public int HandshakesAtOnce { get; init; } = Math.Max(1, Environment.ProcessorCount / 2);
 
     /// <summary>Requests for certificates in work at one time; what comes beyond is told when to come again.</summary>
     public int Concurrency { get; init; } = 512;
 
     /// <summary>Of these, of one node: one is at work and another, whose connection broke, is not done yet.</summary>
     public int PerNode { get; init; } = 3;
+
+    /// <summary>In the audit, of one address within <see cref="StrangersTime"/>, of refusals before any proof.</summary>
+    public int StrangersLines { get; init; } = 10;
+
+    public TimeSpan StrangersTime { get; init; } = TimeSpan.FromSeconds(10);
 
     public int Certificates { get; init; } = 8;
 

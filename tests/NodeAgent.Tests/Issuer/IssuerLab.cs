@@ -9,6 +9,7 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json;
+using System.Threading.Channels;
 using Amazon.Runtime;
 using NodeAgent.Aws;
 using NodeAgent.Configuration;
@@ -55,7 +56,7 @@ internal sealed class IssuerLab : IAsyncDisposable
             DocumentSigners = [documents],
             Listen = new IPEndPoint(IPAddress.Loopback, 0),
             MetricsPort = 0,
-            Limits = limits ?? new IssuerLimits { NotFoundYet = TimeSpan.FromMilliseconds(200) },
+            Limits = limits ?? new IssuerLimits { NotFoundYet = TimeSpan.FromMilliseconds(200), ConnectionsPerAddress = 1024 },
         };
     }
 
@@ -81,8 +82,8 @@ internal sealed class IssuerLab : IAsyncDisposable
     }
 
     /// <summary>One more issuer of the same cluster, which knows nothing of the other.</summary>
-    public Task<IssuerServer> Another(IssuerSettings? settings = null, ICertificateSigner? signer = null) =>
-        IssuerServer.Start(settings ?? Settings, signer ?? _signer, _sts, _ec2, Audit.Enqueue, TimeProvider.System, CancellationToken.None);
+    public Task<IssuerServer> Another(IssuerSettings? settings = null, ICertificateSigner? signer = null, ChannelWriter<AuditEntry>? audit = null) =>
+        IssuerServer.Start(settings ?? Settings, signer ?? _signer, _sts, _ec2, audit ?? new AuditQueue(Audit), TimeProvider.System, CancellationToken.None);
 
     public async ValueTask DisposeAsync()
     {
@@ -140,7 +141,7 @@ internal sealed class IssuerLab : IAsyncDisposable
         second is null ? [signer ?? Documents] : [signer ?? Documents, second]);
 
     /// <summary>RFC 5652, as EC2 does it: content inside, signed attributes, no certificates.</summary>
-    private static byte[] Sign(byte[] content, X509Certificate2[] signers)
+    public static byte[] Sign(byte[] content, X509Certificate2[] signers)
     {
         const string sha256 = "2.16.840.1.101.3.4.2.1";
         var attributes = new AsnWriter(AsnEncodingRules.DER);
