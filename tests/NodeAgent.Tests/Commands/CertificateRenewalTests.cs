@@ -132,6 +132,37 @@ public sealed class CertificateRenewalTests
         Should.Throw<NodeAgent.Desired.NotPossibleException>(() => CertificateRenewal.CheckAdopted(next.Inputs(), adopted)).Message.ShouldContain("adopt");
     }
 
+    [Theory]
+    [InlineData(false, "node: {name: instanceId}", "node.name is \"instanceId\" (extra.yaml:")]
+    [InlineData(false, "node: {role: control-plane}\ncertificates: {source: store, store: s3://pki/test}", "node.role is \"control-plane\"")]
+    [InlineData(false, "cluster: {name: other}", "cluster.name is \"other\"")]
+    [InlineData(false, "certificates: {keyAlgorithm: rsa-2048}", "certificates.keyAlgorithm is \"rsa-2048\"")]
+    [InlineData(false, "cluster: {endpoint: 'https://other.example:6443'}", null)]
+    [InlineData(false, "certificates: {source: issuer, issuer: {endpoints: ['https://10.0.0.9:10261']}}", null)]
+    [InlineData(false, "node: {labels: {pool: a}}", null)]
+    [InlineData(true, "cluster: {endpoint: 'https://other.example:6443'}", "cluster.endpoint is \"https://other.example:6443\"")]
+    [InlineData(true, "cluster: {serviceRange: 10.32.0.0/16}", "cluster.serviceRange is \"10.32.0.0/16\"")]
+    [InlineData(true, "cluster: {domain: other.local}", "cluster.domain is \"other.local\"")]
+    [InlineData(true, "certificates: {apiNames: [new.example.com]}", "certificates.apiNames is [\"new.example.com\"]")]
+    [InlineData(true, "certificates: {store: s3://pki/other}", null)]
+    public void What_would_go_into_certificates_has_to_be_adopted_first(bool isControlPlane, string pending, string? refused)
+    {
+        var node = isControlPlane ? new ControlPlane().Node : new Worker();
+        var adopted = AdoptionLook.Adopted(node.Inputs(), node.Machine.Now, null);
+        node.PendingConfig = "apiVersion: nodeagent/v1\nkind: NodeConfig\n" + pending;
+        var inputs = node.Inputs();
+
+        if (refused is null)
+        {
+            CertificateRenewal.CheckAdopted(inputs, adopted);
+            return;
+        }
+
+        var message = Should.Throw<NodeAgent.Desired.NotPossibleException>(() => CertificateRenewal.CheckAdopted(inputs, adopted)).Message;
+        message.ShouldContain(refused.Replace("extra.yaml", "pending.yaml", StringComparison.Ordinal));
+        message.ShouldContain("'nodeagent apply' adopts it");
+    }
+
     /// <summary>
     /// In what is logged, shown and planned. What is on the disk is in <see cref="Resources.ControlPlaneFilesTests"/> and <see cref="Resources.CertificateTests"/>.
     /// </summary>
