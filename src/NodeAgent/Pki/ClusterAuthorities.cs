@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
@@ -9,6 +10,14 @@ namespace NodeAgent.Pki;
 internal sealed class ClusterAuthorities : IDisposable
 {
     private readonly Dictionary<Authority, CertificateAuthority> _authorities = [];
+
+    /// <summary>
+    /// SHA-256 of every public half, as sha256sum writes and reads it, and the cluster's CA's signature over that. A node knows the cluster's CA by its
+    /// configuration, and nothing else of the store: without it, who may write there could put a service account key or a CA of etcd of their own in place.
+    /// </summary>
+    public const string Sums = "cluster.sums";
+
+    private const string Signed = "# signed by ca.crt: ";
 
     private ClusterAuthorities(string serviceAccountKey) => ServiceAccountKey = serviceAccountKey;
 
@@ -50,27 +59,63 @@ internal sealed class ClusterAuthorities : IDisposable
 
         var (secret, shared) = RoleTable.ServiceAccount;
         await MakePair(store, secret, shared, algorithm, static key => key.ExportSubjectPublicKeyInfoPem() + "\n", made, cancellation).ConfigureAwait(false);
-        using var whole = await Load(store, kms, cancellation).ConfigureAwait(false);
+        var (whole, sums) = await LoadPairs(store, kms, cancellation).ConfigureAwait(false);
+        using (whole)
+        {
+            if (await store.Read(Sums, cancellation).ConfigureAwait(false) is null
+                && await store.Create(Sums, whole.Sign(sums, store.Name), isSecret: false, cancellation).ConfigureAwait(false))
+            {
+                made.Add(Sums);
+            }
+
+            await whole.CheckSums(store, sums, cancellation).ConfigureAwait(false);
+        }
+
         return made;
     }
 
-    /// <exception cref="CaException">One is missing, is no CA, or is not its key's.</exception>
+    /// <exception cref="CaException">One is missing, is no CA, is not its key's, or is not what <see cref="Sums"/> says.</exception>
     public static async Task<ClusterAuthorities> Load(ICaStore store, Func<string?, KmsKeys> kms, CancellationToken cancellation)
     {
-        var serviceAccountKey = await Text(store, RoleTable.ServiceAccount.KeyPath, cancellation).ConfigureAwait(false);
+        var (loaded, sums) = await LoadPairs(store, kms, cancellation).ConfigureAwait(false);
+        try
+        {
+            await loaded.CheckSums(store, sums, cancellation).ConfigureAwait(false);
+            return loaded;
+        }
+        catch
+        {
+            loaded.Dispose();
+            throw;
+        }
+    }
+
+    /// <returns>With what <see cref="Sums"/> has to say of them, unsigned.</returns>
+    private static async Task<(ClusterAuthorities Loaded, string Sums)> LoadPairs(ICaStore store, Func<string?, KmsKeys> kms, CancellationToken cancellation)
+    {
+        var (secret, shared) = RoleTable.ServiceAccount;
+        var serviceAccountKey = await Text(store, secret, cancellation).ConfigureAwait(false);
         var loaded = new ClusterAuthorities(serviceAccountKey);
+        // For this purpose and version alone.
+        var sums = new StringBuilder("# nodeagent cluster.sums 1\n");
         try
         {
             foreach (var row in RoleTable.Authorities)
             {
-                loaded._authorities[row.Authority] = await Read(store, row.Authority, kms, cancellation).ConfigureAwait(false) switch
-                {
-                    (var certificate, _, { } inKms) => CertificateAuthority.Load(certificate, inKms),
-                    var (certificate, key, _) => CertificateAuthority.Load(certificate, key),
-                };
+                var (certificate, key, inKms) = await Read(store, row.Authority, kms, cancellation).ConfigureAwait(false);
+                loaded._authorities[row.Authority] = inKms is null ? CertificateAuthority.Load(certificate, key) : CertificateAuthority.Load(certificate, inKms);
+                Add(row.CertificatePath, certificate);
             }
 
-            return loaded;
+            var publicKey = await Text(store, shared, cancellation).ConfigureAwait(false);
+            using var pair = Key(serviceAccountKey, $"{store.Name}: {Below(secret)}");
+            if (!IsPublicHalf(publicKey, pair))
+            {
+                throw new CaException($"{store.Name}: {Below(shared)} is not the public half of {Below(secret)}: somebody has replaced one of both");
+            }
+
+            Add(shared, publicKey);
+            return (loaded, sums.ToString());
         }
         catch (CryptographicException e)
         {
@@ -81,6 +126,63 @@ internal sealed class ClusterAuthorities : IDisposable
         {
             loaded.Dispose();
             throw;
+        }
+
+        void Add(string path, string content) =>
+            sums.Append(CultureInfo.InvariantCulture, $"{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(content)))}  {Below(path)}\n");
+    }
+
+    private byte[] Sign(string sums, string store)
+    {
+        try
+        {
+            return Encoding.ASCII.GetBytes($"{sums}{Signed}{Convert.ToBase64String(this[Authority.Cluster].SignText(Encoding.UTF8.GetBytes(sums)))}\n");
+        }
+        catch (CryptographicException e)
+        {
+            throw new CaException($"{store}: {Sums} cannot be signed: {e.Message}", e);
+        }
+    }
+
+    private async Task CheckSums(ICaStore store, string sums, CancellationToken cancellation)
+    {
+        if (await store.Read(Sums, cancellation).ConfigureAwait(false) is not { } content)
+        {
+            throw new CaException(
+                $"{store.Name} has no {Sums}, by which it shows that the cluster's CA stands for the rest of it: 'nodeagent ca init --store {store.Name}' adds it. "
+                + "If it was there before, find out first who took it away, and what else they changed");
+        }
+
+        // Of the file only what it has to say, to the letter: nothing else in it is anybody's word.
+        var (text, head) = (Encoding.UTF8.GetString(content), sums + Signed);
+        if (!text.StartsWith(head, StringComparison.Ordinal))
+        {
+            var lines = text.Split('\n');
+            var others = sums.Split('\n').Where(l => l.Length > 0 && !lines.Contains(l)).Select(l => l[0] == '#' ? Sums : l[(l.LastIndexOf(' ') + 1)..]);
+            throw new CaException(
+                $"{store.Name}: {Sums} says otherwise than the store of {string.Join(", ", others)}: somebody has replaced that since 'nodeagent ca init' made it. "
+                + "Put back the version of before");
+        }
+
+        var signature = new byte[content.Length];
+        if (!Convert.TryFromBase64String(text[head.Length..].TrimEnd('\n'), signature, out var length)
+            || !this[Authority.Cluster].HasSigned(Encoding.UTF8.GetBytes(sums), signature[..length]))
+        {
+            throw new CaException($"{store.Name}: {Sums} does not bear the signature of ca.crt: somebody else wrote it. Put back the version of before");
+        }
+    }
+
+    private static bool IsPublicHalf(string pem, AsymmetricAlgorithm key)
+    {
+        try
+        {
+            using AsymmetricAlgorithm alone = key is ECDsa ? ECDsa.Create() : RSA.Create();
+            alone.ImportFromPem(pem);
+            return alone.ExportSubjectPublicKeyInfo().AsSpan().SequenceEqual(key.ExportSubjectPublicKeyInfo());
+        }
+        catch (Exception e) when (e is ArgumentException or CryptographicException)
+        {
+            return false;
         }
     }
 

@@ -8,7 +8,7 @@ namespace NodeAgent.Tests.Pki;
 
 public sealed class ClusterAuthoritiesTests : IDisposable
 {
-    private static readonly string[] All = ["ca.crt", "ca.key", "etcd/ca.crt", "etcd/ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "sa.key", "sa.pub"];
+    private static readonly string[] All = ["ca.crt", "ca.key", "cluster.sums", "etcd/ca.crt", "etcd/ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "sa.key", "sa.pub"];
 
     private readonly TemporaryDirectory _directory = new();
 
@@ -55,6 +55,7 @@ public sealed class ClusterAuthoritiesTests : IDisposable
     [InlineData(5)]
     [InlineData(6)]
     [InlineData(7)]
+    [InlineData(8)]
     public async Task After_a_crash_at_any_file_the_next_one_goes_on_from_there(int at)
     {
         using var crashing = new Crashing(Store(), at);
@@ -138,6 +139,9 @@ public sealed class ClusterAuthoritiesTests : IDisposable
         shown.Select(s => s.Certificate is null ? null : X509CertificateLoader.LoadCertificate(s.Certificate).Subject)
             .ShouldBe(["CN=kubernetes", "CN=etcd-ca", "CN=front-proxy-ca"]);
     }
+
+    private static async Task<string> Load(ICaStore store) =>
+        (await Should.ThrowAsync<CaException>(() => ClusterAuthorities.Load(store, NoKms.Any, CancellationToken.None))).Message;
 
     private static Task<IReadOnlyList<string>> Make(ICaStore store) =>
         ClusterAuthorities.Make(store, KeyAlgorithm.EcdsaP256, NoKms.Keys, NoKms.Any, TestAuthority.Noon, CancellationToken.None);
