@@ -111,7 +111,7 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
         }
         catch (AwsException e)
         {
-            throw new MachineException("proof of this instance for the issuer of certificates", e.Message, e);
+            throw new MachineException("proof of this instance for the issuer of certificates", e.Message, e) { IsOutOfReach = e.IsOutOfReach };
         }
         catch (OperationCanceledException e) when (patience.IsCancellationRequested && !cancellation.IsCancellationRequested)
         {
@@ -126,7 +126,7 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
         MachineException Sum(AwsFailure failure, Exception inner)
         {
             var whole = (failure with { Waited = _time.GetElapsedTime(since), Tries = tries }).ToString();
-            return new(failure.Subject, whole[(failure.Subject.Length + 2)..], inner);
+            return new(failure.Subject, whole[(failure.Subject.Length + 2)..], inner) { IsOutOfReach = failure.IsOutOfReach };
         }
     }
 
@@ -160,7 +160,7 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
             {
                 _endpoints = await _settings.Endpoints(cancellation).ConfigureAwait(false);
             }
-            catch (AwsException e) when (e.Kind is AwsFailureKind.NotReachable or AwsFailureKind.Throttled or AwsFailureKind.Unavailable)
+            catch (AwsException e) when (e.IsOutOfReach)
             {
                 throw new IssuerFailure(e.Failure, true, inner: e);
             }

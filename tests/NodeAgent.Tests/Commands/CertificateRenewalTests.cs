@@ -4,6 +4,7 @@ using NodeAgent.Configuration;
 using NodeAgent.Convergence;
 using NodeAgent.Facts;
 using NodeAgent.Machine;
+using NodeAgent.Resources;
 using NodeAgent.Telemetry;
 using NodeAgent.Tests.Simulation;
 using Serilog.Core;
@@ -83,6 +84,20 @@ public sealed class CertificateRenewalTests
         Renew(worker, all: true).Succeeded.ShouldBeTrue();
 
         worker.Machine.Writes.ShouldBe([$"write {Client}", $"write {Serving}", $"write {Proxy}"]);
+    }
+
+    [Theory]
+    [InlineData(true, ExitCode.NotReachableInTime)]
+    [InlineData(false, ExitCode.Failed)]
+    public void Whoever_issues_them_is_away_or_says_no_and_the_exit_code_tells_which(bool isOutOfReach, int exitCode)
+    {
+        var worker = Applied();
+        worker.MakeSource = _ => new Refusing(isOutOfReach);
+
+        var result = Renew(worker, all: true);
+
+        result.Count<Failed>().ShouldBe(3);
+        ExitCode.Of(result).ShouldBe(exitCode);
     }
 
     [Fact]
@@ -218,6 +233,12 @@ public sealed class CertificateRenewalTests
 
     private static RunResult Renew(Worker worker, string? role = null, bool all = false) =>
         Applier.Apply(CertificateRenewal.Of(worker.List(), role, all, worker.Machine), worker.Machine, worker.Machine, Quiet.Instance, CancellationToken.None);
+
+    private sealed class Refusing(bool isOutOfReach) : ICertificateSource
+    {
+        public IReadOnlyList<byte[]> Obtain(string role, byte[] request, CancellationToken cancellation) =>
+            throw new MachineException("certificates", "none today") { IsOutOfReach = isOutOfReach };
+    }
 
     private sealed class Quiet : IRunObserver
     {

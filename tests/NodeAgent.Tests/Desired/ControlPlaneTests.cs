@@ -117,7 +117,9 @@ public class ControlPlaneTests
         result.Notes.Count.ShouldBe(3);
         plane.Machine.Unit("kubelet.service").IsActive.ShouldBeTrue();
         CertificateRenewal.NothingDue(plane.Machine).ShouldBeNull();
-        Renew(plane).Count<Failed>().ShouldBe(3);
+        var away = Renew(plane);
+        away.Count<Failed>().ShouldBe(3);
+        ExitCode.Of(away).ShouldBe(ExitCode.NotReachableInTime);
         plane.Store.IsAway = false;
         Renew(plane).Count<Changed>().ShouldBe(4, "three certificates of every node, and kubelet's restart");
     }
@@ -135,7 +137,9 @@ public class ControlPlaneTests
         plane.Machine.Remove(path);
         plane.Machine.Writes.Clear();
 
-        WorkerTests.Problems(plane.Node.Apply())[0].ShouldContain("no route to host");
+        var without = plane.Node.Apply();
+        WorkerTests.Problems(without)[0].ShouldContain("no route to host");
+        ExitCode.Of(without).ShouldBe(ExitCode.NotReachableInTime);
 
         plane.Machine.Writes.ShouldNotContain(w => w.Contains("/etc/kubernetes/"));
         plane.Machine.Unit("kubelet.service").IsActive.ShouldBeFalse();

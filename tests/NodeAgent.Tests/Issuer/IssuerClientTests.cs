@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using Amazon.Runtime;
 using NodeAgent.Aws;
+using NodeAgent.Commands;
 using NodeAgent.Issuer;
 using NodeAgent.Machine;
 using NodeAgent.Pki;
@@ -85,6 +86,7 @@ public sealed class IssuerClientTests : IAsyncLifetime
 
         e.Message.ShouldContain($"certificates from issuer https://127.0.0.1:{_lab.Server.Address.Port}: not allowed: 403 instance: {node.Instance.Id} is in vpc-other");
         e.Message.ShouldContain("docs/issuer.md");
+        ExitCode.Of(e).ShouldBe(ExitCode.Failed);
         _lab.Audit.Count.ShouldBe(1);
     }
 
@@ -126,6 +128,7 @@ public sealed class IssuerClientTests : IAsyncLifetime
 
         e.Message.ShouldStartWith("certificates from issuer https://127.0.0.1:1: not reachable: Connection refused");
         e.Message.ShouldContain("given up after");
+        ExitCode.Of(e).ShouldBe(ExitCode.NotReachableInTime);
         e.Message.ShouldContain("security group");
     }
 
