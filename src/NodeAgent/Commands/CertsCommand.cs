@@ -27,7 +27,7 @@ internal static class CertsCommand
         var command = new Command("list", """
             List the certificates that are on this machine: role, expiry, state, subject, issuer, names. Reads files, and calls nobody.
 
-            Exit codes: 0 all is well, 2 something is due, expired or not as it should be, 1 failed, 3 bad command line.
+            Exit codes: 0 all is well, 2 something is due, expired or not as it should be, or there is none, 1 failed, 3 bad command line.
 
             Example:
               nodeagent certs list
@@ -39,8 +39,13 @@ internal static class CertsCommand
         {
             using var machine = new LinuxReader(stop);
             var root = Path.GetFullPath(parse.GetValue(directory)!).TrimEnd('/');
+            if (!CertificateList.IsDirectory(machine, root))
+            {
+                throw new NotPossibleException($"there is no directory {root} (--directory), so of its certificates nothing can be said");
+            }
+
             var all = CertificateList.Read(machine, root);
-            var exitCode = all.All(c => c.IsOk) ? ExitCode.Ok : ExitCode.ChangesPending;
+            var exitCode = CertificateList.ExitCodeOf(all);
             Console.Out.Write(parse.GetValue(format) == "json" ? CertificateList.Json(all, exitCode) : CertificateList.Text(all, root));
             return Task.FromResult(exitCode);
         });
