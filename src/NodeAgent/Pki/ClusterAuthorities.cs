@@ -2,12 +2,13 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
+using System.Text.RegularExpressions;
 using NodeAgent.Aws;
 
 namespace NodeAgent.Pki;
 
 /// <summary>The CAs of a cluster and its service account key, ready to sign.</summary>
-internal sealed class ClusterAuthorities : IDisposable
+internal sealed partial class ClusterAuthorities : IDisposable
 {
     private readonly Dictionary<Authority, CertificateAuthority> _authorities = [];
 
@@ -212,9 +213,9 @@ internal sealed class ClusterAuthorities : IDisposable
         foreach (var row in RoleTable.Authorities)
         {
             var content = await store.Read(Below(row.CertificatePath), cancellation).ConfigureAwait(false);
-            found.Add((row, content is null ? null : Pem.Certificates(Encoding.UTF8.GetString(content)) is [var first, ..]
-                ? first
-                : throw new CaException($"{store.Name}: {Below(row.CertificatePath)} holds no certificate")));
+            found.Add((row, content is null ? null
+                : Pem.Certificates(Encoding.UTF8.GetString(content)) is [var first, ..] && ParsedCertificate.Parse(first) is not null ? first
+                : throw new CaException($"{store.Name}: {Below(row.CertificatePath)} holds no certificate that can be read")));
         }
 
         return found;
@@ -236,10 +237,18 @@ internal sealed class ClusterAuthorities : IDisposable
 
     private static async Task<KmsSignatureGenerator> InKms(string arn, Func<string?, KmsKeys> kms, CancellationToken cancellation)
     {
-        // arn:PARTITION:kms:REGION:ACCOUNT:key/ID
-        var keys = kms(arn.Split(':') is [_, _, _, var region, ..] ? region : null);
+        var keys = kms(RegionOf(arn));
         return KmsSignatureGenerator.Of(keys, await keys.Find(arn, cancellation).ConfigureAwait(false));
     }
+
+    /// <summary>It becomes part of a host's name, and whoever may write to the store may have written it.</summary>
+    /// <exception cref="CaException">No ARN of a key.</exception>
+    private static string RegionOf(string arn) => KeyArn().Match(arn) is { Success: true } match
+        ? match.Groups[1].Value
+        : throw new CaException($"'{(arn.Length <= 200 ? arn : arn[..200]).ReplaceLineEndings(" ")}' is no ARN of a KMS key; expected arn:PARTITION:kms:REGION:ACCOUNT:key/ID");
+
+    [GeneratedRegex(@"\Aarn:aws[a-z-]{0,20}:kms:([a-z]{2,}(?:-[a-z]{1,20}){1,3}-[0-9]{1,2}):[0-9]{12}:(?:key|alias)/[A-Za-z0-9/_-]{1,256}\z")]
+    private static partial Regex KeyArn();
 
     /// <summary>The ARN is written down first; which key it is, is then decided, and the certificate is made with that one.</summary>
     private static async Task MakeInKms(
@@ -253,7 +262,7 @@ internal sealed class ClusterAuthorities : IDisposable
 
         if (await store.Read(Kms(row), cancellation).ConfigureAwait(false) is null)
         {
-            var keys = kms(asked!.StartsWith("arn:", StringComparison.Ordinal) ? asked.Split(':')[3] : null);
+            var keys = kms(asked!.StartsWith("arn:", StringComparison.Ordinal) ? RegionOf(asked) : null);
             var found = await keys.Find(asked, cancellation).ConfigureAwait(false);
             _ = KmsSignatureGenerator.Of(keys, found);
             if (await store.Create(Kms(row), Encoding.ASCII.GetBytes(found.Arn + "\n"), isSecret: false, cancellation).ConfigureAwait(false))
