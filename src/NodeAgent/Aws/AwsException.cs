@@ -28,6 +28,9 @@ internal enum AwsFailureKind
 /// <param name="Waited">From the first try until giving up.</param>
 internal sealed record AwsFailure(AwsFailureKind Kind, string Subject, string Cause, string Remedy, TimeSpan Waited = default, int Tries = 1)
 {
+    /// <summary>Whether it may pass by itself: nobody answered, or only that it is not the time.</summary>
+    public bool IsOutOfReach => Kind is AwsFailureKind.NotReachable or AwsFailureKind.Throttled or AwsFailureKind.Unavailable;
+
     public override string ToString()
     {
         var kind = Kind switch
@@ -51,4 +54,6 @@ internal sealed class AwsException(AwsFailure failure, Exception? inner = null) 
     public AwsFailure Failure { get; } = failure;
 
     public AwsFailureKind Kind => Failure.Kind;
+
+    public bool IsOutOfReach => Failure.IsOutOfReach;
 }

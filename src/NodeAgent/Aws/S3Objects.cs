@@ -58,15 +58,16 @@ internal sealed class S3Objects : IDisposable
         try
         {
             using var answer = await _client.GetObjectAsync(new GetObjectRequest { BucketName = Bucket, Key = key }, cancellation).ConfigureAwait(false);
-            if (answer.ContentLength > Largest)
+            // Counted as it comes: what it says of its length is its own word.
+            var content = new byte[Largest + 1];
+            var length = await answer.ResponseStream.ReadAtLeastAsync(content, content.Length, throwOnEndOfStream: false, cancellation).ConfigureAwait(false);
+            if (length > Largest)
             {
                 throw new AwsException(new(
                     AwsFailureKind.Malformed, Subject(S3.GetAction, key), "more than 1 MiB, which nothing here is", "Is it the right bucket and prefix?"));
             }
 
-            using var content = new MemoryStream();
-            await answer.ResponseStream.CopyToAsync(content, cancellation).ConfigureAwait(false);
-            return content.ToArray();
+            return content[..length];
         }
         // "NotFound" is the package's word where it does not read the body: moto's is no application/xml.
         catch (AmazonS3Exception e) when (e.StatusCode == HttpStatusCode.NotFound && e.ErrorCode is "NoSuchKey" or "NotFound")

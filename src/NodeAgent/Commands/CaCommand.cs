@@ -6,6 +6,7 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using NodeAgent.Configuration;
 using NodeAgent.Machine;
 using NodeAgent.Network;
 using NodeAgent.Pki;
@@ -86,7 +87,7 @@ internal static class CaCommand
         var command = new Command("show", """
             Show the CAs of a cluster: subject, kind of key, fingerprint, validity. Reads no key.
 
-            Exit codes: 0 all there, 1 failed or not all there, 3 bad command line, 4 not reachable in time.
+            Exit codes: 0 all there, 1 failed, not all there or one expired, 3 bad command line, 4 not reachable in time.
 
             Example:
               nodeagent ca show --store s3://example-pki/clusters/amber
@@ -101,13 +102,14 @@ internal static class CaCommand
             {
                 using var store = await where.Open(parse, timer).ConfigureAwait(false);
                 var all = await ClusterAuthorities.Certificates(store, timer).ConfigureAwait(false);
+                var now = TimeProvider.System.GetUtcNow();
                 Console.Out.Write(parse.GetValue(format) switch
                 {
-                    "json" => CaText.Json(store.Name, all),
+                    "json" => CaText.Json(store.Name, all, now),
                     "pem" => Pem.Write(all.Where(a => a.Row.Authority == Authority.Cluster && a.Certificate is not null).Select(a => a.Certificate!)),
-                    _ => CaText.Text(all),
+                    _ => CaText.Text(all, now),
                 });
-                return all.All(a => a.Certificate is not null) ? ExitCode.Ok : ExitCode.Failed;
+                return all.All(a => a.Certificate is not null && !CaText.IsExpired(a.Certificate, now)) ? ExitCode.Ok : ExitCode.Failed;
             },
             stop));
         return command;
@@ -138,8 +140,7 @@ internal static class CaCommand
             Description = "Of the API server, as in https://api.example.com:6443.",
             HelpName = "URL",
             Required = true,
-            CustomParser = result => Parsed(result, "--endpoint", text => Uri.TryCreate(text, UriKind.Absolute, out var uri) && uri.Scheme == "https"
-                ? uri : throw new FormatException($"'{text}' is no https URL"))!,
+            CustomParser = result => Parsed(result, "--endpoint", Endpoint)!,
         };
         var domain = new Option<string>("--domain") { Description = "cluster.domain.", HelpName = "DOMAIN", DefaultValueFactory = _ => "cluster.local" };
         var services = new Option<Cidr>("--service-range")
@@ -147,7 +148,10 @@ internal static class CaCommand
             Description = "cluster.serviceRange; its first address is the service kubernetes.",
             HelpName = "CIDR",
             DefaultValueFactory = _ => Cidr.Parse("10.96.0.0/12"),
-            CustomParser = result => Parsed(result, "--service-range", Cidr.Parse),
+            CustomParser = result => Parsed(
+                result,
+                "--service-range",
+                text => Cidr.Parse(text) is var range && range.Size > 1 ? range : throw new FormatException($"'{text}' has no first address for the service kubernetes")),
         };
         var command = new Command("issue", """
             Make all certificates, keys and kubeconfigs of a control plane node at once, into a directory laid out as kubeadm's /etc/kubernetes. For laboratories, and for
@@ -164,11 +168,21 @@ internal static class CaCommand
         where.AddTo(command);
         command.Validators.Add(result =>
         {
-            foreach (var address in result.GetValue(addresses) ?? [])
+            Check("--address", result.GetValue(addresses), a => IPAddress.TryParse(a, out _), "no IP address");
+            // They go into subjects and kubeconfigs: what is no name, nobody is to be made to take for one.
+            const string Dns = "no DNS name; expected lower case labels of up to 63 letters, digits and '-', as in cp-1.example.com";
+            Check("--node", [result.GetValue(node)!], ConfigValidation.IsDnsName, Dns);
+            Check("--dns", result.GetValue(dns), ConfigValidation.IsDnsName, Dns);
+            Check("--domain", [result.GetValue(domain)!], ConfigValidation.IsDnsName, Dns);
+            Check("--api-name", result.GetValue(extra), IsNameOrAddress, "neither an address nor a DNS name in lower case");
+            Check("--cluster", [result.GetValue(cluster)!], ConfigValidation.IsClusterName, "no cluster's name; expected letters, digits, '-', '_' and '.', a letter or digit first");
+
+            void Check(string option, IEnumerable<string>? values, Func<string, bool> isGood, string what)
             {
-                if (!IPAddress.TryParse(address, out _))
+                // One that is missing is told of as that.
+                foreach (var bad in (values ?? []).Where(v => v is not null && !isGood(v)))
                 {
-                    result.AddError($"--address: '{address}' is no IP address");
+                    result.AddError($"{option}: '{bad}' is {what}");
                 }
             }
         });
@@ -227,6 +241,17 @@ internal static class CaCommand
     private static Option<string[]> Repeated(string name, string description, string help) =>
         new(name) { Description = description + " May be given more than once.", HelpName = help, DefaultValueFactory = _ => [] };
 
+    private static bool IsNameOrAddress(string text) => IPAddress.TryParse(text, out _) || ConfigValidation.IsDnsName(text);
+
+    /// <exception cref="FormatException"/>
+    private static Uri Endpoint(string text) =>
+        !Uri.TryCreate(text, UriKind.Absolute, out var uri) || uri.Scheme != "https" ? throw new FormatException($"'{text}' is no https URL")
+        // Not repeated: it may be a password.
+        : uri.UserInfo.Length > 0 ? throw new FormatException("holds a user name or password; clients prove who they are with certificates")
+        : uri.AbsolutePath != "/" || uri.Query.Length + uri.Fragment.Length > 0 || !IsNameOrAddress(uri.DnsSafeHost)
+            ? throw new FormatException($"'{text}' is no API server; expected https://host[:port]")
+        : uri;
+
     private static T? Parsed<T>(System.CommandLine.Parsing.ArgumentResult result, string option, Func<string, T> parse)
     {
         try
@@ -245,7 +270,9 @@ internal static class CaText
 {
     private static readonly JsonWriterOptions Options = new() { Indented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
-    public static string Text(IReadOnlyList<(RoleAuthority Row, byte[]? Certificate)> all)
+    public static bool IsExpired(byte[] der, DateTimeOffset now) => ParsedCertificate.Parse(der) is { } certificate && now >= certificate.NotAfter;
+
+    public static string Text(IReadOnlyList<(RoleAuthority Row, byte[]? Certificate)> all, DateTimeOffset now)
     {
         var text = new StringBuilder();
         foreach (var (row, der) in all)
@@ -259,14 +286,15 @@ internal static class CaText
             using var certificate = X509CertificateLoader.LoadCertificate(der);
             var kind = KeyAlgorithms.Describe(certificate.PublicKey.ExportSubjectPublicKeyInfo());
             text.Append(CultureInfo.InvariantCulture, $"{row.Role}: {certificate.Subject}, {kind}, ");
-            text.Append(CultureInfo.InvariantCulture, $"{certificate.NotBefore.ToUniversalTime():yyyy-MM-dd} to {certificate.NotAfter.ToUniversalTime():yyyy-MM-dd}\n");
+            text.Append(CultureInfo.InvariantCulture, $"{certificate.NotBefore.ToUniversalTime():yyyy-MM-dd} to {certificate.NotAfter.ToUniversalTime():yyyy-MM-dd}");
+            text.Append(IsExpired(der, now) ? ": expired\n" : "\n");
             text.Append(CultureInfo.InvariantCulture, $"  certificate SHA-256 {Convert.ToHexStringLower(SHA256.HashData(der))}\n  public key  {KeyPin(certificate)}\n");
         }
 
         return text.ToString();
     }
 
-    public static string Json(string store, IReadOnlyList<(RoleAuthority Row, byte[]? Certificate)> all)
+    public static string Json(string store, IReadOnlyList<(RoleAuthority Row, byte[]? Certificate)> all, DateTimeOffset now)
     {
         using var buffer = new MemoryStream();
         using (var json = new Utf8JsonWriter(buffer, Options))
@@ -286,6 +314,7 @@ internal static class CaText
                     json.WriteString("keyAlgorithm", KeyAlgorithms.Describe(certificate.PublicKey.ExportSubjectPublicKeyInfo()));
                     json.WriteString("notBefore", Rfc3339.Text(certificate.NotBefore));
                     json.WriteString("notAfter", Rfc3339.Text(certificate.NotAfter));
+                    json.WriteBoolean("expired", IsExpired(der, now));
                     json.WriteString("sha256", Convert.ToHexStringLower(SHA256.HashData(der)));
                     json.WriteString("publicKey", KeyPin(certificate));
                     json.WriteString("pem", Pem.Write([der]));

@@ -18,14 +18,23 @@ internal sealed record ListedCertificate(string Role, string Path, Asker? Asker,
 {
     public const string Ok = "ok";
 
-    public bool IsOk => State == Ok;
+    public bool IsOk => State == Ok || IsOutlived;
+
+    /// <summary>A CA beside which another one is trusted that holds: a rotation leaves it behind.</summary>
+    public bool IsOutlived { get; init; }
 }
 
 internal static class CertificateList
 {
     private const string Unreadable = "holds no certificate that can be read";
 
-    /// <summary>Of the files that are there, in the order of the table, CAs first.</summary>
+    /// <summary>Whether there is such a directory at all: of one that is not there, or cannot be looked into, nothing could be said to be well.</summary>
+    public static bool IsDirectory(IMachineReader machine, string directory) => machine.File(directory + "/.").Kind == FileKind.Directory;
+
+    /// <summary>A node without certificates is one to which something is to be done, too.</summary>
+    public static int ExitCodeOf(IReadOnlyList<ListedCertificate> all) => all.Count > 0 && all.All(c => c.IsOk) ? ExitCode.Ok : ExitCode.ChangesPending;
+
+    /// <summary>Of the files that are there, in the order of the table, CAs first; of a file with several CAs, each.</summary>
     /// <param name="directory">What stands for /etc/kubernetes.</param>
     public static IReadOnlyList<ListedCertificate> Read(IMachineReader machine, string directory)
     {
@@ -39,9 +48,13 @@ internal static class CertificateList
                 continue;
             }
 
-            var chain = authorities[row.Authority] = Pem.Certificates(Encoding.UTF8.GetString(file.Content ?? []));
-            var certificate = chain.Count == 0 ? null : ParsedCertificate.Parse(chain[0]);
-            found.Add(new(row.Role, path, null, certificate, certificate is null ? Unreadable : StateOf(row, certificate, machine.Now)));
+            var trusted = authorities[row.Authority] = Pem.Certificates(Encoding.UTF8.GetString(file.Content ?? []));
+            List<ListedCertificate> listed = [.. trusted.Select(ParsedCertificate.Parse).Select(c =>
+                new ListedCertificate(row.Role, path, null, c, c is null ? Unreadable : StateOf(row, c, machine.Now)))];
+            var isOneGood = listed.Any(c => c.State == ListedCertificate.Ok);
+            found.AddRange(listed.Count == 0
+                ? [new(row.Role, path, null, null, Unreadable)]
+                : listed.Select(c => c with { IsOutlived = isOneGood && c.Certificate is not null && c.State != ListedCertificate.Ok }));
         }
 
         foreach (var row in RoleTable.All)

@@ -27,7 +27,7 @@ internal static class CertsCommand
         var command = new Command("list", """
             List the certificates that are on this machine: role, expiry, state, subject, issuer, names. Reads files, and calls nobody.
 
-            Exit codes: 0 all is well, 2 something is due, expired or not as it should be, 1 failed, 3 bad command line.
+            Exit codes: 0 all is well, 2 something is due, expired or not as it should be, or there is none, 1 failed, 3 bad command line.
 
             Example:
               nodeagent certs list
@@ -39,8 +39,13 @@ internal static class CertsCommand
         {
             using var machine = new LinuxReader(stop);
             var root = Path.GetFullPath(parse.GetValue(directory)!).TrimEnd('/');
+            if (!CertificateList.IsDirectory(machine, root))
+            {
+                throw new NotPossibleException($"there is no directory {root} (--directory), so of its certificates nothing can be said");
+            }
+
             var all = CertificateList.Read(machine, root);
-            var exitCode = all.All(c => c.IsOk) ? ExitCode.Ok : ExitCode.ChangesPending;
+            var exitCode = CertificateList.ExitCodeOf(all);
             Console.Out.Write(parse.GetValue(format) == "json" ? CertificateList.Json(all, exitCode) : CertificateList.Text(all, root));
             return Task.FromResult(exitCode);
         });
@@ -167,16 +172,46 @@ internal static class CertificateRenewal
     private static bool IsOwed(IMachineReader machine, string file) =>
         !file.EndsWith(".json", StringComparison.Ordinal) || OwedRestart.Read(machine, machine.Unit(file[..^".json".Length])) is not null;
 
-    /// <summary>A certificate of a CA that the node has not adopted yet would be one that nobody here trusts.</summary>
+    // What certificates, and the kubeconfigs that embed some, say. Whom to ask for them (certificates.source, issuer, store) is not among it: an issuer that has
+    // moved is to be followed, or certificates expire. Nor is what only other files of the node hold.
+    private static readonly string[] OfEveryNode =
+        ["cluster.certificateAuthority", "cluster.name", "certificates.keyAlgorithm", "certificates.lifetime", "node.name", "node.role"];
+
+    private static readonly string[] OfControlPlanes = ["certificates.apiNames", "cluster.domain", "cluster.endpoint", "cluster.serviceRange"];
+
+    /// <summary>
+    /// What is renewed is what the node was made with: a certificate of a CA that it has not adopted is one that nobody here trusts, and one for another name is
+    /// not its kubelet's.
+    /// </summary>
+    /// <exception cref="NotPossibleException">Something that goes into certificates was not adopted yet.</exception>
     public static void CheckAdopted(NodeInputs inputs, AdoptionRecord? record)
     {
-        const string authority = "cluster.certificateAuthority";
-        if (record?.Values.GetValueOrDefault(authority) is { } adopted && ConfigValues.Of(inputs.Config.Tree).All.GetValueOrDefault(authority) != adopted)
+        if (record is null)
+        {
+            return;
+        }
+
+        // A node that is, or is to be, one of the control plane.
+        const string role = "node.role", controlPlane = "\"control-plane\"";
+        var values = ConfigValues.Of(inputs.Config.Tree);
+        string[] counts = values.All.GetValueOrDefault(role) == controlPlane || record.Values.GetValueOrDefault(role) == controlPlane
+            ? [.. OfEveryNode, .. OfControlPlanes] : OfEveryNode;
+        var differences = values.Since(record.Adopted, inputs.Config.OriginOf).Where(d => counts.Contains(d.Path)).ToList();
+        if (differences.Count > 0)
         {
             throw new NotPossibleException(
-                $"{authority} is not the one that this node was made from ('nodeagent config show --pending'), and what a new CA issues is of no use before it is "
-                + "adopted: 'nodeagent apply' does that");
+                $"{string.Join(" and ", differences.Select(Text))}: certificates are renewed as the node was made, and this would go into them before it is adopted "
+                + "('nodeagent config show --pending'). 'nodeagent apply' adopts it");
         }
+    }
+
+    private static string Text(ConfigDifference difference)
+    {
+        var where = difference.Origin is null ? "" : $" ({difference.Origin})";
+        // PEM is nothing to put into a sentence.
+        return difference.Path == "cluster.certificateAuthority"
+            ? $"{difference.Path}{where} is not the one that this node was made from"
+            : $"{difference.Path} is {difference.After ?? "not set"}{where}, and this node was made with {difference.Before ?? "none"}";
     }
 
     /// <summary>The certificates that are asked for, and the restarts that answer to them. Nothing else of the node is looked at.</summary>

@@ -136,5 +136,5 @@ internal static class ConfigCommand
     }
 
     private static string Sum(LoadedConfig loaded) =>
-        $"OK: {loaded.Config.Node.Role.ToString().ToLowerInvariant()} of cluster {loaded.Config.Cluster.Name}, from {string.Join(", ", loaded.Layers)}.";
+        $"OK: {(loaded.Config.Node.Role == NodeRole.ControlPlane ? "control-plane" : "worker")} of cluster {loaded.Config.Cluster.Name}, from {string.Join(", ", loaded.Layers)}.";
 }

@@ -3,6 +3,7 @@ using NodeAgent.Configuration;
 using NodeAgent.Convergence;
 using NodeAgent.Desired;
 using NodeAgent.Facts;
+using NodeAgent.Machine;
 
 namespace NodeAgent.Commands;
 
@@ -30,7 +31,7 @@ internal static class ExitCode
     {
         ConfigurationException or FactsException => BadConfiguration,
         NotPossibleException { IsRefusal: true } => Refused,
-        AwsException { Kind: AwsFailureKind.NotReachable or AwsFailureKind.Unavailable or AwsFailureKind.Throttled } => NotReachableInTime,
+        AwsException { IsOutOfReach: true } or MachineException { IsOutOfReach: true } => NotReachableInTime,
         OperationCanceledException or NotReachableException => NotReachableInTime,
         _ => Failed,
     };
@@ -38,7 +39,7 @@ internal static class ExitCode
     public static int Of(Plan plan) => plan.Refusals > 0 ? Refused : plan.Unknowns > 0 ? Failed : plan.Changes > 0 ? ChangesPending : Ok;
 
     public static int Of(RunResult result) => result.Count<RefusedToChange>() > 0 ? Refused
-        : result.Count<OutOfTime>() > 0 ? NotReachableInTime
+        : result.Steps.Any(s => s.Outcome is OutOfTime or Failed { IsOutOfReach: true }) ? NotReachableInTime
         : result.Succeeded ? Ok
         : Failed;
 }

@@ -258,7 +258,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         {
             var vpc = facts.Instance.Interfaces.FirstOrDefault(i => i.DeviceNumber == 0)?.VpcId;
             var found = await Ec2.ControlPlane(ec2, config.Cluster.Name, vpc, cancellation).ConfigureAwait(false);
-            return [.. found.Select(i => new UriBuilder("https", i.PrivateIpAddress, Protocol.DefaultPort).Uri)];
+            return IssuerClientSettings.Found(found.Select(i => (string?)i.PrivateIpAddress));
         }
         catch (AwsException e) when (e.Kind == AwsFailureKind.NotAllowed)
         {

@@ -52,8 +52,9 @@ internal sealed class StoreOptions
 
         command.Validators.Add(result =>
         {
-            var store = result.GetValue(_store) ?? "";
-            if (store.Length == 0 || (store.Contains("://", StringComparison.Ordinal) && !S3Address.TryParse(store, out _)))
+            // One that is missing is told of as that.
+            if (result.GetResult(_store) is { Implicit: false } && result.GetValue(_store) is var store
+                && (string.IsNullOrEmpty(store) || (store.Contains("://", StringComparison.Ordinal) && !S3Address.TryParse(store, out _))))
             {
                 result.AddError($"--store: '{store}' is neither s3://BUCKET[/PREFIX] nor a directory");
             }

@@ -139,7 +139,7 @@ internal sealed class ConfigValidation
     {
         var cluster = _config.Cluster;
         Require(
-            cluster.Name.Length is > 0 and <= 100 && char.IsAsciiLetterOrDigit(cluster.Name[0]) && IsOnly(cluster.Name, "-_."),
+            IsClusterName(cluster.Name),
             "cluster.name",
             $"'{Short(cluster.Name)}' is not a cluster's name; expected up to 100 letters, digits, '-', '_' and '.', a letter or digit first");
         var endpoint = cluster.Endpoint;
@@ -943,8 +943,11 @@ internal sealed class ConfigValidation
     private static bool IsLabelValue(string value) =>
         value.Length == 0 || (value.Length <= 63 && char.IsAsciiLetterOrDigit(value[0]) && char.IsAsciiLetterOrDigit(value[^1]) && IsOnly(value, "-_."));
 
+    internal static bool IsClusterName(string name) =>
+        name.Length is > 0 and <= 100 && char.IsAsciiLetterOrDigit(name[0]) && IsOnly(name, "-_.");
+
     /// <summary>RFC 1123, as Kubernetes takes it: lower case.</summary>
-    private static bool IsDnsName(string name)
+    internal static bool IsDnsName(string name)
     {
         if (name.Length is 0 or > 253)
         {

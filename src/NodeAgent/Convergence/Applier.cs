@@ -19,7 +19,11 @@ internal sealed record Changed(Change Change) : Outcome;
 
 internal sealed record RefusedToChange(Refused Finding) : Outcome;
 
-internal sealed record Failed(string Why) : Outcome;
+internal sealed record Failed(string Why) : Outcome
+{
+    /// <summary>As <see cref="MachineException.IsOutOfReach"/>.</summary>
+    public bool IsOutOfReach { get; init; }
+}
 
 internal sealed record Skipped(Resource Because) : Outcome;
 
@@ -93,7 +97,7 @@ internal static class Applier
             {
                 InSync inSync => inSync.Notes.Count == 0 ? Held.Instance : new Held { Notes = inSync.Notes },
                 Refused refused => new RefusedToChange(refused),
-                Unknown unknown => new Failed(unknown.Why),
+                Unknown unknown => new Failed(unknown.Why) { IsOutOfReach = unknown.IsOutOfReach },
                 Change change => Verify(resource, change, reader),
                 _ => throw new UnreachableException($"{resource.Id}: {finding}"),
             };
@@ -104,7 +108,8 @@ internal static class Applier
         }
         catch (Exception e) when (e is MachineException or ProbeException)
         {
-            return cancellation.IsCancellationRequested ? OutOfTime.Instance : new Failed(e.Message);
+            return cancellation.IsCancellationRequested ? OutOfTime.Instance
+                : new Failed(e.Message) { IsOutOfReach = e is MachineException { IsOutOfReach: true } };
         }
     }
 

@@ -29,7 +29,11 @@ internal sealed record Change(string Why, Disruption Disruption = Disruption.Non
 internal sealed record Refused(string Why, string Remedy) : Finding;
 
 /// <summary>The probe failed. Never taken for "blank".</summary>
-internal sealed record Unknown(string Why) : Finding;
+internal sealed record Unknown(string Why) : Finding
+{
+    /// <summary>As <see cref="Machine.MachineException.IsOutOfReach"/>.</summary>
+    public bool IsOutOfReach { get; init; }
+}
 
 /// <summary>Cannot be seen before <paramref name="Ground"/> is made; <paramref name="Expected"/> is what an empty ground would need.</summary>
 internal sealed record After(Resource Ground, Change Expected) : Finding;

@@ -111,17 +111,22 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
         }
         catch (AwsException e)
         {
-            throw new MachineException("proof of this instance for the issuer of certificates", e.Message, e);
+            throw new MachineException("proof of this instance for the issuer of certificates", e.Message, e) { IsOutOfReach = e.IsOutOfReach };
         }
         catch (OperationCanceledException e) when (patience.IsCancellationRequested && !cancellation.IsCancellationRequested)
         {
             throw Sum(last ?? NoAnswer(_endpoints is [var first, ..] ? first : null).Failure, e);
         }
+        // Whatever else it is, it is this certificate that cannot be had, and the rest of the node goes on.
+        catch (Exception e) when (e is not OperationCanceledException and not MachineException)
+        {
+            throw new MachineException("certificates from an issuer", $"{e.GetType().Name}: {e.Message}", e);
+        }
 
         MachineException Sum(AwsFailure failure, Exception inner)
         {
             var whole = (failure with { Waited = _time.GetElapsedTime(since), Tries = tries }).ToString();
-            return new(failure.Subject, whole[(failure.Subject.Length + 2)..], inner);
+            return new(failure.Subject, whole[(failure.Subject.Length + 2)..], inner) { IsOutOfReach = failure.IsOutOfReach };
         }
     }
 
@@ -155,7 +160,7 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
             {
                 _endpoints = await _settings.Endpoints(cancellation).ConfigureAwait(false);
             }
-            catch (AwsException e) when (e.Kind is AwsFailureKind.NotReachable or AwsFailureKind.Throttled or AwsFailureKind.Unavailable)
+            catch (AwsException e) when (e.IsOutOfReach)
             {
                 throw new IssuerFailure(e.Failure, true, inner: e);
             }
@@ -419,8 +424,21 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
 internal sealed record IssuerClientSettings(
     Func<CancellationToken, Task<IReadOnlyList<Uri>>> Endpoints, string Cluster, string Authorities, string Region, Uri StsEndpoint, TimeSpan Patience)
 {
-    /// <summary>Those that are written down.</summary>
-    public static Func<CancellationToken, Task<IReadOnlyList<Uri>>> Given(IReadOnlyList<Uri> endpoints) => _ => Task.FromResult(endpoints);
+    /// <summary>Those that are written down; an issuer's own port where none is.</summary>
+    public static Func<CancellationToken, Task<IReadOnlyList<Uri>>> Given(IReadOnlyList<Uri> endpoints)
+    {
+        IReadOnlyList<Uri> all = [.. endpoints.Select(WithPort)];
+        return _ => Task.FromResult(all);
+    }
+
+    /// <summary>Those of the control plane's instances that have an address to be reached at.</summary>
+    public static IReadOnlyList<Uri> Found(IEnumerable<string?> addresses) =>
+        [.. addresses.Where(a => IPAddress.TryParse(a, out _)).Select(a => new UriBuilder("https", a, Protocol.DefaultPort).Uri)];
+
+    // An Uri does not tell a written :443 from none.
+    private static Uri WithPort(Uri endpoint) => !endpoint.IsDefaultPort || endpoint.OriginalString.TrimEnd('/').EndsWith(":443", StringComparison.Ordinal)
+        ? endpoint
+        : new UriBuilder(endpoint) { Port = Protocol.DefaultPort }.Uri;
 }
 
 /// <summary>Not a record: a record would print its secrets.</summary>

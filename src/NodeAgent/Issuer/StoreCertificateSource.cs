@@ -54,7 +54,7 @@ internal sealed class StoreCertificateSource : ICertificateSource, IDisposable
         }
         catch (Exception e) when (e is CryptographicException or AwsException)
         {
-            throw new MachineException($"certificate for {role} by {_what.Store}", e.Message, e);
+            throw new MachineException($"certificate for {role} by {_what.Store}", e.Message, e) { IsOutOfReach = e is AwsException { IsOutOfReach: true } };
         }
     }
 
@@ -69,7 +69,10 @@ internal sealed class StoreCertificateSource : ICertificateSource, IDisposable
         Unknown unknown => unknown.Why,
         Refused refused => $"{refused.Why}: {refused.Remedy}",
         _ => "does not say why it cannot be had",
-    });
+    })
+    {
+        IsOutOfReach = _objection is Unknown { IsOutOfReach: true },
+    };
 
     private void Load()
     {
@@ -94,12 +97,15 @@ internal sealed class StoreCertificateSource : ICertificateSource, IDisposable
         }
         catch (Exception e) when (e is AwsException or CaException or MachineException or ProbeException or CryptographicException)
         {
-            _objection = new Unknown(e is AwsException or CaException ? e.Message : $"{_what.Store}: {e.Message}");
+            _objection = new Unknown(e is AwsException or CaException ? e.Message : $"{_what.Store}: {e.Message}")
+            {
+                IsOutOfReach = e is AwsException { IsOutOfReach: true } or MachineException { IsOutOfReach: true },
+            };
         }
         catch (OperationCanceledException) when (!_stop.IsCancellationRequested)
         {
             var waited = string.Create(CultureInfo.InvariantCulture, $"{_what.Store} did not answer within {_what.Patience.TotalSeconds:0} s");
-            _objection = new Unknown($"{waited}: check the route to it (gateway endpoint, NAT, proxy) and DNS");
+            _objection = new Unknown($"{waited}: check the route to it (gateway endpoint, NAT, proxy) and DNS") { IsOutOfReach = true };
         }
     }
 

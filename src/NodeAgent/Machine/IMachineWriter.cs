@@ -71,4 +71,7 @@ internal sealed class MachineException(string what, string why, Exception? inner
     public string What { get; } = what;
 
     public string Why { get; } = why;
+
+    /// <summary>Whether it failed because somebody else did not answer, so that it may succeed by itself later.</summary>
+    public bool IsOutOfReach { get; init; }
 }

@@ -186,6 +186,18 @@ internal sealed class CertificateAuthority : IDisposable
         return signed.RawData;
     }
 
+    /// <summary>A signature over something that is no certificate, and cannot be taken for one: certificates are DER.</summary>
+    /// <exception cref="AwsException"/>
+    public byte[] SignText(byte[] text) => _generator.SignData(text, HashAlgorithmName.SHA256);
+
+    public bool HasSigned(byte[] text, byte[] signature)
+    {
+        using var ec = Certificate.GetECDsaPublicKey();
+        using var rsa = Certificate.GetRSAPublicKey();
+        return ec?.VerifyData(text, signature, HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence)
+            ?? rsa?.VerifyData(text, signature, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1) ?? false;
+    }
+
     /// <summary>A key of 32 bytes for another purpose, the same wherever this CA's key is; it tells nothing of that key.</summary>
     /// <exception cref="CryptographicException">The key is elsewhere.</exception>
     public byte[] DeriveKey(string purpose) => DeriveKey(

@@ -1,14 +1,24 @@
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
+using System.Text.RegularExpressions;
 using NodeAgent.Aws;
 
 namespace NodeAgent.Pki;
 
 /// <summary>The CAs of a cluster and its service account key, ready to sign.</summary>
-internal sealed class ClusterAuthorities : IDisposable
+internal sealed partial class ClusterAuthorities : IDisposable
 {
     private readonly Dictionary<Authority, CertificateAuthority> _authorities = [];
+
+    /// <summary>
+    /// SHA-256 of every public half, as sha256sum writes and reads it, and the cluster's CA's signature over that. A node knows the cluster's CA by its
+    /// configuration, and nothing else of the store: without it, who may write there could put a service account key or a CA of etcd of their own in place.
+    /// </summary>
+    public const string Sums = "cluster.sums";
+
+    private const string Signed = "# signed by ca.crt: ";
 
     private ClusterAuthorities(string serviceAccountKey) => ServiceAccountKey = serviceAccountKey;
 
@@ -50,27 +60,63 @@ internal sealed class ClusterAuthorities : IDisposable
 
         var (secret, shared) = RoleTable.ServiceAccount;
         await MakePair(store, secret, shared, algorithm, static key => key.ExportSubjectPublicKeyInfoPem() + "\n", made, cancellation).ConfigureAwait(false);
-        using var whole = await Load(store, kms, cancellation).ConfigureAwait(false);
+        var (whole, sums) = await LoadPairs(store, kms, cancellation).ConfigureAwait(false);
+        using (whole)
+        {
+            if (await store.Read(Sums, cancellation).ConfigureAwait(false) is null
+                && await store.Create(Sums, whole.Sign(sums, store.Name), isSecret: false, cancellation).ConfigureAwait(false))
+            {
+                made.Add(Sums);
+            }
+
+            await whole.CheckSums(store, sums, cancellation).ConfigureAwait(false);
+        }
+
         return made;
     }
 
-    /// <exception cref="CaException">One is missing, is no CA, or is not its key's.</exception>
+    /// <exception cref="CaException">One is missing, is no CA, is not its key's, or is not what <see cref="Sums"/> says.</exception>
     public static async Task<ClusterAuthorities> Load(ICaStore store, Func<string?, KmsKeys> kms, CancellationToken cancellation)
     {
-        var serviceAccountKey = await Text(store, RoleTable.ServiceAccount.KeyPath, cancellation).ConfigureAwait(false);
+        var (loaded, sums) = await LoadPairs(store, kms, cancellation).ConfigureAwait(false);
+        try
+        {
+            await loaded.CheckSums(store, sums, cancellation).ConfigureAwait(false);
+            return loaded;
+        }
+        catch
+        {
+            loaded.Dispose();
+            throw;
+        }
+    }
+
+    /// <returns>With what <see cref="Sums"/> has to say of them, unsigned.</returns>
+    private static async Task<(ClusterAuthorities Loaded, string Sums)> LoadPairs(ICaStore store, Func<string?, KmsKeys> kms, CancellationToken cancellation)
+    {
+        var (secret, shared) = RoleTable.ServiceAccount;
+        var serviceAccountKey = await Text(store, secret, cancellation).ConfigureAwait(false);
         var loaded = new ClusterAuthorities(serviceAccountKey);
+        // For this purpose and version alone.
+        var sums = new StringBuilder("# nodeagent cluster.sums 1\n");
         try
         {
             foreach (var row in RoleTable.Authorities)
             {
-                loaded._authorities[row.Authority] = await Read(store, row.Authority, kms, cancellation).ConfigureAwait(false) switch
-                {
-                    (var certificate, _, { } inKms) => CertificateAuthority.Load(certificate, inKms),
-                    var (certificate, key, _) => CertificateAuthority.Load(certificate, key),
-                };
+                var (certificate, key, inKms) = await Read(store, row.Authority, kms, cancellation).ConfigureAwait(false);
+                loaded._authorities[row.Authority] = inKms is null ? CertificateAuthority.Load(certificate, key) : CertificateAuthority.Load(certificate, inKms);
+                Add(row.CertificatePath, certificate);
             }
 
-            return loaded;
+            var publicKey = await Text(store, shared, cancellation).ConfigureAwait(false);
+            using var pair = Key(serviceAccountKey, $"{store.Name}: {Below(secret)}");
+            if (!IsPublicHalf(publicKey, pair))
+            {
+                throw new CaException($"{store.Name}: {Below(shared)} is not the public half of {Below(secret)}: somebody has replaced one of both");
+            }
+
+            Add(shared, publicKey);
+            return (loaded, sums.ToString());
         }
         catch (CryptographicException e)
         {
@@ -81,6 +127,63 @@ internal sealed class ClusterAuthorities : IDisposable
         {
             loaded.Dispose();
             throw;
+        }
+
+        void Add(string path, string content) =>
+            sums.Append(CultureInfo.InvariantCulture, $"{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(content)))}  {Below(path)}\n");
+    }
+
+    private byte[] Sign(string sums, string store)
+    {
+        try
+        {
+            return Encoding.ASCII.GetBytes($"{sums}{Signed}{Convert.ToBase64String(this[Authority.Cluster].SignText(Encoding.UTF8.GetBytes(sums)))}\n");
+        }
+        catch (CryptographicException e)
+        {
+            throw new CaException($"{store}: {Sums} cannot be signed: {e.Message}", e);
+        }
+    }
+
+    private async Task CheckSums(ICaStore store, string sums, CancellationToken cancellation)
+    {
+        if (await store.Read(Sums, cancellation).ConfigureAwait(false) is not { } content)
+        {
+            throw new CaException(
+                $"{store.Name} has no {Sums}, by which it shows that the cluster's CA stands for the rest of it: 'nodeagent ca init --store {store.Name}' adds it. "
+                + "If it was there before, find out first who took it away, and what else they changed");
+        }
+
+        // Of the file only what it has to say, to the letter: nothing else in it is anybody's word.
+        var (text, head) = (Encoding.UTF8.GetString(content), sums + Signed);
+        if (!text.StartsWith(head, StringComparison.Ordinal))
+        {
+            var lines = text.Split('\n');
+            var others = sums.Split('\n').Where(l => l.Length > 0 && !lines.Contains(l)).Select(l => l[0] == '#' ? Sums : l[(l.LastIndexOf(' ') + 1)..]);
+            throw new CaException(
+                $"{store.Name}: {Sums} says otherwise than the store of {string.Join(", ", others)}: somebody has replaced that since 'nodeagent ca init' made it. "
+                + "Put back the version of before");
+        }
+
+        var signature = new byte[content.Length];
+        if (!Convert.TryFromBase64String(text[head.Length..].TrimEnd('\n'), signature, out var length)
+            || !this[Authority.Cluster].HasSigned(Encoding.UTF8.GetBytes(sums), signature[..length]))
+        {
+            throw new CaException($"{store.Name}: {Sums} does not bear the signature of ca.crt: somebody else wrote it. Put back the version of before");
+        }
+    }
+
+    private static bool IsPublicHalf(string pem, AsymmetricAlgorithm key)
+    {
+        try
+        {
+            using AsymmetricAlgorithm alone = key is ECDsa ? ECDsa.Create() : RSA.Create();
+            alone.ImportFromPem(pem);
+            return alone.ExportSubjectPublicKeyInfo().AsSpan().SequenceEqual(key.ExportSubjectPublicKeyInfo());
+        }
+        catch (Exception e) when (e is ArgumentException or CryptographicException)
+        {
+            return false;
         }
     }
 
@@ -110,9 +213,9 @@ internal sealed class ClusterAuthorities : IDisposable
         foreach (var row in RoleTable.Authorities)
         {
             var content = await store.Read(Below(row.CertificatePath), cancellation).ConfigureAwait(false);
-            found.Add((row, content is null ? null : Pem.Certificates(Encoding.UTF8.GetString(content)) is [var first, ..]
-                ? first
-                : throw new CaException($"{store.Name}: {Below(row.CertificatePath)} holds no certificate")));
+            found.Add((row, content is null ? null
+                : Pem.Certificates(Encoding.UTF8.GetString(content)) is [var first, ..] && ParsedCertificate.Parse(first) is not null ? first
+                : throw new CaException($"{store.Name}: {Below(row.CertificatePath)} holds no certificate that can be read")));
         }
 
         return found;
@@ -134,10 +237,18 @@ internal sealed class ClusterAuthorities : IDisposable
 
     private static async Task<KmsSignatureGenerator> InKms(string arn, Func<string?, KmsKeys> kms, CancellationToken cancellation)
     {
-        // arn:PARTITION:kms:REGION:ACCOUNT:key/ID
-        var keys = kms(arn.Split(':') is [_, _, _, var region, ..] ? region : null);
+        var keys = kms(RegionOf(arn));
         return KmsSignatureGenerator.Of(keys, await keys.Find(arn, cancellation).ConfigureAwait(false));
     }
+
+    /// <summary>It becomes part of a host's name, and whoever may write to the store may have written it.</summary>
+    /// <exception cref="CaException">No ARN of a key.</exception>
+    private static string RegionOf(string arn) => KeyArn().Match(arn) is { Success: true } match
+        ? match.Groups[1].Value
+        : throw new CaException($"'{(arn.Length <= 200 ? arn : arn[..200]).ReplaceLineEndings(" ")}' is no ARN of a KMS key; expected arn:PARTITION:kms:REGION:ACCOUNT:key/ID");
+
+    [GeneratedRegex(@"\Aarn:aws[a-z-]{0,20}:kms:([a-z]{2,}(?:-[a-z]{1,20}){1,3}-[0-9]{1,2}):[0-9]{12}:(?:key|alias)/[A-Za-z0-9/_-]{1,256}\z")]
+    private static partial Regex KeyArn();
 
     /// <summary>The ARN is written down first; which key it is, is then decided, and the certificate is made with that one.</summary>
     private static async Task MakeInKms(
@@ -151,7 +262,7 @@ internal sealed class ClusterAuthorities : IDisposable
 
         if (await store.Read(Kms(row), cancellation).ConfigureAwait(false) is null)
         {
-            var keys = kms(asked!.StartsWith("arn:", StringComparison.Ordinal) ? asked.Split(':')[3] : null);
+            var keys = kms(asked!.StartsWith("arn:", StringComparison.Ordinal) ? RegionOf(asked) : null);
             var found = await keys.Find(asked, cancellation).ConfigureAwait(false);
             _ = KmsSignatureGenerator.Of(keys, found);
             if (await store.Create(Kms(row), Encoding.ASCII.GetBytes(found.Arn + "\n"), isSecret: false, cancellation).ConfigureAwait(false))

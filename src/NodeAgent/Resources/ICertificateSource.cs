@@ -38,7 +38,7 @@ internal interface ICertificateSource
     /// <summary>What to find of <paramref name="change"/>, which takes this source.</summary>
     Finding Ask(Change change) => Unable is { } unable ? new Unknown($"{change.Why}, and {unable}") : Objection switch
     {
-        Unknown unknown => new Unknown($"{change.Why}, and {unknown.Why}"),
+        Unknown unknown => unknown with { Why = $"{change.Why}, and {unknown.Why}" },
         Refused refused => new Refused($"{change.Why}, and {refused.Why}", refused.Remedy),
         _ => change,
     };

@@ -64,7 +64,7 @@ internal static class ControlPlaneCertificates
         await Worker.NothingToDoAsync(guest);
         await guest.CheckAsync("rm /etc/kubernetes/pki/etcd/ca.crt /etc/kubernetes/admin.conf");
         var away = await guest.RunAsync($"{WithS3} apply --deadline 20s");
-        (away.ExitCode, (away.Output + away.Error).Contains(Away, StringComparison.Ordinal)).ShouldBe((1, true), away.Output + away.Error);
+        (away.ExitCode, (away.Output + away.Error).Contains(Away, StringComparison.Ordinal)).ShouldBe((4, true), away.Output + away.Error);
         (await guest.RunAsync("test -e /etc/kubernetes/admin.conf")).ExitCode.ShouldBe(1);
         await using var aws = await guest.ConnectAwsAsync();
         await guest.CheckAsync($"{WithS3} apply", TimeSpan.FromMinutes(2));

@@ -4,6 +4,7 @@ using NodeAgent.Configuration;
 using NodeAgent.Convergence;
 using NodeAgent.Facts;
 using NodeAgent.Machine;
+using NodeAgent.Resources;
 using NodeAgent.Telemetry;
 using NodeAgent.Tests.Simulation;
 using Serilog.Core;
@@ -85,6 +86,20 @@ public sealed class CertificateRenewalTests
         worker.Machine.Writes.ShouldBe([$"write {Client}", $"write {Serving}", $"write {Proxy}"]);
     }
 
+    [Theory]
+    [InlineData(true, ExitCode.NotReachableInTime)]
+    [InlineData(false, ExitCode.Failed)]
+    public void Whoever_issues_them_is_away_or_says_no_and_the_exit_code_tells_which(bool isOutOfReach, int exitCode)
+    {
+        var worker = Applied();
+        worker.MakeSource = _ => new Refusing(isOutOfReach);
+
+        var result = Renew(worker, all: true);
+
+        result.Count<Failed>().ShouldBe(3);
+        ExitCode.Of(result).ShouldBe(exitCode);
+    }
+
     [Fact]
     public void A_role_of_another_node_is_told()
     {
@@ -130,6 +145,37 @@ public sealed class CertificateRenewalTests
         CertificateRenewal.CheckAdopted(inputs, adopted);
         CertificateRenewal.CheckAdopted(inputs, null);
         Should.Throw<NodeAgent.Desired.NotPossibleException>(() => CertificateRenewal.CheckAdopted(next.Inputs(), adopted)).Message.ShouldContain("adopt");
+    }
+
+    [Theory]
+    [InlineData(false, "node: {name: instanceId}", "node.name is \"instanceId\" (extra.yaml:")]
+    [InlineData(false, "node: {role: control-plane}\ncertificates: {source: store, store: s3://pki/test}", "node.role is \"control-plane\"")]
+    [InlineData(false, "cluster: {name: other}", "cluster.name is \"other\"")]
+    [InlineData(false, "certificates: {keyAlgorithm: rsa-2048}", "certificates.keyAlgorithm is \"rsa-2048\"")]
+    [InlineData(false, "cluster: {endpoint: 'https://other.example:6443'}", null)]
+    [InlineData(false, "certificates: {source: issuer, issuer: {endpoints: ['https://10.0.0.9:10261']}}", null)]
+    [InlineData(false, "node: {labels: {pool: a}}", null)]
+    [InlineData(true, "cluster: {endpoint: 'https://other.example:6443'}", "cluster.endpoint is \"https://other.example:6443\"")]
+    [InlineData(true, "cluster: {serviceRange: 10.32.0.0/16}", "cluster.serviceRange is \"10.32.0.0/16\"")]
+    [InlineData(true, "cluster: {domain: other.local}", "cluster.domain is \"other.local\"")]
+    [InlineData(true, "certificates: {apiNames: [new.example.com]}", "certificates.apiNames is [\"new.example.com\"]")]
+    [InlineData(true, "certificates: {store: s3://pki/other}", null)]
+    public void What_would_go_into_certificates_has_to_be_adopted_first(bool isControlPlane, string pending, string? refused)
+    {
+        var node = isControlPlane ? new ControlPlane().Node : new Worker();
+        var adopted = AdoptionLook.Adopted(node.Inputs(), node.Machine.Now, null);
+        node.PendingConfig = "apiVersion: nodeagent/v1\nkind: NodeConfig\n" + pending;
+        var inputs = node.Inputs();
+
+        if (refused is null)
+        {
+            CertificateRenewal.CheckAdopted(inputs, adopted);
+            return;
+        }
+
+        var message = Should.Throw<NodeAgent.Desired.NotPossibleException>(() => CertificateRenewal.CheckAdopted(inputs, adopted)).Message;
+        message.ShouldContain(refused.Replace("extra.yaml", "pending.yaml", StringComparison.Ordinal));
+        message.ShouldContain("'nodeagent apply' adopts it");
     }
 
     /// <summary>
@@ -187,6 +233,12 @@ public sealed class CertificateRenewalTests
 
     private static RunResult Renew(Worker worker, string? role = null, bool all = false) =>
         Applier.Apply(CertificateRenewal.Of(worker.List(), role, all, worker.Machine), worker.Machine, worker.Machine, Quiet.Instance, CancellationToken.None);
+
+    private sealed class Refusing(bool isOutOfReach) : ICertificateSource
+    {
+        public IReadOnlyList<byte[]> Obtain(string role, byte[] request, CancellationToken cancellation) =>
+            throw new MachineException("certificates", "none today") { IsOutOfReach = isOutOfReach };
+    }
 
     private sealed class Quiet : IRunObserver
     {

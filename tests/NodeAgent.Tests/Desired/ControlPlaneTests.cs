@@ -5,6 +5,7 @@ using NodeAgent.Convergence;
 using NodeAgent.Machine;
 using NodeAgent.Pki;
 using NodeAgent.Resources;
+using NodeAgent.Tests.Aws;
 using NodeAgent.Tests.Simulation;
 
 namespace NodeAgent.Tests.Desired;
@@ -27,7 +28,7 @@ public class ControlPlaneTests
 
         WorkerTests.Pending(plane.Node.Plan()).ShouldBeEmpty();
         var reads = plane.Store.Reads;
-        reads.ShouldBeLessThanOrEqualTo(10);
+        reads.ShouldBeLessThanOrEqualTo(12);
         plane.Machine.Writes.Clear();
         plane.Node.Apply();
         plane.Machine.Writes.ShouldBeEmpty();
@@ -116,7 +117,9 @@ public class ControlPlaneTests
         result.Notes.Count.ShouldBe(3);
         plane.Machine.Unit("kubelet.service").IsActive.ShouldBeTrue();
         CertificateRenewal.NothingDue(plane.Machine).ShouldBeNull();
-        Renew(plane).Count<Failed>().ShouldBe(3);
+        var away = Renew(plane);
+        away.Count<Failed>().ShouldBe(3);
+        ExitCode.Of(away).ShouldBe(ExitCode.NotReachableInTime);
         plane.Store.IsAway = false;
         Renew(plane).Count<Changed>().ShouldBe(4, "three certificates of every node, and kubelet's restart");
     }
@@ -134,7 +137,9 @@ public class ControlPlaneTests
         plane.Machine.Remove(path);
         plane.Machine.Writes.Clear();
 
-        WorkerTests.Problems(plane.Node.Apply())[0].ShouldContain("no route to host");
+        var without = plane.Node.Apply();
+        WorkerTests.Problems(without)[0].ShouldContain("no route to host");
+        ExitCode.Of(without).ShouldBe(ExitCode.NotReachableInTime);
 
         plane.Machine.Writes.ShouldNotContain(w => w.Contains("/etc/kubernetes/"));
         plane.Machine.Unit("kubelet.service").IsActive.ShouldBeFalse();
@@ -196,7 +201,12 @@ public class ControlPlaneTests
         var next = MemoryStore.Make(plane.Machine.Now);
         (plane.Store.Objects["etcd/ca.crt"], plane.Store.Objects["etcd/ca.key"]) = (next.Objects["etcd/ca.crt"], next.Objects["etcd/ca.key"]);
         WorkerTests.Pending(plane.Node.Plan()).ShouldBeEmpty();
+        Renew(plane, "etcd-server").Steps.Select(s => s.Outcome).OfType<Failed>().Single().Why.ShouldContain("cluster.sums says otherwise than the store of etcd/ca.crt");
+        plane.Machine.Writes.ShouldBeEmpty();
 
+        // Whoever has the cluster's CA can vouch for another; this node has the one of before yet.
+        plane.Store.Objects.Remove("cluster.sums");
+        ClusterAuthorities.Make(plane.Store, KeyAlgorithm.EcdsaP256, NoKms.Keys, NoKms.Any, plane.Machine.Now, CancellationToken.None).GetAwaiter().GetResult();
         var failed = Renew(plane, "etcd-server").Steps.Select(s => s.Outcome).OfType<Failed>().Single();
 
         failed.Why.ShouldContain($"what was issued is not what was asked for: issuer CN = etcd-ca is not the CA in {EtcdAuthority}");

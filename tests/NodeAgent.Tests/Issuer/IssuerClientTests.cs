@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using Amazon.Runtime;
 using NodeAgent.Aws;
+using NodeAgent.Commands;
 using NodeAgent.Issuer;
 using NodeAgent.Machine;
 using NodeAgent.Pki;
@@ -85,6 +86,7 @@ public sealed class IssuerClientTests : IAsyncLifetime
 
         e.Message.ShouldContain($"certificates from issuer https://127.0.0.1:{_lab.Server.Address.Port}: not allowed: 403 instance: {node.Instance.Id} is in vpc-other");
         e.Message.ShouldContain("docs/issuer.md");
+        ExitCode.Of(e).ShouldBe(ExitCode.Failed);
         _lab.Audit.Count.ShouldBe(1);
     }
 
@@ -126,6 +128,7 @@ public sealed class IssuerClientTests : IAsyncLifetime
 
         e.Message.ShouldStartWith("certificates from issuer https://127.0.0.1:1: not reachable: Connection refused");
         e.Message.ShouldContain("given up after");
+        ExitCode.Of(e).ShouldBe(ExitCode.NotReachableInTime);
         e.Message.ShouldContain("security group");
     }
 
@@ -255,6 +258,31 @@ public sealed class IssuerClientTests : IAsyncLifetime
         Should.Throw<MachineException>(() => source.ObtainAll(Requests(_lab.NewNode()), CancellationToken.None)).Message.ShouldContain("Allow it.");
 
         asked.ShouldBe(1);
+    }
+
+    [Fact]
+    public void An_instance_without_a_private_address_is_no_issuer() =>
+        IssuerClientSettings.Found(["10.0.0.4", "", null, "no address", "10.0.0.5"]).Select(u => u.AbsoluteUri).ShouldBe(["https://10.0.0.4:10261/", "https://10.0.0.5:10261/"]);
+
+    [Theory]
+    [InlineData("https://issuer.example", "https://issuer.example:10261/")]
+    [InlineData("https://issuer.example/", "https://issuer.example:10261/")]
+    [InlineData("https://[fd00::443]", "https://[fd00::443]:10261/")]
+    [InlineData("https://issuer.example:443", "https://issuer.example/")]
+    [InlineData("https://issuer.example:8443", "https://issuer.example:8443/")]
+    public async Task An_issuers_port_is_its_own_where_none_is_written(string given, string expected) =>
+        (await IssuerClientSettings.Given([new(given)])(CancellationToken.None)).ShouldHaveSingleItem().AbsoluteUri.ShouldBe(expected);
+
+    [Fact]
+    public void What_nobody_thought_of_costs_the_certificate_and_not_the_run()
+    {
+        _find = _ => throw new UriFormatException("made up");
+        using var source = Source(_lab.NewNode());
+
+        var e = Should.Throw<MachineException>(() => source.ObtainAll(Requests(_lab.NewNode()), CancellationToken.None));
+
+        e.Message.ShouldBe("certificates from an issuer: UriFormatException: made up");
+        e.IsOutOfReach.ShouldBeFalse();
     }
 
     private IssuerCertificateSource Source(Node node, params Uri[] endpoints) => Source(node, TimeSpan.FromSeconds(60), endpoints);

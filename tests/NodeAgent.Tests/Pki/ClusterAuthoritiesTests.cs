@@ -1,4 +1,5 @@
 using System.Security.Cryptography.X509Certificates;
+using NodeAgent.Commands;
 using NodeAgent.Machine;
 using NodeAgent.Pki;
 using NodeAgent.Tests.Aws;
@@ -8,7 +9,7 @@ namespace NodeAgent.Tests.Pki;
 
 public sealed class ClusterAuthoritiesTests : IDisposable
 {
-    private static readonly string[] All = ["ca.crt", "ca.key", "etcd/ca.crt", "etcd/ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "sa.key", "sa.pub"];
+    private static readonly string[] All = ["ca.crt", "ca.key", "cluster.sums", "etcd/ca.crt", "etcd/ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "sa.key", "sa.pub"];
 
     private readonly TemporaryDirectory _directory = new();
 
@@ -55,6 +56,7 @@ public sealed class ClusterAuthoritiesTests : IDisposable
     [InlineData(5)]
     [InlineData(6)]
     [InlineData(7)]
+    [InlineData(8)]
     public async Task After_a_crash_at_any_file_the_next_one_goes_on_from_there(int at)
     {
         using var crashing = new Crashing(Store(), at);
@@ -114,6 +116,111 @@ public sealed class ClusterAuthoritiesTests : IDisposable
     }
 
     [Fact]
+    public async Task A_store_of_before_gets_its_sums_from_init_and_signs_nothing_without()
+    {
+        using var store = Store();
+        await Make(store);
+        File.Delete($"{_directory.Path}/cluster.sums");
+        var before = Contents();
+
+        (await Load(store)).ShouldContain("has no cluster.sums, by which it shows that the cluster's CA stands for the rest of it: 'nodeagent ca init --store");
+
+        (await Make(store)).ShouldBe(["cluster.sums"]);
+        Contents().Where(f => before.Contains(f)).ShouldBe(before);
+        using var whole = await ClusterAuthorities.Load(store, NoKms.Any, CancellationToken.None);
+    }
+
+    /// <summary>By who may write to the store and read nothing of it, and has a pair of their own.</summary>
+    [Theory]
+    [InlineData("etcd/ca.crt etcd/ca.key", "etcd/ca.crt")]
+    [InlineData("front-proxy-ca.crt front-proxy-ca.key", "front-proxy-ca.crt")]
+    [InlineData("sa.key sa.pub", "sa.pub")]
+    [InlineData("etcd/ca.crt etcd/ca.key sa.key sa.pub", "etcd/ca.crt, sa.pub")]
+    public async Task A_pair_that_somebody_else_put_in_place_is_seen(string files, string told)
+    {
+        using var store = Store();
+        await Make(store);
+        using var theirs = new TemporaryDirectory();
+        await Make(new DirectoryCaStore(theirs.Path));
+        foreach (var file in files.Split(' '))
+        {
+            File.Copy($"{theirs.Path}/{file}", $"{_directory.Path}/{file}", overwrite: true);
+        }
+
+        (await Load(store)).ShouldContain($"cluster.sums says otherwise than the store of {told}: somebody has replaced that");
+        (await Should.ThrowAsync<CaException>(() => Make(store))).Message.ShouldContain(told);
+
+        // And their sums with it, signed with a key that is not the CA's, or not at all.
+        var sums = Text("cluster.sums");
+        foreach (var file in told.Split(", "))
+        {
+            sums = sums.Replace(Line(sums, file), Line(File.ReadAllText($"{theirs.Path}/cluster.sums"), file), StringComparison.Ordinal);
+        }
+
+        File.WriteAllText($"{_directory.Path}/cluster.sums", sums);
+        (await Load(store)).ShouldContain("does not bear the signature of ca.crt");
+        File.WriteAllText($"{_directory.Path}/cluster.sums", sums[..sums.LastIndexOf(' ')] + " \n");
+        (await Load(store)).ShouldContain("does not bear the signature of ca.crt");
+
+        static string Line(string text, string file) => text.Split('\n').Single(l => l.EndsWith("  " + file, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_service_account_key_that_is_not_that_of_its_public_half_is_seen()
+    {
+        using var store = Store();
+        await Make(store);
+        File.Copy($"{_directory.Path}/etcd/ca.key", $"{_directory.Path}/sa.key", overwrite: true);
+
+        (await Load(store)).ShouldContain("sa.pub is not the public half of sa.key");
+    }
+
+    [Fact]
+    public async Task The_sums_are_those_that_sha256sum_reads()
+    {
+        using var store = Store();
+        await Make(store);
+
+        foreach (var line in Text("cluster.sums").Split('\n').Where(l => l.Length > 0 && l[0] != '#'))
+        {
+            line.ShouldBe($"{Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(File.ReadAllBytes($"{_directory.Path}/{line[66..]}")))}  {line[66..]}");
+        }
+
+        Text("cluster.sums").Split('\n').Length.ShouldBe(7);
+    }
+
+    [Theory]
+    [InlineData("arn:aws:kms:evil.example/:123456789012:key/a")]
+    [InlineData("arn:aws:kms::123456789012:key/a")]
+    [InlineData("alias/a")]
+    [InlineData("")]
+    public async Task What_is_no_ARN_is_not_asked_for(string arn)
+    {
+        using var store = Store();
+        await Make(store);
+        File.WriteAllText($"{_directory.Path}/ca.kms", arn + "\n");
+
+        // KMS of no region is asked for: NoKms would say so.
+        (await Load(store)).ShouldContain($"'{arn}' is no ARN of a KMS key");
+    }
+
+    [Fact]
+    public async Task A_certificate_that_is_broken_is_told_of_and_an_expired_one_is_called_that()
+    {
+        using var store = Store();
+        await Make(store);
+        var all = await ClusterAuthorities.Certificates(store, CancellationToken.None);
+        CaText.Text(all, TestAuthority.Noon).ShouldNotContain("expired");
+        CaText.Text(all, TestAuthority.Noon.AddYears(11)).Split(": expired\n").Length.ShouldBe(4);
+        CaText.Json("s", all, TestAuthority.Noon.AddYears(11)).ShouldContain("\"expired\": true");
+
+        File.WriteAllText($"{_directory.Path}/etcd/ca.crt", "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n");
+
+        (await Should.ThrowAsync<CaException>(() => ClusterAuthorities.Certificates(store, CancellationToken.None))).Message
+            .ShouldEndWith("etcd/ca.crt holds no certificate that can be read");
+    }
+
+    [Fact]
     public async Task A_key_that_others_can_read_signs_nothing()
     {
         using var store = Store();
@@ -138,6 +245,9 @@ public sealed class ClusterAuthoritiesTests : IDisposable
         shown.Select(s => s.Certificate is null ? null : X509CertificateLoader.LoadCertificate(s.Certificate).Subject)
             .ShouldBe(["CN=kubernetes", "CN=etcd-ca", "CN=front-proxy-ca"]);
     }
+
+    private static async Task<string> Load(ICaStore store) =>
+        (await Should.ThrowAsync<CaException>(() => ClusterAuthorities.Load(store, NoKms.Any, CancellationToken.None))).Message;
 
     private static Task<IReadOnlyList<string>> Make(ICaStore store) =>
         ClusterAuthorities.Make(store, KeyAlgorithm.EcdsaP256, NoKms.Keys, NoKms.Any, TestAuthority.Noon, CancellationToken.None);

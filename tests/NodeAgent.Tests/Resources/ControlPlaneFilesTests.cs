@@ -157,6 +157,40 @@ public sealed class ControlPlaneFilesTests : IDisposable
         return store;
     }
 
+    [Fact]
+    public void Of_a_directory_that_is_not_there_nothing_is_said_and_one_without_certificates_is_not_well()
+    {
+        using var machine = new LinuxReader(CancellationToken.None);
+        File.WriteAllText($"{_directory.Path}/file", "");
+        File.CreateSymbolicLink($"{_directory.Path}/link", _directory.Path);
+        CertificateList.IsDirectory(machine, _directory.Path).ShouldBeTrue();
+        CertificateList.IsDirectory(machine, $"{_directory.Path}/link").ShouldBeTrue();
+        CertificateList.IsDirectory(machine, $"{_directory.Path}/none").ShouldBeFalse();
+        CertificateList.IsDirectory(machine, $"{_directory.Path}/file").ShouldBeFalse();
+
+        var all = CertificateList.Read(machine, _directory.Path);
+
+        all.ShouldBeEmpty();
+        CertificateList.ExitCodeOf(all).ShouldBe(ExitCode.ChangesPending);
+    }
+
+    [Theory]
+    [InlineData(true, ExitCode.Ok)]
+    [InlineData(false, ExitCode.ChangesPending)]
+    public void Of_several_CAs_each_is_listed_and_one_that_holds_is_enough(bool oneHolds, int exitCode)
+    {
+        var machine = new Simulation.SimulatedMachine([]);
+        var old = TestAuthority.Make(from: machine.Now.AddYears(-20)).CertificatePem;
+        var good = TestAuthority.Make(from: machine.Now).CertificatePem;
+        machine.WriteFile("/etc/kubernetes/pki/ca.crt", Encoding.ASCII.GetBytes(old + "\n" + (oneHolds ? good : old) + "\n"), Files.WorldReadable);
+
+        var all = CertificateList.Read(machine, "/etc/kubernetes");
+
+        all.Select(c => (c.Role, c.State)).ShouldBe([("ca", "expired"), ("ca", oneHolds ? "ok" : "expired")]);
+        CertificateList.ExitCodeOf(all).ShouldBe(exitCode);
+        CertificateList.Json(all, exitCode).Contains("\"ok\": false", StringComparison.Ordinal).ShouldBe(!oneHolds);
+    }
+
     private async Task<IReadOnlyList<MadeFile>> Make(KeyAlgorithm algorithm, DateTimeOffset? now = null)
     {
         using var store = await Store(now);

@@ -63,6 +63,9 @@ internal sealed class Worker
 
     public string ExtraConfig { get; set; } = "{apiVersion: nodeagent/v1, kind: NodeConfig}";
 
+    /// <summary>Of a layer above all others.</summary>
+    public string PendingConfig { get; set; } = "{apiVersion: nodeagent/v1, kind: NodeConfig}";
+
     public ResourceList List() => Inputs().Resources;
 
     public NodeInputs Inputs()
@@ -73,6 +76,7 @@ internal sealed class Worker
             new Layer.Document("worker.yaml", Encoding.UTF8.GetBytes(Config)),
             new Layer.Document("ca.yaml", Encoding.UTF8.GetBytes(authority)),
             new Layer.Document("extra.yaml", Encoding.UTF8.GetBytes(ExtraConfig)),
+            new Layer.Document("pending.yaml", Encoding.UTF8.GetBytes(PendingConfig)),
         ]);
         return new(loaded, Facts, NodeResources.Build(loaded.Config, Facts, MakeSource?.Invoke(loaded.Config) ?? new Source(this, Certificates.Identity(loaded.Config, Facts))));
     }
