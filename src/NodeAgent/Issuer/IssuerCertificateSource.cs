@@ -47,7 +47,7 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
 
     /// <param name="prove">What this instance shows of itself; asked at each try that needs it, since credentials end.</param>
     /// <param name="standing">The file of the node's client certificate with its key; null where there is none.</param>
-    /// <param name="waiting">Told, in a sentence, why it is to be tried again; once for each cause.</param>
+    /// <param name="waiting">Told, in a sentence, why it is to be tried again, when that is another kind of trouble than at the last try, or elsewhere.</param>
     public IssuerCertificateSource(
         IssuerClientSettings settings, Func<CancellationToken, Task<InstanceProof>> prove, Func<byte[]?> standing, Action<string> waiting, TimeProvider time)
     {
@@ -92,10 +92,10 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
                     }
                     catch (IssuerFailure e)
                     {
-                        // Once for each cause, so that whoever looks at a boot that waits sees for what.
-                        if (e.MayPass && e.Failure.ToString() is var why && last?.ToString() != why)
+                        // Not at each try: a cause may tell the time. Whoever looks at a boot that waits sees for what.
+                        if (e.MayPass && (last?.Kind, last?.Subject) != (e.Failure.Kind, e.Failure.Subject))
                         {
-                            _waiting(why);
+                            _waiting(e.Failure.ToString());
                         }
 
                         last = e.Failure;
