@@ -42,6 +42,25 @@ public sealed class S3ObjectsTests : IAsyncLifetime
         (await bucket.Get("amber/ca.key", CancellationToken.None)).ShouldBeNull();
     }
 
+    [Theory]
+    [InlineData(1024 * 1024, false)]
+    [InlineData((1024 * 1024) + 1, true)]
+    public async Task What_is_too_large_is_seen_as_it_comes(int length, bool isTooLarge)
+    {
+        // The answer comes in chunks, without a length.
+        _fake.Objects["bucket/a"] = new string('x', length);
+        using var bucket = Bucket();
+
+        if (isTooLarge)
+        {
+            (await Should.ThrowAsync<AwsException>(() => bucket.Get("a", CancellationToken.None))).Message.ShouldContain("more than 1 MiB");
+        }
+        else
+        {
+            (await bucket.Get("a", CancellationToken.None))!.Length.ShouldBe(length);
+        }
+    }
+
     [Fact]
     public async Task Who_writes_at_the_same_moment_tries_again_and_sees_who_won()
     {

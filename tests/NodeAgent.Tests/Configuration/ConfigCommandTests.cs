@@ -71,6 +71,11 @@ public class ConfigCommandTests
     }
 
     [Fact]
+    public void Check_calls_the_role_as_the_configuration_does() =>
+        Run(["check"], Base, Document("node.yaml", Head + "node: {role: control-plane}\ncertificates: {source: store, store: s3://pki/blue}\n"))
+            .Output.ShouldStartWith("OK: control-plane of cluster blue, ");
+
+    [Fact]
     public void Check_says_what_it_read()
     {
         var (code, output, error) = Run(["check"], Base, new Layer.UserData("#cloud-config\n"u8.ToArray()), Document("node.yaml", Head));

@@ -195,7 +195,7 @@ public class ControlPlaneTests
     }
 
     [Fact]
-    public void What_a_CA_signs_that_took_the_place_of_another_in_the_store_is_not_taken()
+    public async Task What_a_CA_signs_that_took_the_place_of_another_in_the_store_is_not_taken()
     {
         var plane = Applied();
         var next = MemoryStore.Make(plane.Machine.Now);
@@ -206,7 +206,7 @@ public class ControlPlaneTests
 
         // Whoever has the cluster's CA can vouch for another; this node has the one of before yet.
         plane.Store.Objects.Remove("cluster.sums");
-        ClusterAuthorities.Make(plane.Store, KeyAlgorithm.EcdsaP256, NoKms.Keys, NoKms.Any, plane.Machine.Now, CancellationToken.None).GetAwaiter().GetResult();
+        await ClusterAuthorities.Make(plane.Store, KeyAlgorithm.EcdsaP256, NoKms.Keys, NoKms.Any, plane.Machine.Now, CancellationToken.None);
         var failed = Renew(plane, "etcd-server").Steps.Select(s => s.Outcome).OfType<Failed>().Single();
 
         failed.Why.ShouldContain($"what was issued is not what was asked for: issuer CN = etcd-ca is not the CA in {EtcdAuthority}");
