@@ -137,7 +137,8 @@ internal static class IssuerCommand
             DocumentSigners = Signers(given.Signers),
             Listen = given.Listen,
             MetricsPort = given.MetricsPort,
-            Limits = new IssuerLimits { ConnectionsPerAddress = given.ConnectionsPerAddress },
+            Say = Console.Error.WriteLine,
+            Limits = new IssuerLimits { ConnectionsPerAddress = given.ConnectionsPerAddress, HandshakesAtOnce = Math.Max(1, HostEnvironment.Processors / 2) },
         };
         await CheckSigners(given.Signers, settings, metadata, stop).ConfigureAwait(false);
         using var signer = await ca(stop).ConfigureAwait(false);
@@ -322,5 +323,13 @@ internal static class IssuerCommand
     };
 
     private sealed record Given(
-        string Cluster, string[] Workers, string Signers, NodeNaming Naming, Duration Lifetime, IPEndPoint Listen, int MetricsPort, int ConnectionsPerAddress, string? Vpc);
+        string Cluster,
+        string[] Workers,
+        string Signers,
+        NodeNaming Naming,
+        Duration Lifetime,
+        IPEndPoint Listen,
+        int MetricsPort,
+        int ConnectionsPerAddress,
+        string? Vpc);
 }

@@ -6,8 +6,8 @@ namespace NodeAgent.Issuer;
 
 /// <summary>
 /// What comes in of a connection until its handshake is done: no more than so many bytes, and worked on only while there is a place. A node sends its leaf;
-/// a stranger may send a chain whose signatures cost a hundred times as much, before anybody has decided anything. A place is held while there are bytes to work on,
-/// never while they are waited for: who is silent keeps nobody out.
+/// a stranger may send a chain whose signatures cost a hundred times as much, before anybody has decided anything. A place is held while there are bytes to
+/// work on, never while they are waited for: who is silent keeps nobody out.
 /// </summary>
 internal sealed class HandshakeGate(ConnectionContext connection, int mostBytes, SemaphoreSlim places) : PipeReader, IDuplexPipe
 {

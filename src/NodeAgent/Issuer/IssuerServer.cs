@@ -99,7 +99,7 @@ internal sealed class IssuerServer : IAsyncDisposable
         var key = await signer.SharedKey("nodeagent issuer: nonces, version 1", cancellation).ConfigureAwait(false);
         var nonces = new Nonces(key, settings.Cluster, settings.Limits.NonceLifetime, time);
         var watched = new WatchedSigner(signer);
-        var identity = await ServerIdentity.Issue(watched, time, Console.Error.WriteLine, cancellation).ConfigureAwait(false);
+        var identity = await ServerIdentity.Issue(watched, time, settings.Say, cancellation).ConfigureAwait(false);
         var server = new IssuerServer(settings, watched, nonces, identity, sts, ec2, audit, time);
         await server._server.StartAsync(cancellation).ConfigureAwait(false);
         await server._loopback.StartAsync(cancellation).ConfigureAwait(false);
@@ -254,7 +254,8 @@ internal sealed class IssuerServer : IAsyncDisposable
     /// <summary>Why it is of no use to nodes; null when it may be.</summary>
     private string? Ailment() =>
         !_identity.IsInTime
-            ? $"the issuer's own certificate is good from {_identity.NotBefore.UtcDateTime:u} to {_identity.NotAfter.UtcDateTime:u}, and it is {_time.GetUtcNow().UtcDateTime:u}"
+            ? $"the issuer's own certificate is good from {_identity.NotBefore.UtcDateTime:u} to {_identity.NotAfter.UtcDateTime:u}, "
+                + $"and it is {_time.GetUtcNow().UtcDateTime:u}"
         : _signer.Flaw is { } flaw ? "the last signature failed: " + flaw
         : null;
 
@@ -448,7 +449,8 @@ internal sealed class IssuerServer : IAsyncDisposable
     }
 
     /// <summary>
-    /// What was granted, or refused to somebody who had shown who he is, waits until the audit takes it; others' lines do not, and are counted where there is no room.
+    /// What was granted, or refused to somebody who had shown who he is, waits until the audit takes it; others' lines do not, and are counted where
+    /// there is no room.
     /// </summary>
     private async ValueTask Record(AuditEntry entry, Remote remote)
     {
@@ -539,7 +541,10 @@ internal sealed class IssuerServer : IAsyncDisposable
         }
     }
 
-    /// <param name="Source">By which callers are told apart: an IPv4 address, or the first 80 bits of one of IPv6, since an instance may have all of such a prefix.</param>
+    /// <param name="Source">
+    /// By which callers are told apart: an IPv4 address, or the first 80 bits of one of IPv6, since an instance may have all of such a prefix
+    /// (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-prefix-eni.html).
+    /// </param>
     private sealed record Remote(string Text, IPAddress Source)
     {
         public static readonly Remote Unknown = new("unknown", IPAddress.None);

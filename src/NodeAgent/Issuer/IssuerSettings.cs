@@ -31,6 +31,9 @@ internal sealed record IssuerSettings
     /// <summary>Health and metrics, on loopback.</summary>
     public required int MetricsPort { get; init; }
 
+    /// <summary>Hears what is no decision and somebody has to know.</summary>
+    public required Action<string> Say { get; init; }
+
     public IssuerLimits Limits { get; init; } = new();
 }
 
@@ -71,11 +74,11 @@ internal sealed record IssuerLimits
     /// <summary>Of the former, those of one address: a node needs one or two. More where many nodes come from one address, by NAT or a load balancer.</summary>
     public int ConnectionsPerAddress { get; init; } = 64;
 
-    /// <summary>From the caller, until the handshake is done. A node's hello and its leaf with RSA-4096 have 4 KiB; each certificate of a chain costs processor time.</summary>
+    /// <summary>From the caller, until the handshake is done. A node's hello and its leaf with RSA-4096 have 4 KiB; each certificate of a chain costs time.</summary>
     public int HandshakeBytes { get; init; } = 6 * 1024;
 
-    /// <summary>Handshakes that are computed at one time: half of the processors are for those whose handshake is done.</summary>
-    public int HandshakesAtOnce { get; init; } = Math.Max(1, Environment.ProcessorCount / 2);
+    /// <summary>Handshakes that are computed at one time. No more than half of the processors: the rest are for those whose handshake is done.</summary>
+    public int HandshakesAtOnce { get; init; } = 1;
 
     /// <summary>Requests for certificates in work at one time; what comes beyond is told when to come again.</summary>
     public int Concurrency { get; init; } = 512;

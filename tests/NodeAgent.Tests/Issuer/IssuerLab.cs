@@ -56,6 +56,7 @@ internal sealed class IssuerLab : IAsyncDisposable
             DocumentSigners = [documents],
             Listen = new IPEndPoint(IPAddress.Loopback, 0),
             MetricsPort = 0,
+            Say = _ => { },
             Limits = limits ?? new IssuerLimits { NotFoundYet = TimeSpan.FromMilliseconds(200), ConnectionsPerAddress = 1024 },
         };
     }
