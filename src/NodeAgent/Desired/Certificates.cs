@@ -91,8 +91,8 @@ internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource 
         var instance = facts.Instance;
         return new NodeIdentity(
             NodeNames.Of(config, facts),
-            // EC2 and metadata agree on the ID and the address. With a DHCP option of a domain of one's own they do not on the DNS name, and no issuer that asks
-            // EC2 could sign what this node expects.
+            // EC2 and metadata agree on the ID and the address. Where DHCP options give a domain of one's own they do not on the DNS name, and no issuer that
+            // asks EC2 could sign what this node expects.
             config.Node.Name == NodeNaming.InstanceId || instance.PrivateDnsName is not { } name ? [] : [name],
             // Not every address of the interfaces: where the VPC CNI runs, those are the pods', and they come and go.
             [IPAddress.Parse(instance.PrivateAddress)]);

@@ -436,7 +436,10 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         {
             audit.Detail = e.Message;
             throw IssuerRefusal.Later(
-                "unavailable", "EC2 does not answer this issuer; its audit has the reason", e.Kind == AwsFailureKind.NotAllowed ? TimeSpan.FromSeconds(30) : Soon, e);
+                "unavailable",
+                "EC2 does not answer this issuer; its audit has the reason",
+                e.Kind == AwsFailureKind.NotAllowed ? TimeSpan.FromSeconds(30) : Soon,
+                e);
         }
         catch (OperationCanceledException e) when (!cancellation.IsCancellationRequested)
         {
@@ -482,7 +485,10 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
             {
                 audit.Detail = e.InnerException is AwsException ? e.Message : null;
                 throw IssuerRefusal.Later(
-                    "unavailable", $"the CA does not sign: {(audit.Detail is null ? e.Message : "the issuer's audit has the reason")}", TimeSpan.FromSeconds(30), e);
+                    "unavailable",
+                    $"the CA does not sign: {(audit.Detail is null ? e.Message : "the issuer's audit has the reason")}",
+                    TimeSpan.FromSeconds(30),
+                    e);
             }
         }
 

@@ -108,7 +108,7 @@ internal sealed record ParsedCertificate(
         }
     }
 
-    /// <summary>As <see cref="CertificateContent.Subject"/> writes it, so that two that differ never look the same; parts of other kinds by their number.</summary>
+    /// <summary>As <see cref="CertificateContent.Subject"/> writes it, so that no other looks the same; parts of other kinds by their number.</summary>
     private static string Describe(X500DistinguishedName name) => string.Join(", ", name.EnumerateRelativeDistinguishedNames(reversed: false).Select(part =>
         part.HasMultipleElements
             ? "(several in one)"

@@ -98,8 +98,8 @@ internal static class RoleTable
     private const string Admins = "kubeadm:cluster-admins";
 
     /// <summary>
-    /// What the issuer of certificates shows to nodes. Its name is no address: it holds wherever an issuer listens, and no node can have it, since nodes are named
-    /// by EC2. A node's serving certificate is of the same CA, and without this name a node could pass for the issuer.
+    /// What the issuer of certificates shows to nodes. Its name is no address: it holds wherever an issuer listens, and no issuer gives it to a node, since
+    /// nodes are named by EC2. A node's serving certificate is of the same CA, and without this name a node could pass for the issuer.
     /// </summary>
     public static CertificateContent IssuerServing { get; } = new("nodeagent-issuer", [], Server, ["nodeagent-issuer"], []);
 

@@ -154,7 +154,10 @@ public sealed class AdmissionTests : IAsyncLifetime
         await using var lab = await IssuerLab.Start(naming: NodeNaming.InstanceId);
         var node = lab.NewNode();
         var facts = Simulation.Worker.ExampleFacts();
-        facts = facts with { Instance = facts.Instance with { Id = node.Instance.Id, PrivateDnsName = "ip-10-1-0-2.corp.example", PrivateAddress = node.Instance.Address } };
+        facts = facts with
+        {
+            Instance = facts.Instance with { Id = node.Instance.Id, PrivateDnsName = "ip-10-1-0-2.corp.example", PrivateAddress = node.Instance.Address },
+        };
         var expected = RoleTable.Find("kubelet-serving")!.For(
             NodeAgent.Desired.Certificates.Identity(Configuration.ConfigText.LoadText("node: {name: instanceId}").Config, facts));
         node.Requests = [("kubelet-serving", SigningRequest.Create(node.Key, expected))];

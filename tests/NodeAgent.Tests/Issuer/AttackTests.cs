@@ -711,7 +711,8 @@ public sealed class AttackTests : IAsyncLifetime
         // The builder, too, writes the last first.
         foreach (var part in parts.Chunk(2).Reverse())
         {
-            subject.Add(part[0] == "O" ? "2.5.4.10" : "2.5.4.3", part[1].Replace("NODE", $"system:node:{node.Instance.PrivateDnsName}", StringComparison.Ordinal));
+            var value = part[1].Replace("NODE", $"system:node:{node.Instance.PrivateDnsName}", StringComparison.Ordinal);
+            subject.Add(part[0] == "O" ? "2.5.4.10" : "2.5.4.3", value);
         }
 
         node.Certificate = Certificate(node, subject.Build());

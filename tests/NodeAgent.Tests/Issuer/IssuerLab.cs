@@ -122,7 +122,8 @@ internal sealed class IssuerLab : IAsyncDisposable
     /// <summary>The same instance once more, with all that it sends made anew.</summary>
     public Node NewNodeOf(Node node) => new(this, node.Instance, node.Credentials);
 
-    public byte[] Document(string id, string account = Account, string region = Region, X509Certificate2? signer = null, X509Certificate2? second = null) => Sign(
+    public byte[] Document(
+        string id, string account = Account, string region = Region, X509Certificate2? signer = null, X509Certificate2? second = null) => Sign(
         Encoding.UTF8.GetBytes($$"""
             {
               "accountId" : "{{account}}",
