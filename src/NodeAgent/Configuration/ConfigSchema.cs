@@ -203,7 +203,7 @@ internal sealed partial class ConfigJson : JsonSerializerContext;
 internal sealed class Choice<T> : JsonConverter<T>
     where T : struct, Enum
 {
-    public override T Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) => 
+    public override T Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
         Enum.Parse<T>(reader.GetString()!.Replace("-", "", StringComparison.Ordinal), ignoreCase: true);
 
     public override void Write(Utf8JsonWriter writer, T value, JsonSerializerOptions options) => throw new NotSupportedException("Configuration is shown from its tree");
