@@ -44,7 +44,7 @@ internal static class ControlPlaneCertificates
         await guest.WriteAsync(Manifest, "apiVersion: v1\nkind: Pod\n");
         await guest.CheckAsync("systemctl enable kubelet.service");
         await guest.RebootAsync();
-        await guest.WaitForAsync("journalctl --boot --unit nodeagent.service | grep --quiet status=1", TimeSpan.FromMinutes(2));
+        await guest.WaitForAsync("journalctl --boot --unit nodeagent.service | grep --quiet status=4", TimeSpan.FromMinutes(2));
         (await guest.CheckAsync("journalctl --boot --output cat --unit nodeagent.service")).ShouldContain($"file /etc/kubernetes/pki/etcd/ca.crt: not there, and {Away}");
         (await guest.CheckAsync("find /etc/kubernetes/pki -type f")).Trim().ShouldBe("/etc/kubernetes/pki/ca.crt");
         await using (await guest.ConnectAwsAsync())
