@@ -56,5 +56,7 @@ internal static class Proxy
     }
 
     private static Task<string> EnvironmentAsync(Guest guest, string unit) =>
-        guest.CheckAsync($"tr '\\0' '\\n' </proc/$(systemctl show --value --property MainPID {unit})/environ");
+        // Until the service's own program runs, its process has the manager's environment.
+        guest.CheckAsync(
+            $"timeout 20 sh -c 'until p=$(systemctl show --value --property MainPID {unit}) && ! grep -qz ^container_uuid= /proc/$p/environ; do sleep 0.1; done; tr \"\\0\" \"\\n\" </proc/$p/environ'");
 }
