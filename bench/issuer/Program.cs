@@ -28,6 +28,7 @@ await using var imds = new ImdsServer(() => new ImdsState
             {"accountId": "{{IssuerLab.Account}}", "region": "{{IssuerLab.Region}}", "instanceId": "i-0123456789abcdef0", "instanceType": "m5.large",
              "availabilityZone": "{{IssuerLab.Region}}a", "privateIp": "10.0.0.1"}
             """,
+        ["dynamic/instance-identity/rsa2048"] = Convert.ToBase64String(lab.Document("i-0123456789abcdef0")),
         ["mac"] = "02:00:00:00:00:01",
         ["network/interfaces/macs/02:00:00:00:00:01/vpc-id"] = IssuerLab.Vpc,
         ["iam/security-credentials/control-plane"] = """{"Code":"Success","AccessKeyId":"ASIAISSUER","SecretAccessKey":"s","Token":"t","Expiration":"2099-01-01T00:00:00Z"}""",
@@ -43,6 +44,8 @@ using var issuer = Process.Start(new ProcessStartInfo(
     [
         "issuer", "--cluster", IssuerLab.Cluster, "--store", directory, "--worker", IssuerLab.WorkerRole, "--identity-certificates", $"{directory}/identity.pem",
         "--listen", $"127.0.0.1:{FreePort()}", "--metrics-port", $"{FreePort()}",
+        // All of them come from here.
+        "--connections-per-address", "1024",
     ])
 {
     Environment =
