@@ -44,6 +44,9 @@ internal sealed partial class ClusterAuthorities : IDisposable
         CancellationToken cancellation)
     {
         var made = new List<string>();
+        // Where one key is missing, mostly all are, and one of RSA costs 150 ms of a processor.
+        var fresh = new Lazy<Queue<Task<AsymmetricAlgorithm>>>(
+            () => new(Enumerable.Range(0, RoleTable.Authorities.Count + 1).Select(_ => Task.Run(() => algorithm.NewKey(), cancellation))));
         foreach (var row in RoleTable.Authorities)
         {
             if (kmsKeys.TryGetValue(row.Role, out var key) || await store.Read(Kms(row), cancellation).ConfigureAwait(false) is not null)
@@ -53,13 +56,13 @@ internal sealed partial class ClusterAuthorities : IDisposable
             else
             {
                 await MakePair(
-                    store, row.KeyPath, row.CertificatePath, algorithm, key => Certificate(row, CertificateAuthority.Generator(key), now), made, cancellation)
+                    store, row.KeyPath, row.CertificatePath, fresh, key => Certificate(row, CertificateAuthority.Generator(key), now), made, cancellation)
                     .ConfigureAwait(false);
             }
         }
 
         var (secret, shared) = RoleTable.ServiceAccount;
-        await MakePair(store, secret, shared, algorithm, static key => key.ExportSubjectPublicKeyInfoPem() + "\n", made, cancellation).ConfigureAwait(false);
+        await MakePair(store, secret, shared, fresh, static key => key.ExportSubjectPublicKeyInfoPem() + "\n", made, cancellation).ConfigureAwait(false);
         var (whole, sums) = await LoadPairs(store, kms, cancellation).ConfigureAwait(false);
         using (whole)
         {
@@ -299,7 +302,7 @@ internal sealed partial class ClusterAuthorities : IDisposable
         ICaStore store,
         string keyPath,
         string publicPath,
-        KeyAlgorithm algorithm,
+        Lazy<Queue<Task<AsymmetricAlgorithm>>> fresh,
         Func<AsymmetricAlgorithm, string> publicHalf,
         List<string> made,
         CancellationToken cancellation)
@@ -312,8 +315,8 @@ internal sealed partial class ClusterAuthorities : IDisposable
 
         if (await store.Read(secret, cancellation).ConfigureAwait(false) is null)
         {
-            using var fresh = algorithm.NewKey();
-            var pem = Encoding.ASCII.GetBytes(Pem.Write(fresh));
+            using var ours = await fresh.Value.Dequeue().ConfigureAwait(false);
+            var pem = Encoding.ASCII.GetBytes(Pem.Write(ours));
             if (await store.Create(secret, pem, isSecret: true, cancellation).ConfigureAwait(false))
             {
                 made.Add(secret);
