@@ -34,7 +34,7 @@ internal static class Docker
 
     private static async Task PodsAsync(Laboratory lab, Guest guest)
     {
-        await lab.ApiServer.PostAsync("/api/v1/namespaces/kube-system/serviceaccounts", new { metadata = new { name = "default" } });
+        await lab.ApiServer.ServiceAccountAsync();
         await PostAsync(lab, "pod", "Always", new { name = "pause", image = "registry.k8s.io/pause:3.9", imagePullPolicy = "Never" });
         var address = await PhaseAsync(lab, "pod", "Running");
         address.ShouldStartWith("10.244.3.");

@@ -75,7 +75,7 @@ internal static class FirstBoot
     /// <summary>A pod of its own network: its address comes from the node's range, and the lease lies beside the container.</summary>
     private static async Task PodAsync(Laboratory lab, Guest guest)
     {
-        await lab.ApiServer.PostAsync("/api/v1/namespaces/kube-system/serviceaccounts", new { metadata = new { name = "default" } });
+        await lab.ApiServer.ServiceAccountAsync();
         await lab.ApiServer.PostAsync("/api/v1/namespaces/kube-system/pods", new
         {
             metadata = new { name = "pod" },
