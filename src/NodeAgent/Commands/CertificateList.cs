@@ -100,7 +100,7 @@ internal static class CertificateList
 
         var state = report.PublicKey is null ? "its key cannot be read"
             : !report.PublicKey.AsSpan().SequenceEqual(certificate.PublicKey) ? "the key is not its"
-            : report.Mode != Files.OwnerOnly ? $"others may read the key: mode 0{Convert.ToString((int)report.Mode, 8)}"
+            : report.Mode != Files.OwnerOnly ? $"others may read the key: mode {report.Mode.Octal()}"
             : authorities is not null && !ParsedCertificate.IsIssuedBy(chain, authorities) ? "not issued by the CA that is here"
             : StateOf(certificate, now) ?? (now >= Renewal.Latest(certificate) ? "due" : ListedCertificate.Ok);
         return new(row.Role, path, row.AskedBy, certificate, state);

@@ -122,7 +122,7 @@ internal static class IssuerCommand
     {
         // Long enough for the network to come up at boot; the unit starts again after that.
         var patience = TimeSpan.FromMinutes(2);
-        var endpoint = Endpoint("AWS_EC2_METADATA_SERVICE_ENDPOINT");
+        var endpoint = AwsEndpoint.Metadata;
         using var metadata = new InstanceMetadata(endpoint, patience);
         var identity = await Identity(metadata, stop).ConfigureAwait(false);
         var settings = new IssuerSettings
@@ -144,8 +144,8 @@ internal static class IssuerCommand
         using var signer = await ca(stop).ConfigureAwait(false);
         var outbound = new OutboundHttp(null, []);
         using var role = new RoleCredentials(endpoint, patience);
-        using var sts = new Sts(identity.Region, Endpoint("AWS_ENDPOINT_URL_STS"), TimeProvider.System, outbound);
-        using var ec2 = new AmazonEC2Client(role, new AmazonEC2Config(identity.Region, Endpoint("AWS_ENDPOINT_URL_EC2")) { HttpClientFactory = outbound });
+        using var sts = new Sts(identity.Region, AwsEndpoint.Sts, TimeProvider.System, outbound);
+        using var ec2 = new AmazonEC2Client(role, new AmazonEC2Config(identity.Region, AwsEndpoint.Ec2) { HttpClientFactory = outbound });
         // Written by one, so that a journal that is slow holds nobody's thread. What has to be in the audit waits for room, strangers' lines do not.
         var audit = Channel.CreateBounded<AuditEntry>(new BoundedChannelOptions(4096) { SingleReader = true });
         var writing = Task.Run(
@@ -295,8 +295,6 @@ internal static class IssuerCommand
         }
     });
 
-    private static Uri? Endpoint(string variable) => HostEnvironment.Get(variable) is { } url ? new Uri(url) : null;
-
     private static Option<Duration> Durations(string name, string description, string byDefault) => new(name)
     {
         Description = description,
@@ -307,9 +305,10 @@ internal static class IssuerCommand
             try
             {
                 var duration = Duration.Parse(result.Tokens[0].Value);
-                if (duration.Value < TimeSpan.FromMinutes(10) || duration.Value > TimeSpan.FromDays(3650))
+                // As certificates.lifetime, and for the same reason.
+                if (duration.Value < TimeSpan.FromHours(1) || duration.Value > TimeSpan.FromDays(3650))
                 {
-                    result.AddError($"{name}: {duration} is out of range; expected 10m to 3650d");
+                    result.AddError($"{name}: {duration} is out of range; expected 1h to 3650d");
                 }
 
                 return duration;

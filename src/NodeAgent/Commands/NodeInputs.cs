@@ -14,7 +14,6 @@ namespace NodeAgent.Commands;
 /// <summary>What a node is computed from, read from this machine or from files, and the list that follows from it.</summary>
 internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, ResourceList Resources)
 {
-    private const string EndpointVariable = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
 
     private static readonly TimeSpan LongestForStore = TimeSpan.FromSeconds(30);
 
@@ -95,9 +94,9 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         var image = LayersSoFar(machine, []);
         var given = LayersSoFar(machine, files, withImage: false);
         return new(
-            new InstanceMetadata(Endpoint(EndpointVariable), deadline * 0.9),
+            new InstanceMetadata(AwsEndpoint.Metadata, deadline * 0.9),
             deadline * 0.9,
-            new(Endpoint("AWS_ENDPOINT_URL_EC2"), Endpoint("AWS_ENDPOINT_URL_S3")),
+            new(AwsEndpoint.Ec2, AwsEndpoint.S3),
             ReadKept,
             forgets ? static () => Files.Delete(KeptInputs.File) : static () => { },
             userData => [.. image, .. userData is null ? [] : new[] { new Layer.UserData(userData) }, .. given],
@@ -116,8 +115,6 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
             return [];
         }
     }
-
-    private static Uri? Endpoint(string variable) => HostEnvironment.Get(variable) is { } url ? new Uri(url) : null;
 
     private static string? ReadKept()
     {
@@ -146,7 +143,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     /// <summary>The layers of this machine, for looking at its configuration alone. A workstation has no metadata, and is not asked for any.</summary>
     public static async Task<IReadOnlyList<Layer>> Layers(IMachineReader machine, IReadOnlyList<string> files, TimeSpan deadline, CancellationToken cancellation)
     {
-        if (HostEnvironment.Get(EndpointVariable) is null && !IsEc2())
+        if (AwsEndpoint.Metadata is null && !IsEc2())
         {
             var layers = Configuration.Layers.Of(machine, null, null, files);
             return SharedLayers.AddressOf(layers, "") is { } address
@@ -222,11 +219,11 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
                 config.Cluster.Name,
                 config.Cluster.CertificateAuthority,
                 facts.Instance.Region,
-                Endpoint("AWS_ENDPOINT_URL_STS") ?? Sts.EndpointOf(facts.Instance.Region),
+                AwsEndpoint.Sts ?? Sts.EndpointOf(facts.Instance.Region),
                 deadline * 0.8),
             async cancellation =>
             {
-                using var metadata = new InstanceMetadata(Endpoint(EndpointVariable), deadline * 0.8);
+                using var metadata = new InstanceMetadata(AwsEndpoint.Metadata, deadline * 0.8);
                 return await InstanceProof.Ask(metadata, cancellation).ConfigureAwait(false);
             },
             static () => Files.Report(Certificates.PathOf(RoleTable.NodeClient)).Kind == FileKind.Regular ? SecretFile.Read(Certificates.PathOf(RoleTable.NodeClient)) : null,
@@ -250,10 +247,10 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     /// <summary>On every instance of the control plane, as tags name it: an autoscaling group replaces them, and no configuration has to follow.</summary>
     private static async Task<IReadOnlyList<Uri>> Issuers(NodeConfig config, NodeFacts facts, CancellationToken cancellation)
     {
-        using var metadata = new InstanceMetadata(Endpoint(EndpointVariable), TimeSpan.FromSeconds(20));
+        using var metadata = new InstanceMetadata(AwsEndpoint.Metadata, TimeSpan.FromSeconds(20));
         using var role = new RoleCredentials(metadata);
         using var ec2 = new AmazonEC2Client(
-            role, new AmazonEC2Config(facts.Instance.Region, Endpoint("AWS_ENDPOINT_URL_EC2")) { HttpClientFactory = MachineSources.Outbound(config.Proxy, config.Trust) });
+            role, new AmazonEC2Config(facts.Instance.Region, AwsEndpoint.Ec2) { HttpClientFactory = MachineSources.Outbound(config.Proxy, config.Trust) });
         try
         {
             var vpc = facts.Instance.Interfaces.FirstOrDefault(i => i.DeviceNumber == 0)?.VpcId;
@@ -270,15 +267,15 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     private static OpenStore Open(NodeConfig config, string region, TimeSpan deadline)
     {
         // Not disposed: credentials are renewed for as long as keys in KMS sign, which is until this process ends.
-        var role = new RoleCredentials(Endpoint(EndpointVariable), deadline * 0.8);
+        var role = new RoleCredentials(AwsEndpoint.Metadata, deadline * 0.8);
         var outbound = MachineSources.Outbound(config.Proxy, config.Trust);
         var kms = new Dictionary<string, KmsKeys>(StringComparer.Ordinal);
         return new(
             S3Address.TryParse(config.Certificates.Store!, out var address)
-                ? new S3CaStore(new S3Objects(address.Bucket, region, Endpoint("AWS_ENDPOINT_URL_S3"), role, null, outbound), address.Prefix)
+                ? new S3CaStore(new S3Objects(address.Bucket, region, AwsEndpoint.S3, role, null, outbound), address.Prefix)
                 : new DirectoryCaStore(config.Certificates.Store!),
             asked => kms.TryGetValue(asked ?? region, out var client)
-                ? client : kms[asked ?? region] = new KmsKeys(asked ?? region, Endpoint("AWS_ENDPOINT_URL_KMS"), role, outbound, TimeProvider.System));
+                ? client : kms[asked ?? region] = new KmsKeys(asked ?? region, AwsEndpoint.Kms, role, outbound, TimeProvider.System));
     }
 
     /// <summary>Of a node that is only looked at from elsewhere.</summary>

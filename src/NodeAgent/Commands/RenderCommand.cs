@@ -112,7 +112,7 @@ internal static class RenderCommand
         {
             if (mode != ConfigFile.Readable || isSecret)
             {
-                modes.Append(CultureInfo.InvariantCulture, $"0{Convert.ToString((int)mode, 8)} {path}{(isSecret ? " (secret)" : "")}\n");
+                modes.Append(CultureInfo.InvariantCulture, $"{mode.Octal()} {path}{(isSecret ? " (secret)" : "")}\n");
             }
         }
     }

@@ -75,12 +75,12 @@ internal sealed class StoreOptions
         var region = Region(parse);
         if (region is null)
         {
-            using var metadata = new InstanceMetadata(Metadata, Deadline(parse) * 0.9);
+            using var metadata = new InstanceMetadata(AwsEndpoint.Metadata, Deadline(parse) * 0.9);
             region = _regionOfInstance = await metadata.Text("placement/region", cancellation).ConfigureAwait(false);
         }
 
         return new S3CaStore(
-            new S3Objects(address.Bucket, region, Endpoint("AWS_ENDPOINT_URL_S3"), Credentials(parse), parse.GetValue(_kmsKey), new OutboundHttp(null, [])),
+            new S3Objects(address.Bucket, region, AwsEndpoint.S3, Credentials(parse), parse.GetValue(_kmsKey), new OutboundHttp(null, [])),
             address.Prefix);
     }
 
@@ -93,13 +93,10 @@ internal sealed class StoreOptions
             var region = asked ?? Region(parse) ?? throw new CaException("a key of KMS by its alias is one of a region: give --region, or the key's ARN");
             return clients.TryGetValue(region, out var client)
                 ? client
-                : clients[region] = new KmsKeys(region, Endpoint("AWS_ENDPOINT_URL_KMS"), Credentials(parse), new OutboundHttp(null, []), TimeProvider.System);
+                : clients[region] = new KmsKeys(region, AwsEndpoint.Kms, Credentials(parse), new OutboundHttp(null, []), TimeProvider.System);
         };
     }
 
-    private static Uri? Metadata => Endpoint("AWS_EC2_METADATA_SERVICE_ENDPOINT");
-
-    private static Uri? Endpoint(string variable) => HostEnvironment.Get(variable) is { } url ? new Uri(url) : null;
 
     private TimeSpan Deadline(ParseResult parse) => parse.GetResult(_deadline) is null ? Patience : parse.GetValue(_deadline).Value;
 
@@ -113,6 +110,6 @@ internal sealed class StoreOptions
         {
             ({ } id, { } secret, { } token) => new SessionAWSCredentials(id, secret, token),
             ({ } id, { } secret, null) => new BasicAWSCredentials(id, secret),
-            _ => new RoleCredentials(Metadata, Deadline(parse) * 0.9),
+            _ => new RoleCredentials(AwsEndpoint.Metadata, Deadline(parse) * 0.9),
         };
 }

@@ -55,6 +55,12 @@ internal sealed class ProbeException(string subject, string why, Exception? inne
     public string Why { get; } = why;
 }
 
+internal static class FileModes
+{
+    /// <summary>As chmod(1) takes it: 0644.</summary>
+    public static string Octal(this UnixFileMode mode) => Convert.ToString((int)mode, 8).PadLeft(4, '0');
+}
+
 [JsonConverter(typeof(JsonStringEnumConverter<FileKind>))]
 internal enum FileKind
 {

@@ -74,7 +74,7 @@ internal sealed record RecordedFile(
 
     public static RecordedFile From(string path, FileReport file)
     {
-        var recorded = new RecordedFile(file.Kind, file.Kind == FileKind.Absent ? null : Octal(file.Mode), file.Uid, file.Gid, file.Target);
+        var recorded = new RecordedFile(file.Kind, file.Kind == FileKind.Absent ? null : file.Mode.Octal(), file.Uid, file.Gid, file.Target);
         return file.Content is not { } content ? recorded with { Digest = file.Digest?.Value }
             : !file.Mode.HasFlag(UnixFileMode.OtherRead) ? recorded with { Digest = ContentDigest.Of(path, content).Value }
             : AsText(content) is { } text ? recorded with { Text = text }
@@ -89,8 +89,6 @@ internal sealed record RecordedFile(
         Gid,
         Target,
         Digest is null ? null : new ContentDigest(path, Digest));
-
-    internal static string Octal(UnixFileMode mode) => Convert.ToString((int)mode, 8).PadLeft(4, '0');
 
     internal static UnixFileMode FromOctal(string mode)
     {
@@ -123,7 +121,7 @@ internal sealed record RecordedKey(
 {
     public static RecordedKey From(string path, KeyReport key) => new(
         key.Kind,
-        key.Kind == FileKind.Absent ? null : RecordedFile.Octal(key.Mode),
+        key.Kind == FileKind.Absent ? null : key.Mode.Octal(),
         key.PublicKey,
         key.Certificates,
         key.Comment,

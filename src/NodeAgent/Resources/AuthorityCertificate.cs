@@ -75,7 +75,7 @@ internal sealed class AuthorityCertificate(RoleAuthority row, IReadOnlyList<Role
 
         return file.Mode == ConfigFile.Readable
             ? InSync.Instance
-            : new Change($"mode is 0{Convert.ToString((int)file.Mode, 8)}, should be 0644") { LeavesContent = true };
+            : new Change($"mode is {file.Mode.Octal()}, should be 0644") { LeavesContent = true };
     }
 
     protected override void Apply(IMachineWriter writer, State state, Change change, CancellationToken cancellation)

@@ -234,7 +234,7 @@ internal sealed class Certificate(
         if (file.Mode != OwnerOnly)
         {
             // Whoever could read it may have the key, so a chmod would not do.
-            reasons.Add($"mode is 0{Convert.ToString((int)file.Mode, 8)}, should be 0600");
+            reasons.Add($"mode is {file.Mode.Octal()}, should be 0600");
         }
 
         if (Ownership.InstanceOf(file) is { } origin && origin != Instance)
@@ -244,7 +244,7 @@ internal sealed class Certificate(
 
         if (publicMode != WorldReadable)
         {
-            reasons.Add($"mode of {Name} is 0{Convert.ToString((int)publicMode, 8)}, should be 0644");
+            reasons.Add($"mode of {Name} is {publicMode.Octal()}, should be 0644");
         }
 
         if (Outworn is { } outworn && outworn.AsSpan().SequenceEqual(file.PublicKey))

@@ -34,7 +34,7 @@ internal sealed class ConfigFile(Concern concern, string path, string content) :
         FileKind.Directory or FileKind.Other => new Refused("something that is not a file is in its place", $"look at it, then move it away: {Name}"),
         FileKind.Link => new Change($"is a link to {state.Target}", Disruption),
         _ when !state.Matches(_content) => new Change("content differs", Disruption, Show(Old(state))),
-        _ when state.Mode != Mode => new Change($"mode is {Octal(state.Mode)}, should be {Octal(Mode)}") { LeavesContent = true },
+        _ when state.Mode != Mode => new Change($"mode is {state.Mode.Octal()}, should be {Mode.Octal()}") { LeavesContent = true },
         _ when state.Uid != 0 || state.Gid != 0 => new Change(string.Create(CultureInfo.InvariantCulture, $"owner is {state.Uid}:{state.Gid}, should be 0:0")) { LeavesContent = true },
         _ => InSync.Instance,
     };
@@ -46,6 +46,4 @@ internal sealed class ConfigFile(Concern concern, string path, string content) :
     // What not everybody may read is not shown either, even where nothing secret takes its place: a mirror that loses its headers.
     private static string? Old(FileReport state) =>
         state.Content is { } old && state.Mode.HasFlag(UnixFileMode.OtherRead) ? Encoding.UTF8.GetString(old) : null;
-
-    private static string Octal(UnixFileMode mode) => "0" + Convert.ToString((int)mode, 8).PadLeft(3, '0');
 }

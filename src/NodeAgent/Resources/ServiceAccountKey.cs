@@ -36,7 +36,7 @@ internal sealed class ServiceAccountKey(string instance, ICertificateSource sour
         if (key.Kind == FileKind.Regular && key.PublicKey is not null && key.Mode != ConfigFile.Private)
         {
             // The cluster has one, so it cannot be made anew by one node's agent.
-            return state.Ask(new Change($"mode is 0{Convert.ToString((int)key.Mode, 8)}, should be 0600")
+            return state.Ask(new Change($"mode is {key.Mode.Octal()}, should be 0600")
             {
                 Notes =
                 [
@@ -54,7 +54,7 @@ internal sealed class ServiceAccountKey(string instance, ICertificateSource sour
             : null;
         return why is not null ? state.Ask(new Change(why))
             : shared.Mode != ConfigFile.Readable
-                ? new Change($"mode of {PublicPath} is 0{Convert.ToString((int)shared.Mode, 8)}, should be 0644") { LeavesContent = true }
+                ? new Change($"mode of {PublicPath} is {shared.Mode.Octal()}, should be 0644") { LeavesContent = true }
             : InSync.Saying(_notes);
     }
 

@@ -3,7 +3,7 @@
 # and prints the folder. All static: kube-proxy goes into an image, kubelet into a root of another release.
 . "$(dirname "$0")/common.sh"
 
-programs=(kubelet kube-proxy kubectl kube-apiserver kubeadm)
+programs=(kubelet kube-proxy kubectl kube-apiserver kube-controller-manager kube-scheduler kubeadm)
 out=$cache/kubernetes-$(key build/kubernetes.sh)
 lock kubernetes
 if fresh "$out"; then
