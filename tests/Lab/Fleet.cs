@@ -16,6 +16,7 @@ internal sealed partial class Fleet
     private readonly string folder;
     private string vpc = "";
     private string subnet = "";
+    private string range = "";
 
     private Fleet(Laboratory lab)
     {
@@ -30,14 +31,20 @@ internal sealed partial class Fleet
 
     public string Store => $"s3://{Bucket}/{Cluster}";
 
-    public static async Task<Fleet> CreateAsync(Laboratory lab)
+    /// <summary>The VPC's main one.</summary>
+    public string RouteTable { get; private set; } = "";
+
+    /// <param name="range">Of the subnet.</param>
+    public static async Task<Fleet> CreateAsync(Laboratory lab, string range = "10.0.2.0/24")
     {
-        var fleet = new Fleet(lab);
+        var fleet = new Fleet(lab) { range = range };
         await OpenSslAsync(
             "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/CN=ec2.amazonaws.com", "-keyout", fleet.KeyFile, "-out", fleet.IdentityCertificateFile);
         fleet.vpc = Aws.Field(await lab.Aws.CallAsync("ec2", "2016-11-15", "CreateVpc", ("CidrBlock", "10.0.0.0/16")), "vpcId");
         fleet.subnet = Aws.Field(
-            await lab.Aws.CallAsync("ec2", "2016-11-15", "CreateSubnet", ("VpcId", fleet.vpc), ("CidrBlock", "10.0.2.0/24"), ("AvailabilityZone", "us-east-1a")), "subnetId");
+            await lab.Aws.CallAsync("ec2", "2016-11-15", "CreateSubnet", ("VpcId", fleet.vpc), ("CidrBlock", range), ("AvailabilityZone", "us-east-1a")), "subnetId");
+        fleet.RouteTable = Aws.Field(
+            await lab.Aws.CallAsync("ec2", "2016-11-15", "DescribeRouteTables", ("Filter.1.Name", "vpc-id"), ("Filter.1.Value.1", fleet.vpc)), "routeTableId");
         await lab.Aws.CreateBucketAsync(fleet.Bucket);
         foreach (var file in new[] { lab.CertificateAuthority.CertificateFile, lab.CertificateAuthority.KeyFile })
         {
@@ -66,7 +73,7 @@ internal sealed partial class Fleet
         {
             guest.Imds.Paths[path] = InstanceId().Replace(value, instance)
                 .Replace("vpc-0d4e5f60718293a4b", vpc, StringComparison.Ordinal).Replace("subnet-0a1b2c3d4e5f60718", subnet, StringComparison.Ordinal)
-                .Replace("10.0.2.15", address, StringComparison.Ordinal).Replace("ip-10-0-2-15", $"ip-{address.Replace('.', '-')}", StringComparison.Ordinal);
+                .Replace("10.0.2.0/24", range, StringComparison.Ordinal).Replace("10.0.2.15", address, StringComparison.Ordinal).Replace("ip-10-0-2-15", $"ip-{address.Replace('.', '-')}", StringComparison.Ordinal);
         }
 
         guest.Imds.Tags = new() { ["Name"] = nodeRole, ["nodeagent:cluster"] = Cluster, ["nodeagent:role"] = nodeRole };

@@ -42,6 +42,9 @@ internal abstract class Guest : IAsyncDisposable
         (await RunAsync(command, TimeSpan.FromMinutes(5), content)).EnsureSuccess();
     }
 
+    /// <summary>The state of the metadata fake, from now on.</summary>
+    public virtual Task SaveMetadataAsync(string state) => WriteAsync("/var/lib/lab/imds.json", state, "600");
+
     public async Task<byte[]> PullAsync(string guestPath) => Convert.FromBase64String(await CheckAsync($"base64 -w0 '{guestPath}'", TimeSpan.FromMinutes(5)));
 
     /// <summary>The files of <c>lab.CertificateAuthority</c>, with its key: what only a laboratory's machine may hold.</summary>

@@ -16,6 +16,9 @@ internal sealed class Imds(Guest guest)
         Converters = { new JsonStringEnumConverter() },
     };
 
+    /// <summary>Of the interface of a guest that is alone.</summary>
+    public const string Mac = "02:5d:00:00:02:0f";
+
     private int starts = 1;
 
     /// <summary>Path below /latest/meta-data/ (or starting with dynamic/) to its text.</summary>
@@ -57,7 +60,7 @@ internal sealed class Imds(Guest guest)
         }
 
         var state = new { paths, userData = UserData, boot = $"{starts}", faults = Faults };
-        return guest.WriteAsync("/var/lib/lab/imds.json", JsonSerializer.Serialize(state, Json), "600");
+        return guest.SaveMetadataAsync(JsonSerializer.Serialize(state, Json));
     }
 
     /// <summary>Stopped and started: tokens of before are void.</summary>
@@ -65,7 +68,6 @@ internal sealed class Imds(Guest guest)
 
     private static Dictionary<string, string> Instance()
     {
-        const string Mac = "02:5d:00:00:02:0f";
         const string Name = "ip-10-0-2-15.ec2.internal";
         const string Interface = $"network/interfaces/macs/{Mac}";
         return new()

@@ -17,6 +17,18 @@ internal sealed record Disk(string Kind, string Serial, string Size)
     public static Disk Ebs(string serial, string size = "32M") => new("ebs", serial, size);
 }
 
+/// <summary>A place in a virtual network for one instance.</summary>
+/// <param name="Name">Of its folder among the scenario's, too.</param>
+/// <param name="Memory">MiB.</param>
+internal sealed record Seat(VirtualNetwork Network, string Name, string Address, int Memory = 2048)
+{
+    private string Last => Address[(Address.LastIndexOf('.') + 1)..];
+
+    public string Tap => $"lab{Last}";
+
+    public string Mac => $"02:5d:00:00:10:{int.Parse(Last, CultureInfo.InvariantCulture):x2}";
+}
+
 internal sealed record GuestOptions
 {
     public static readonly IReadOnlyList<Disk> TwoInstanceStoreDisksAndOneOfEbs =
@@ -40,6 +52,8 @@ internal sealed class VirtualMachine : Guest
     private JsonLines? monitor;
     private JsonLines? agent;
     private int pushed;
+    private Seat? seat;
+    private string metadata = "";
 
     private VirtualMachine(Laboratory lab, string folder, string guest)
         : base(lab)
@@ -49,6 +63,16 @@ internal sealed class VirtualMachine : Guest
     }
 
     public override string JournalFile => Path.Combine(folder, "journal.log");
+
+    /// <summary>Another instance of an image that <see cref="BakeAsync"/> left. Off: what its metadata says is to be settled before it boots for the first time.</summary>
+    public static async Task<VirtualMachine> CreateAsync(Laboratory lab, string image, Seat seat)
+    {
+        var folder = Directory.CreateDirectory(Path.Combine(lab.Folder, seat.Name)).FullName;
+        var machine = new VirtualMachine(lab, folder, await Caches.GuestAsync()) { seat = seat };
+        await OverlayAsync(image, "qcow2", machine.DiskFile("vda"));
+        await OverlayAsync(Path.Combine(machine.guest, "store.ext4"), "raw", machine.DiskFile("vdb"));
+        return machine;
+    }
 
     public static async Task<VirtualMachine> StartAsync(Laboratory lab, GuestOptions options)
     {
@@ -129,6 +153,32 @@ internal sealed class VirtualMachine : Guest
             TimeSpan.FromMinutes(5));
     }
 
+    public override Task SaveMetadataAsync(string state)
+    {
+        metadata = state;
+        return qemu is null ? Task.CompletedTask : base.SaveMetadataAsync(state);
+    }
+
+    /// <summary>The first boot of one that <see cref="CreateAsync"/> made.</summary>
+    public Task BootAsync() => PowerOnAsync("booted");
+
+    /// <summary>Terminated: nothing of it is left, and its network does not know it any more.</summary>
+    public async Task TerminateAsync()
+    {
+        await DisconnectAsync();
+        File.Delete(DiskFile("vda"));
+        File.Delete(DiskFile("vdb"));
+    }
+
+    /// <summary>Shuts it down and leaves its disk as a machine image. Returns its file.</summary>
+    public async Task<string> BakeAsync(string name)
+    {
+        await PowerOffAsync(inOrder: true);
+        var image = Path.Combine(Lab.Folder, name + ".qcow2");
+        File.Move(DiskFile("vda"), image);
+        return image;
+    }
+
     /// <summary>The plug is pulled: what the guest had not yet flushed to its disks is lost. Then it boots again.</summary>
     public async Task PowerCutAsync()
     {
@@ -188,7 +238,7 @@ internal sealed class VirtualMachine : Guest
     {
         var guest = await Caches.GuestAsync();
         var version = (await Child.RunAsync("qemu-system-x86_64", ["--version"], TimeSpan.FromSeconds(10))).EnsureSuccess().Output;
-        var hardware = string.Join(' ', Hardware("", "", 0, 0, 0)) + KernelArguments;
+        var hardware = string.Join(' ', Hardware("", "", 0, 0, 0, null)) + KernelArguments;
         var key = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(guest + version + hardware)))[..12];
         var snapshot = Path.Combine(Caches.Root, $"snapshot-{key}");
         using var turn = await TurnAsync(Path.Combine(Caches.Root, "snapshot.lock"));
@@ -243,10 +293,10 @@ internal sealed class VirtualMachine : Guest
     private const string KernelArguments = "console=ttyS0 quiet systemd.show_status=yes";
 
     /// <summary>The machine as EC2 would show it. The same for all, or a snapshot does not fit: only files, sockets and ports differ.</summary>
-    private static string[] Hardware(string folder, string sockets, int apiServer, int aws, int issuer) =>
+    private static string[] Hardware(string folder, string sockets, int apiServer, int aws, int issuer, Seat? seat) =>
     [
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-        "-machine", "pc", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2", "-m", "2048",
+        "-machine", "pc", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2", "-m", $"{seat?.Memory ?? 2048}",
         // unsafe: a flush of the guest goes as far as this host's page cache, which outlives QEMU; what the guest did not flush is lost with it.
         "-drive", $"if=none,id=vda,format=qcow2,cache=unsafe,discard=unmap,file={folder}/vda.qcow2", "-device", "virtio-blk-pci,drive=vda",
         "-drive", $"if=none,id=vdb,format=qcow2,cache=unsafe,discard=unmap,file={folder}/vdb.qcow2", "-device", "virtio-blk-pci,drive=vdb",
@@ -255,7 +305,10 @@ internal sealed class VirtualMachine : Guest
             + $",guestfwd=tcp:10.0.2.101:80-cmd:nc -N 127.0.0.1 {aws}"
             + $",guestfwd=tcp:10.0.2.104:10261-cmd:nc -N 127.0.0.1 {issuer}"
             + $",guestfwd=tcp:10.0.2.102:1-cmd:{Caches.Sources}/host/exchange {sockets}",
-        "-device", "virtio-net-pci,netdev=net,addr=5,mac=02:5d:00:00:02:0f", "-device", "virtio-rng-pci",
+        // The guest calls them by where they sit: ens5 is the instance's, and where it has neighbours, ens6 leads to the laboratory.
+        "-device", seat is null ? $"virtio-net-pci,netdev=net,addr=5,mac={Imds.Mac}" : "virtio-net-pci,netdev=net,addr=6,mac=02:5d:00:00:02:0e",
+        .. seat is null ? (string[])[] : ["-netdev", $"tap,id=vpc,ifname={seat.Tap},script=no,downscript=no", "-device", $"virtio-net-pci,netdev=vpc,addr=5,mac={seat.Mac}"],
+        "-device", "virtio-rng-pci",
         "-device", "virtio-serial-pci",
         "-chardev", $"socket,id=agent,server=on,wait=off,path={sockets}/agent", "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
         "-chardev", $"file,id=journal,append=on,path={folder}/journal.log", "-device", "virtserialport,chardev=journal,name=lab.journal",
@@ -287,6 +340,20 @@ internal sealed class VirtualMachine : Guest
     private async Task PowerOnAsync(string what, string? restore = null, string kernelArguments = "", TimeSpan clock = default, bool again = false)
     {
         var elapsed = Stopwatch.StartNew();
+        string[] given = [];
+        if (seat is not null)
+        {
+            // systemd.system-credentials(7): what a machine is told as it is made.
+            foreach (var (name, value) in new[] { ("imds", metadata), ("address", seat.Address) })
+            {
+                var file = Path.Combine(sockets, name);
+                await File.WriteAllTextAsync(file, $"io.systemd.credential.binary:lab.{name}={Convert.ToBase64String(Encoding.UTF8.GetBytes(value))}");
+                given = [.. given, "-smbios", $"type=11,path={file}"];
+            }
+
+            kernelArguments += $" systemd.hostname=ip-{seat.Address.Replace('.', '-')} systemd.machine_id={Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(folder)))[..32]}";
+        }
+
         string[] start = restore is not null ? ["-incoming", $"file:{restore}"]
             : clock != TimeSpan.Zero ? ["-rtc", $"base={(DateTime.UtcNow + clock).ToString("yyyy-MM-dd'T'HH:mm:ss", CultureInfo.InvariantCulture)}"]
             : [];
@@ -294,12 +361,17 @@ internal sealed class VirtualMachine : Guest
             Path.Combine(folder, "qemu.log"),
             "qemu-system-x86_64",
             [
-                .. Hardware(folder, sockets, Lab.ApiServer.Port, Lab.Aws.Port, Lab.IssuerPort), .. start,
+                .. Hardware(folder, sockets, Lab.ApiServer.Port, Lab.Aws.Port, Lab.IssuerPort, seat), .. given, .. start,
                 "-kernel", $"{guest}/vmlinuz", "-initrd", $"{guest}/initrd", "-append", $"{KernelArguments} {kernelArguments}",
             ]);
         using var deadline = new CancellationTokenSource(BootTimeout);
         try
         {
+            if (seat is not null)
+            {
+                await seat.Network.AttachAsync(seat.Tap);
+            }
+
             monitor = await JsonLines.ConnectAsync($"{sockets}/monitor", deadline.Token);
             await monitor.CallAsync("qmp_capabilities", null, deadline.Token);
             if (restore is not null)

@@ -34,3 +34,18 @@ keep() {
 
 # One build at a time: a second runner waits and then finds everything in place.
 lock() { exec 9>"$cache/$1.lock" && flock 9; }
+
+# pack_image NAME ROOT ENTRYPOINT FILE: one layer, as `docker save` writes it, the same bytes for the same files
+pack_image() {
+  local dir layer config
+  dir=$(mktemp -d "$work/image.XXXXXX")
+  tar -C "$2" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf "$dir/layer.tar" .
+  layer=$(sha256sum <"$dir/layer.tar" | cut -d' ' -f1)
+  printf '{"architecture":"amd64","os":"linux","created":"1970-01-01T00:00:00Z","config":{"Env":["PATH=/usr/sbin:/usr/bin:/bin"],"Entrypoint":["%s"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
+    "$3" "$layer" >"$dir/config.json"
+  config=$(sha256sum <"$dir/config.json" | cut -d' ' -f1)
+  mv "$dir/config.json" "$dir/$config.json"
+  printf '[{"Config":"%s.json","RepoTags":["%s"],"Layers":["layer.tar"]}]' "$config" "$1" >"$dir/manifest.json"
+  tar -C "$dir" --sort=name --mtime=@0 -cf "$4" manifest.json "$config.json" layer.tar
+  rm -rf "$dir"
+}

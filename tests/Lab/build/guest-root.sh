@@ -8,21 +8,6 @@ kubernetes=$("$here/kubernetes.sh")
 imds=$("$here/imds.sh")
 out=$cache/guest-$( (cd "$lab" && key build/guest-root.sh guest images; echo "$base $kubernetes $imds") | sha256sum | cut -c1-12)
 
-# pack_image NAME ROOT ENTRYPOINT FILE: one layer, as `docker save` writes it, the same bytes for the same files
-pack_image() {
-  local dir layer config
-  dir=$(mktemp -d "$work/image.XXXXXX")
-  tar -C "$2" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf "$dir/layer.tar" .
-  layer=$(sha256sum <"$dir/layer.tar" | cut -d' ' -f1)
-  printf '{"architecture":"amd64","os":"linux","created":"1970-01-01T00:00:00Z","config":{"Env":["PATH=/usr/sbin:/usr/bin:/bin"],"Entrypoint":["%s"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
-    "$3" "$layer" >"$dir/config.json"
-  config=$(sha256sum <"$dir/config.json" | cut -d' ' -f1)
-  mv "$dir/config.json" "$dir/$config.json"
-  printf '[{"Config":"%s.json","RepoTags":["%s"],"Layers":["layer.tar"]}]' "$config" "$1" >"$dir/manifest.json"
-  tar -C "$dir" --sort=name --mtime=@0 -cf "$4" manifest.json "$config.json" layer.tar
-  rm -rf "$dir"
-}
-
 pause_image() {
   mkdir "$work/pause"
   (cd "$lab/images/pause" && HOME=$work GOCACHE=$work/gocache CGO_ENABLED=0 GO111MODULE=off go build -trimpath -ldflags '-s -w' -o "$work/pause/pause" main.go)
