@@ -9,6 +9,7 @@ var root = new RootCommand("Turns an EC2 instance into a Kubernetes node, says b
     ApplyCommand.Create(),
     CaCommand.Create(),
     CertsCommand.Create(),
+    ClusterCommand.Create(),
     ConfigCommand.Create(LayersOfThisMachine, PendingCommand.Run),
     FactsCommand.Create(FactsOfThisMachine, (path, content) => Files.Write(Path.GetFullPath(path), content, Files.OwnerOnly)),
     ImageCommand.Create(),

@@ -12,8 +12,11 @@ internal static class Caches
     /// <summary>root/, root.ext4, store.ext4, vmlinuz, initrd</summary>
     public static Task<string> GuestAsync() => BuildAsync("guest-root");
 
-    /// <summary>kubelet, kube-proxy, kubectl, kube-apiserver, kubeadm</summary>
+    /// <summary>kubelet, kube-proxy, kubectl, kubeadm, kube-apiserver, kube-controller-manager, kube-scheduler</summary>
     public static Task<string> KubernetesAsync() => BuildAsync("kubernetes");
+
+    /// <summary>Archives of what a control plane runs, and of a pod to try it with.</summary>
+    public static Task<string> ClusterImagesAsync() => BuildAsync("cluster-images");
 
     /// <summary>A root with moto_server.</summary>
     public static Task<string> MotoAsync() => BuildAsync("moto-root");

@@ -54,6 +54,22 @@ internal sealed partial class Fleet
         return fleet;
     }
 
+    /// <summary>What an administrator does once for a cluster: `nodeagent ca init`. Returns the CA that nodes trust, as PEM.</summary>
+    public async Task<string> InitializeAuthoritiesAsync()
+    {
+        var credentials = await lab.Aws.AssumeRoleAsync($"{lab.Scenario}-administrator", """{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}""");
+        async Task<string> RunAsync(params string[] arguments) => (await Child.RunAsync(
+            "env",
+            [
+                $"AWS_ACCESS_KEY_ID={credentials.AccessKeyId}", $"AWS_SECRET_ACCESS_KEY={credentials.SecretAccessKey}", $"AWS_SESSION_TOKEN={credentials.SessionToken}",
+                $"AWS_ENDPOINT_URL_S3=http://127.0.0.1:{lab.Aws.Port}", Path.Combine(Caches.Repository, "artifacts", "bin", "nodeagent"),
+                "ca", .. arguments, "--store", Store, "--region", "us-east-1",
+            ],
+            TimeSpan.FromMinutes(1))).EnsureSuccess().Output;
+        await RunAsync("init");
+        return await RunAsync("show", "--format", "pem");
+    }
+
     /// <summary>The IAM role and instance profile of the instances of a role.</summary>
     public string RoleOf(string nodeRole) => $"{lab.Scenario}-{nodeRole}";
 

@@ -45,6 +45,14 @@ internal sealed class Laboratory : IAsyncDisposable
         return machine;
     }
 
+    /// <summary>One that is off yet, of an image that a scenario baked.</summary>
+    public async Task<VirtualMachine> CreateAsync(string image, Seat seat)
+    {
+        var machine = await VirtualMachine.CreateAsync(this, image, seat);
+        guests.Add(machine);
+        return machine;
+    }
+
     /// <summary>A container with real systemd and D-Bus: no disks, no kernel of its own, stand-ins for kubelet and containerd.</summary>
     public async Task<Container> StartContainerAsync()
     {

@@ -47,6 +47,7 @@ internal sealed record Scenario(string Name, Ring Ring, Tier Tier, TimeSpan Dead
         new("issuer-join", Ring.VirtualMachine, Tier.Ci, TimeSpan.FromMinutes(15), IssuerJoin.RunAsync),
         new("issuer-down", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(15), IssuerDown.RunAsync),
         new("renewal", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(15), Renewal.RunAsync),
+        new("cluster", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(60), Cluster.RunAsync),
         new("power-cut", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(45), PowerCut.RunAsync),
     ];
 

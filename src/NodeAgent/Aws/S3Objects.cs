@@ -80,6 +80,32 @@ internal sealed class S3Objects : IDisposable
         }
     }
 
+    /// <summary>Keys that begin so, without those of folders below, by name.</summary>
+    /// <exception cref="AwsException"/>
+    public async Task<IReadOnlyList<string>> List(string prefix, CancellationToken cancellation)
+    {
+        var keys = new List<string>();
+        string? next = null;
+        try
+        {
+            do
+            {
+                var request = new ListObjectsV2Request { BucketName = Bucket, Prefix = prefix, Delimiter = "/", ContinuationToken = next };
+                var page = await _client.ListObjectsV2Async(request, cancellation).ConfigureAwait(false);
+                keys.AddRange((page.S3Objects ?? []).Select(o => o.Key));
+                next = page.NextContinuationToken;
+            }
+            while (next is not null);
+        }
+        catch (Exception e) when (IsOfTheCall(e, cancellation))
+        {
+            throw Failure(S3.ListAction, prefix, e);
+        }
+
+        keys.Sort(StringComparer.Ordinal);
+        return keys;
+    }
+
     /// <summary>Of any number who do this at once, for one it is true (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).</summary>
     /// <returns>False where there is such an object, which stays. Also where the first try succeeded and only its answer was lost.</returns>
     public async Task<bool> Create(string key, byte[] content, CancellationToken cancellation)
@@ -151,7 +177,8 @@ internal sealed class S3Objects : IDisposable
         };
         var remedy = kind switch
         {
-            AwsFailureKind.NotAllowed => action == S3.GetAction
+            AwsFailureKind.NotAllowed => action == S3.ListAction ? $"Allow the caller {S3.ListAction} on the bucket."
+                : action == S3.GetAction
                 ? $"Allow the caller {S3.GetAction} on this object, kms:Decrypt on the key that it is encrypted with, and {S3.ListAction} on the bucket, "
                     + "without which S3 does not say whether it is there."
                 : $"Allow the caller {PutAction} on this object, and kms:GenerateDataKey on the key that it is encrypted with.",

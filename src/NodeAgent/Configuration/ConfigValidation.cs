@@ -123,6 +123,7 @@ internal sealed class ConfigValidation
         rules.Addresses();
         rules.Paths();
         rules.Certificates();
+        rules.ControlPlaneServices();
         rules.Adoption();
         rules.Proxy();
         rules.Trust();
@@ -812,6 +813,36 @@ internal sealed class ConfigValidation
             certificates.ApiNames,
             n => IsDnsName(n) || (IPAddress.TryParse(n, out var address) && address.ToString() == n),
             "what a certificate can name; expected a DNS name in lower case or an address, as in api.example.com or 10.0.0.10");
+    }
+
+    private void ControlPlaneServices()
+    {
+        var (manifests, issuer) = (_config.ControlPlane.Manifests, _config.ControlPlane.Issuer);
+        Require(
+            manifests is null || S3Address.TryParse(manifests, out _) || IsAbsolutePath(manifests),
+            "controlPlane.manifests",
+            $"'{Short(manifests ?? "")}' is neither s3://BUCKET[/PREFIX] nor the absolute path of a directory");
+        if (issuer is null)
+        {
+            return;
+        }
+
+        const string Path = "controlPlane.issuer";
+        Require(issuer.Workers.Count > 0, $"{Path}.workers", "names nobody; expected the IAM roles of workers, or no issuer at all (controlPlane.issuer: null)");
+        Each(
+            $"{Path}.workers",
+            issuer.Workers,
+            w => w.Split('=') is { Length: <= 2 } names && names.All(n => n.Length is > 0 and <= 128 && n.All(c => char.IsAsciiLetterOrDigit(c) || "+,.@_-".Contains(c, StringComparison.Ordinal))),
+            "an IAM role of workers; expected ROLE or ROLE=PROFILE, names without path");
+        Authority($"{Path}.identityCertificates", issuer.IdentityCertificates);
+        Require(
+            issuer.ConnectionsPerAddress is not { } connections || (connections >= 1 && connections <= 1024),
+            $"{Path}.connectionsPerAddress",
+            $"{issuer.ConnectionsPerAddress} is out of range; expected 1 to 1024");
+        Require(
+            _config.Node.Role != NodeRole.ControlPlane || (_config.Certificates.Source == CertificateSourceKind.Store && S3Address.TryParse(_config.Certificates.Store ?? "", out _)),
+            Path,
+            "reads the cluster's CA from its bucket as a user of its own, who sees no directory; expected certificates.source: store and certificates.store: s3://BUCKET[/PREFIX]");
     }
 
     private void Adoption()

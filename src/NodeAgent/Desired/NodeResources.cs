@@ -25,8 +25,10 @@ internal static class NodeResources
         var proxyFiles = HttpProxy.Files(config);
         Resource[] environment = [.. proxyFiles, trust.Bundle];
 
-        Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. runtime.UnitFiles, .. kubelet.UnitFiles, .. Adoption.UnitFiles(config, facts)];
-        Resource[] files = [BootGate.Armed(), .. network, .. runtime.Files, .. kubelet.Files, .. proxy, .. proxyFiles];
+        var services = ControlPlaneServices.Files(config);
+        var serviceUnits = ControlPlaneServices.UnitFiles(config, facts);
+        Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. runtime.UnitFiles, .. kubelet.UnitFiles, .. serviceUnits, .. Adoption.UnitFiles(config, facts)];
+        Resource[] files = [BootGate.Armed(), .. network, .. runtime.Files, .. kubelet.Files, .. proxy, .. proxyFiles, .. services];
         Resource[] wanted = [.. kernel, .. certificates.Resources, .. files, .. unitFiles];
         var names = wanted.SelectMany(Certificates.FilesOf).ToHashSet(StringComparer.Ordinal);
         var leftovers = new Leftovers("files", Territory, names)
@@ -39,21 +41,21 @@ internal static class NodeResources
                 ? Disruption.RecreatesPods : Disruption.None,
         };
         // A drop-in that goes is a restart of its service alone; of other units' there is none to be owed.
-        string[] services = [.. runtime.Services.Select(r => r.Unit), Kubelet.Unit];
-        var leftDropIns = services.ToDictionary(
+        string[] restarted = [.. runtime.Services.Select(r => r.Unit), Kubelet.Unit];
+        var leftDropIns = restarted.ToDictionary(
             u => u,
             Resource (u) => new Leftovers($"drop-ins of {u}", [$"/etc/systemd/system/{u}.d"], names) { Needs = storage.Volumes },
             StringComparer.Ordinal);
         var leftoverUnits = new Leftovers("unit files", ["/etc/systemd/system", "/etc/systemd/system/*"], names)
         {
             Needs = storage.Volumes,
-            Except = services.Select(u => $"/etc/systemd/system/{u}.d").ToHashSet(StringComparer.Ordinal),
+            Except = restarted.Select(u => $"/etc/systemd/system/{u}.d").ToHashSet(StringComparer.Ordinal),
             StopsFirst = (path, text) => path.Count('/') == 4 ? Storage.StopsFirst(path, text, Kubelet.Root, Kubelet.PodLogs, runtime.Root) : null,
         };
         var reload = new SystemdManager(
             Concern.Runtime,
             "of the node",
-            [.. storage.Mounts.Select(m => m.Unit), .. runtime.Services.Select(r => r.Unit), ContainerRuntime.ImagesUnit, Kubelet.Unit, Kubelet.ReadyUnit, .. Adoption.Units])
+            [.. storage.Mounts.Select(m => m.Unit), .. runtime.Services.Select(r => r.Unit), ContainerRuntime.ImagesUnit, Kubelet.Unit, Kubelet.ReadyUnit, .. ControlPlaneServices.Units(config), .. Adoption.Units])
         {
             Needs = unitFiles,
             Inputs = [.. unitFiles, .. leftDropIns.Values, leftoverUnits],
@@ -73,6 +75,7 @@ internal static class NodeResources
             stamp,
             .. runtime.Running(stamp, mounts, environment, u => leftDropIns[u]),
             .. kubelet.Running(stamp, mounts, environment, u => leftDropIns[u]),
+            .. ControlPlaneServices.Running(config, services, serviceUnits, reload),
             Adoption.Timer(config, reload),
             .. Certificates.Timer(config),
             storage.Remains,

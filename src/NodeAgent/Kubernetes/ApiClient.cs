@@ -1,6 +1,8 @@
 using System.Net;
+using System.Net.Http.Headers;
 using System.Net.Security;
 using System.Security.Cryptography.X509Certificates;
+using System.Text;
 using System.Text.Json;
 
 namespace NodeAgent.Kubernetes;
@@ -61,6 +63,67 @@ internal sealed class ApiClient : IDisposable
         }
 
         return ("", "the node has no Ready condition yet");
+    }
+
+    /// <summary>Whether the API server serves: its own checks, without those that would let it hold itself up.</summary>
+    /// <returns>Null when it does, else why not.</returns>
+    public async Task<string?> Ailment(CancellationToken cancellation)
+    {
+        try
+        {
+            using var response = await _http.GetAsync(new Uri("/readyz", UriKind.Relative), cancellation).ConfigureAwait(false);
+            return response.IsSuccessStatusCode ? null : $"/readyz says {(int)response.StatusCode}";
+        }
+        catch (Exception e) when (e is HttpRequestException || (e is TaskCanceledException && !cancellation.IsCancellationRequested))
+        {
+            return (e.InnerException ?? e).Message;
+        }
+    }
+
+    /// <returns>Null when it is not there.</returns>
+    /// <exception cref="ApiException"/>
+    /// <exception cref="HttpRequestException">No answer.</exception>
+    public async Task<JsonElement?> Get(string path, CancellationToken cancellation)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, path);
+        try
+        {
+            return await Send(request, cancellation).ConfigureAwait(false);
+        }
+        catch (ApiException e) when (e.Status == HttpStatusCode.NotFound)
+        {
+            return null;
+        }
+    }
+
+    /// <exception cref="ApiException"/>
+    /// <exception cref="HttpRequestException">No answer.</exception>
+    public async Task<JsonElement> Patch(string path, string type, string body, CancellationToken cancellation)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Patch, path) { Content = new StringContent(body, Encoding.UTF8, new MediaTypeHeaderValue(type)) };
+        return await Send(request, cancellation).ConfigureAwait(false);
+    }
+
+    private async Task<JsonElement> Send(HttpRequestMessage request, CancellationToken cancellation)
+    {
+        request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("application/json"));
+        using var response = await _http.SendAsync(request, cancellation).ConfigureAwait(false);
+        var body = await response.Content.ReadAsByteArrayAsync(cancellation).ConfigureAwait(false);
+        JsonElement answer;
+        try
+        {
+            answer = JsonDocument.Parse(body).RootElement;
+        }
+        catch (JsonException e)
+        {
+            throw new HttpRequestException($"{request.Method} {request.RequestUri}: {(int)response.StatusCode}, and what follows is not JSON: is it an API server?", e);
+        }
+
+        return response.IsSuccessStatusCode
+            ? answer
+            : throw new ApiException(
+                response.StatusCode,
+                $"{(int)response.StatusCode} {(answer.ValueKind == JsonValueKind.Object && answer.TryGetProperty("message", out var message) ? message.GetString() : response.ReasonPhrase)}");
     }
 
     public void Dispose()

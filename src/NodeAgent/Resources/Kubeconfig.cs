@@ -27,6 +27,20 @@ internal static class Kubeconfig
     public static string Around(ClusterAccess cluster, string user) =>
         Render(cluster.Name, cluster.Server, cluster.Authorities, user, CertificateField, KeyField);
 
+    /// <summary>Certificate and key of one that <see cref="Embed"/> made, or kubeadm; null where it embeds none.</summary>
+    public static string? ClientPem(string kubeconfig)
+    {
+        var (certificate, key) = (Value(CertificateField), Value(KeyField));
+        return certificate is null || key is null ? null : certificate + key;
+
+        string? Value(string field)
+        {
+            var line = kubeconfig.Split('\n').Select(l => l.Trim()).FirstOrDefault(l => l.StartsWith(field, StringComparison.Ordinal));
+            var buffer = new byte[line?.Length ?? 0];
+            return line is not null && Convert.TryFromBase64String(line[field.Length..].Trim(), buffer, out var length) ? Encoding.ASCII.GetString(buffer, 0, length) : null;
+        }
+    }
+
     private static string Render(string cluster, Uri server, string authorities, string user, string certificate, string key) => $"""
         apiVersion: v1
         kind: Config

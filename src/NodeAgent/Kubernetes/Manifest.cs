@@ -1,0 +1,81 @@
+using YamlDotNet.Core;
+using YamlDotNet.Core.Events;
+using YamlDotNet.RepresentationModel;
+
+namespace NodeAgent.Kubernetes;
+
+/// <summary>One object of Kubernetes as somebody wrote it.</summary>
+/// <param name="Source">The file it stands in, for messages.</param>
+/// <param name="Namespace">Null where it does not say: "default", or none for kinds that have no namespaces.</param>
+/// <param name="Text">The YAML document, as the API server gets it: what its scalars are, it decides.</param>
+internal sealed record Manifest(string Source, string ApiVersion, string Kind, string? Namespace, string Name, string Text)
+{
+    /// <summary>As kubectl names it: deployment.apps/coredns.</summary>
+    public string Id => $"{Kind.ToLowerInvariant()}{(ApiVersion.Split('/') is [var group, _] ? $".{group}" : "")}/{(Namespace is null ? "" : Namespace + "/")}{Name}";
+
+    /// <exception cref="ManifestException">What is wrong, and where.</exception>
+    public static IReadOnlyList<Manifest> Read(string source, string text)
+    {
+        var stream = new YamlStream();
+        List<int> ends;
+        try
+        {
+            stream.Load(new StringReader(text));
+            ends = Ends(text);
+        }
+        catch (YamlException e)
+        {
+            throw new ManifestException($"{source}: line {e.Start.Line}: {e.Message}", e);
+        }
+
+        var found = new List<Manifest>();
+        foreach (var (root, end) in stream.Documents.Select(d => d.RootNode).Zip(ends))
+        {
+            if (root is YamlScalarNode { Value: null or "" })
+            {
+                // Between two --- there may be nothing but a comment.
+                continue;
+            }
+
+            if (root is not YamlMappingNode map)
+            {
+                throw new ManifestException($"{source}: line {root.Start.Line}: expected an object with apiVersion, kind and metadata.name");
+            }
+
+            var (version, kind) = (Scalar(map, "apiVersion"), Scalar(map, "kind"));
+            var metadata = map.Children.TryGetValue(new YamlScalarNode("metadata"), out var node) ? node as YamlMappingNode : null;
+            var name = metadata is null ? null : Scalar(metadata, "name");
+            if (version is null || kind is null || name is null)
+            {
+                throw new ManifestException(
+                    $"{source}: line {root.Start.Line}: {(version is null ? "apiVersion" : kind is null ? "kind" : "metadata.name")} is missing"
+                    + (kind?.EndsWith("List", StringComparison.Ordinal) == true ? "; lists are not taken: write each object as a document of its own" : ""));
+            }
+
+            found.Add(new(source, version, kind, Scalar(metadata!, "namespace"), name, text[(int)root.Start.Index..end]));
+        }
+
+        return found;
+    }
+
+    /// <summary>Where each document is over: the nodes of block style do not know.</summary>
+    private static List<int> Ends(string text)
+    {
+        var ends = new List<int>();
+        var parser = new Parser(new StringReader(text));
+        while (parser.MoveNext())
+        {
+            if (parser.Current is DocumentEnd end)
+            {
+                ends.Add((int)end.Start.Index);
+            }
+        }
+
+        return ends;
+    }
+
+    private static string? Scalar(YamlMappingNode map, string key) =>
+        map.Children.TryGetValue(new YamlScalarNode(key), out var node) && node is YamlScalarNode { Value: { Length: > 0 } value } ? value : null;
+}
+
+internal sealed class ManifestException(string message, Exception? inner = null) : Exception(message, inner);

@@ -1,0 +1,149 @@
+using System.Text;
+using System.Text.Json;
+using Shouldly;
+
+namespace NodeAgent.Lab.Scenarios;
+
+/// <summary>
+/// An account's worth of instances that have nothing yet: a VPC with its router, a bucket with the cluster's CAs, one with its configuration, and two machine images. Which
+/// instance is what, tags and the layers of its role say; nothing else differs.
+/// </summary>
+internal sealed class ClusterLab : IAsyncDisposable
+{
+    public const string ControlPlane = "control-plane";
+
+    public const string Worker = "worker";
+
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(20);
+
+    private readonly Laboratory lab;
+    private readonly Dictionary<string, string> images = [];
+    private string kubectl = "";
+    private string kubeconfig = "";
+
+    private ClusterLab(Laboratory lab, Fleet fleet, VirtualNetwork network) => (this.lab, Fleet, Network) = (lab, fleet, network);
+
+    public Fleet Fleet { get; }
+
+    public VirtualNetwork Network { get; }
+
+    private string Cells => $"{lab.Scenario}-cells";
+
+    public static async Task<ClusterLab> CreateAsync(Laboratory lab)
+    {
+        var fleet = await Fleet.CreateAsync(lab, VirtualNetwork.Range);
+        var cluster = new ClusterLab(lab, fleet, await VirtualNetwork.StartAsync(lab, fleet)) { kubectl = Path.Combine(await Caches.KubernetesAsync(), "kubectl") };
+        await cluster.ConfigureAsync(await fleet.InitializeAuthoritiesAsync());
+        foreach (var role in new[] { ControlPlane, Worker })
+        {
+            cluster.images[role] = await cluster.BakeAsync(role);
+        }
+
+        return cluster;
+    }
+
+    /// <summary>An instance of that role's image, launched and booted; nobody touches it. Returns when commands run in it.</summary>
+    public async Task<(VirtualMachine Guest, string Instance)> LaunchAsync(string role, string name, int last)
+    {
+        var guest = await lab.CreateAsync(images[role], Network.Seat(name, last, role == ControlPlane ? 3072 : 1536));
+        var instance = await Fleet.LaunchAsync(guest, role, $"10.0.16.{last}", Actions(role));
+        await guest.Imds.SetUserDataAsync(Encoding.UTF8.GetBytes($$"""
+            apiVersion: nodeagent/v1
+            kind: NodeConfig
+            layers: {bucket: {{Cells}}, prefix: v1}
+            cluster: {customer: acme, environment: prod}
+            """));
+        await guest.BootAsync();
+        lab.Say($"{name} is {instance}");
+        return (guest, instance);
+    }
+
+    public static string NodeOf(int last) => $"ip-10-0-16-{last}.ec2.internal";
+
+    /// <summary>Waits for the API server, and takes the administrator's kubeconfig from there.</summary>
+    public async Task ServesAsync(VirtualMachine controlPlane, string address)
+    {
+        await controlPlane.WaitForAsync("systemctl is-active nodeagent.service", Patience);
+        kubeconfig = Path.Combine(lab.Folder, "admin.conf");
+        await File.WriteAllBytesAsync(kubeconfig, await controlPlane.PullAsync("/etc/kubernetes/admin.conf"));
+        // From outside of the cluster its name means nothing.
+        (await Child.RunAsync("sed", ["-i", $"s#server: .*#server: https://{address}:6443#", kubeconfig], TimeSpan.FromSeconds(5))).EnsureSuccess();
+        await lab.WaitForAsync("the API server serves", Patience, async () =>
+            (await Network.RunAsync(TimeSpan.FromSeconds(30), "curl", "--silent", "--insecure", "--max-time", "20", $"https://{address}:6443/readyz")).Output is var seen && seen == "ok"
+                ? (true, seen) : (false, seen));
+    }
+
+    /// <summary>kubectl of this machine, inside the VPC.</summary>
+    public Task<CommandResult> KubectlAsync(params string[] arguments) => Network.RunAsync(TimeSpan.FromMinutes(3), [kubectl, "--kubeconfig", kubeconfig, .. arguments]);
+
+    public async Task<string> CheckKubectlAsync(params string[] arguments) => (await KubectlAsync(arguments)).EnsureSuccess().Output.Trim();
+
+    public Task ReadyAsync(string node) => lab.WaitForAsync($"{node} is Ready", Patience, async () =>
+    {
+        var seen = await KubectlAsync("get", "node", node, "-o", "jsonpath={range .status.conditions[?(@.type==\"Ready\")]}{.status} {.message}{end}");
+        return (seen.Output.StartsWith("True", StringComparison.Ordinal), seen.Output + seen.Error);
+    });
+
+    public async ValueTask DisposeAsync() => await Network.DisposeAsync();
+
+    private static string[] Actions(string role) =>
+    [
+        "ec2:DescribeInstances", "s3:GetObject", "s3:ListBucket",
+        .. role == ControlPlane
+            ? (string[])["ec2:DescribeRouteTables", "ec2:CreateRoute", "ec2:ReplaceRoute", "ec2:DeleteRoute", "ec2:ModifyInstanceAttribute", "ec2:ModifyNetworkInterfaceAttribute"]
+            : [],
+    ];
+
+    /// <summary>What a repository would hold: a layer of the cluster, and one for each role.</summary>
+    private async Task ConfigureAsync(string authority)
+    {
+        await lab.Aws.CreateBucketAsync(Cells);
+        await PutAsync("cluster", $"""
+            cluster:
+              endpoint: https://10.0.16.11:6443
+              podRange: 10.128.0.0/16
+              certificateAuthority: |
+                {Indented(authority, 4)}
+            node:
+              readiness: {"{"}timeout: 30m{"}"}
+            """);
+        await PutAsync(ControlPlane, $"""
+            certificates:
+              source: store
+              store: {Fleet.Store}
+            controlPlane:
+              manifests: s3://{Cells}/manifests
+              issuer:
+                workers: [{Fleet.RoleOf(Worker)}]
+                identityCertificates: |
+                  {Indented(await File.ReadAllTextAsync(Fleet.IdentityCertificateFile), 6)}
+            """);
+        await PutAsync(Worker, "certificates: {source: issuer}");
+
+        async Task PutAsync(string layer, string content) =>
+            await lab.Aws.PutObjectAsync(Cells, $"v1/acme/prod/us-east-1/{Fleet.Cluster}/{layer}.yaml", $"apiVersion: nodeagent/v1\nkind: NodeConfig\n{content}\n");
+
+        static string Indented(string text, int blanks) => text.Trim().ReplaceLineEndings("\n" + new string(' ', blanks));
+    }
+
+    /// <summary>What Packer would make: the package, the images of what runs there, and where AWS is.</summary>
+    private async Task<string> BakeAsync(string role)
+    {
+        var guest = await lab.BootAsync(new() { Disks = [] });
+        await guest.InstallAgentAsync();
+        await guest.WriteAsync("/etc/systemd/system.conf.d/50-aws.conf", $"[Manager]\nDefaultEnvironment={Issuing.Told}\n");
+        await guest.WriteAsync("/etc/nodeagent/config.d/10-image.yaml", $$"""
+            apiVersion: nodeagent/v1
+            kind: NodeConfig
+            layers: {endpoint: {{Aws.Url}}}
+            network: {pluginBinaries: /usr/lib/cni}
+            """);
+        var archives = await Caches.ClusterImagesAsync();
+        foreach (var archive in role == ControlPlane ? Directory.GetFiles(archives) : [Path.Combine(archives, "web.tar")])
+        {
+            await guest.PushAsync(archive, $"/var/lib/nodeagent/images/{Path.GetFileName(archive)}");
+        }
+
+        return await guest.BakeAsync(role);
+    }
+}
