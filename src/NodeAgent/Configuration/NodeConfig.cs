@@ -36,6 +36,16 @@ internal sealed record NodeConfig
 
     public required KubeProxyConfig KubeProxy { get; init; }
 
+    public required ControlPlaneConfig ControlPlane { get; init; }
+
+    public required EtcdConfig Etcd { get; init; }
+
+    public required ApiServerConfig ApiServer { get; init; }
+
+    public required ControllerManagerConfig ControllerManager { get; init; }
+
+    public required SchedulerConfig Scheduler { get; init; }
+
     public required NetworkConfig Network { get; init; }
 
     public required ImagesConfig Images { get; init; }
@@ -113,7 +123,8 @@ internal sealed record NodeSettings
 
     public required IReadOnlyDictionary<string, string> Labels { get; init; }
 
-    public required IReadOnlyList<Taint> Taints { get; init; }
+    /// <summary>Null: as the role has it.</summary>
+    public IReadOnlyList<Taint>? Taints { get; init; }
 
     public required ReadinessConfig Readiness { get; init; }
 }
@@ -433,6 +444,9 @@ internal sealed record ImagesConfig
 {
     /// <summary>Directory of docker or OCI archives that are imported when the image store is fresh.</summary>
     public required string Archives { get; init; }
+
+    /// <summary>Whether images of the node's own (static pods, pause) without a digest are refused.</summary>
+    public required bool RequireDigest { get; init; }
 }
 
 internal sealed record CertificatesConfig
