@@ -214,7 +214,7 @@ internal static class CertificateRenewal
             : $"{difference.Path} is {difference.After ?? "not set"}{where}, and this node was made with {difference.Before ?? "none"}";
     }
 
-    /// <summary>The certificates that are asked for, and the restarts that answer to them. Nothing else of the node is looked at.</summary>
+    /// <summary>The certificates that are asked for, and the restarts and manifests that answer to them. Nothing else of the node is looked at.</summary>
     public static ResourceList Of(ResourceList whole, string? role, bool all, IMachineReader machine)
     {
         var certificates = whole.Items.OfType<Certificate>().Where(c => role is null || c.Role == role).ToHashSet<Resource>();
@@ -230,6 +230,6 @@ internal static class CertificateRenewal
             certificate.Outworn = all || role is not null ? machine.PrivateKey(certificate.Row.KeyPath).PublicKey : null;
         }
 
-        return whole.Only(r => certificates.Contains(r) || (r is Restart && r.Inputs.Any(certificates.Contains)));
+        return whole.Only(r => certificates.Contains(r) || (r is Restart or StaticPodManifest && r.Inputs.Any(certificates.Contains)));
     }
 }

@@ -86,6 +86,10 @@ internal static class RenderCommand
                     Add(certificate.Name, $"(the certificate of {certificate.Row.KeyPath})\n");
                 }
             }
+            else if (resource is StaticPodManifest manifest)
+            {
+                Add(manifest.Name, manifest.OnNothing);
+            }
             else if (resource is AuthorityCertificate authority)
             {
                 Add(authority.Name, "(the CA's certificate, from the cluster's store)\n");

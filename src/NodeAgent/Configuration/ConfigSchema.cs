@@ -169,7 +169,7 @@ internal sealed class ConfigLeaf
         : null;
 
     // Taints and roles as Kubernetes spells them.
-    private static string[] Names(Type type) => type == typeof(TaintEffect) ? Enum.GetNames(type)
+    private static string[] Names(Type type) => type == typeof(TaintEffect) || type == typeof(TlsVersion) ? Enum.GetNames(type)
         : type == typeof(NodeRole) ? Array.ConvertAll(Enum.GetNames(type), JsonNamingPolicy.KebabCaseLower.ConvertName)
         : Array.ConvertAll(Enum.GetNames(type), JsonNamingPolicy.CamelCase.ConvertName);
 
@@ -194,7 +194,7 @@ internal sealed class ConfigLeaf
         typeof(Choice<NodeRole>), typeof(Choice<NodeNaming>), typeof(Choice<ReadinessGate>), typeof(Choice<NoDisksPolicy>), typeof(Choice<WipePolicy>),
         typeof(Choice<LostMemberPolicy>), typeof(Choice<VolumeLayout>), typeof(Choice<FilesystemType>), typeof(Choice<ProxyMode>),
         typeof(Choice<ContainerRuntimeKind>), typeof(Choice<NetworkPlugin>), typeof(Choice<CertificateSourceKind>), typeof(Choice<TaintEffect>),
-        typeof(Choice<CloudProvider>), typeof(Choice<AdoptionMoment>), typeof(KeyAlgorithmConverter),
+        typeof(Choice<CloudProvider>), typeof(Choice<AdoptionMoment>), typeof(Choice<TlsVersion>), typeof(Choice<AutoCompactionMode>), typeof(KeyAlgorithmConverter),
     ])]
 [JsonSerializable(typeof(NodeConfig))]
 internal sealed partial class ConfigJson : JsonSerializerContext;

@@ -296,9 +296,10 @@ internal sealed class ConfigValidation
         Require(
             node.Readiness.Timeout.Value <= Duration.LongestWait, "node.readiness.timeout", $"{node.Readiness.Timeout} is out of range; expected up to 24h");
         var seen = new HashSet<(string, TaintEffect)>();
-        for (var i = 0; i < node.Taints.Count; i++)
+        var taints = node.Taints ?? [];
+        for (var i = 0; i < taints.Count; i++)
         {
-            var taint = node.Taints[i];
+            var taint = taints[i];
             var path = ConfigPath.Item("node.taints", i);
             Require(
                 IsQualifiedName(taint.Key),

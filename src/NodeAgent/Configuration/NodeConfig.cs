@@ -36,13 +36,21 @@ internal sealed record NodeConfig
 
     public required KubeProxyConfig KubeProxy { get; init; }
 
+    public required ControlPlaneConfig ControlPlane { get; init; }
+
+    public required EtcdConfig Etcd { get; init; }
+
+    public required ApiServerConfig ApiServer { get; init; }
+
+    public required ControllerManagerConfig ControllerManager { get; init; }
+
+    public required SchedulerConfig Scheduler { get; init; }
+
     public required NetworkConfig Network { get; init; }
 
     public required ImagesConfig Images { get; init; }
 
     public required CertificatesConfig Certificates { get; init; }
-
-    public required ControlPlaneConfig ControlPlane { get; init; }
 
     public required AdoptionConfig Adoption { get; init; }
 
@@ -115,7 +123,8 @@ internal sealed record NodeSettings
 
     public required IReadOnlyDictionary<string, string> Labels { get; init; }
 
-    public required IReadOnlyList<Taint> Taints { get; init; }
+    /// <summary>Null: as the role has it.</summary>
+    public IReadOnlyList<Taint>? Taints { get; init; }
 
     public required ReadinessConfig Readiness { get; init; }
 }
@@ -435,6 +444,9 @@ internal sealed record ImagesConfig
 {
     /// <summary>Directory of docker or OCI archives that are imported when the image store is fresh.</summary>
     public required string Archives { get; init; }
+
+    /// <summary>Whether images of the node's own (static pods, pause) without a digest are refused.</summary>
+    public required bool RequireDigest { get; init; }
 }
 
 internal sealed record CertificatesConfig
@@ -479,28 +491,6 @@ internal enum CertificateSourceKind
 
     /// <summary>Signed on this machine by the CAs in their store. Control plane nodes only.</summary>
     Store,
-}
-
-/// <summary>Of control plane nodes; workers pass over it, so that a layer of the whole cluster may hold it.</summary>
-internal sealed record ControlPlaneConfig
-{
-    /// <summary>s3://BUCKET[/PREFIX], or a directory: objects for the cluster's API, made sure of once it answers.</summary>
-    public string? Manifests { get; init; }
-
-    /// <summary>Null: no issuer of certificates runs here.</summary>
-    public IssuerServiceConfig? Issuer { get; init; }
-}
-
-/// <summary>What nodeagent-issuer.service is told; docs/issuer.md says what each means.</summary>
-internal sealed record IssuerServiceConfig
-{
-    /// <summary>IAM roles that workers have: ROLE, or ROLE=PROFILE.</summary>
-    public required IReadOnlyList<string> Workers { get; init; }
-
-    /// <summary>PEM: who signs instance identity documents of this region (RSA-2048), as AWS publishes it.</summary>
-    public required string IdentityCertificates { get; init; }
-
-    public int? ConnectionsPerAddress { get; init; }
 }
 
 /// <summary>When a node that runs takes configuration that is not the one it was made from; <see cref="AdoptionSchedule"/> decides by it.</summary>

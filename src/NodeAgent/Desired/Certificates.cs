@@ -16,6 +16,16 @@ internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource 
 {
     public const string AuthorityPath = "/etc/kubernetes/pki/ca.crt";
 
+    /// <summary>Of a control plane node: what keeps the certificate of a CA that no configuration holds.</summary>
+    public Resource Of(Authority authority) => Others[authority];
+
+    /// <summary>Of a control plane node.</summary>
+    public Resource AccountKey => Resources.OfType<ServiceAccountKey>().Single();
+
+    public RoleCertificate Row(string role) => ((Certificate)ByRole[role]).Row;
+
+    private IReadOnlyDictionary<Authority, Resource> Others { get; init; } = new Dictionary<Authority, Resource>();
+
     public const string TimerUnit = "nodeagent-renew.timer";
 
     /// <summary>
@@ -38,6 +48,8 @@ internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource 
         Resource[] shared = isControlPlane ? [.. others.Values, new ServiceAccountKey(facts.Instance.Id, source)] : [];
         var names = isControlPlane ? Names(config) : null;
         var access = new ClusterAccess(config.Cluster.Name, config.Cluster.Endpoint, config.Cluster.CertificateAuthority);
+        // Those of the control plane's own clients: it does not hang on a load balancer, which may not know it yet. admin.conf is for people, elsewhere perhaps.
+        var local = access with { Server = ControlPlanePods.Server(config) };
         var round = new CertificateRound(source);
         var roles = RoleTable.All
             .Where(r => isControlPlane || r.AskedBy == Asker.AnyNode)
@@ -47,11 +59,12 @@ internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource 
             {
                 Instance = facts.Instance.Id,
                 KeyAlgorithm = config.Certificates.KeyAlgorithm,
-                Access = r.Layout == FileLayout.InKubeconfig ? access : null,
+                Access = r.Layout != FileLayout.InKubeconfig ? null : r.AfterRenewal == AfterRenewal.RecreatePod ? local : access,
+                HasManifest = ControlPlanePods.RunHere(config),
                 Needs = others.TryGetValue(r.Authority, out var ca) ? [ca] : [],
             });
         round.Members = [.. roles.Values.OfType<Certificate>()];
-        return new Certificates([authority, .. shared, .. roles.Values], authority, roles);
+        return new Certificates([authority, .. shared, .. roles.Values], authority, roles) { Others = others };
     }
 
     /// <summary>Where they keep something, where it is more than one file.</summary>

@@ -32,18 +32,21 @@ internal static class ControlPlaneServices
             """),
     ];
 
-    public static IReadOnlyList<Resource> UnitFiles(NodeConfig config, NodeFacts facts) => !IsControlPlane(config) ? [] :
+    public static IReadOnlyList<Resource> UnitFiles(NodeConfig config, NodeFacts facts) =>
     [
-        new ConfigFile(Concern.StaticPods, $"/etc/systemd/system/{ClusterUnit}.d/50-nodeagent.conf", $"""
+        .. RunsCluster(config) ? (Resource[])[Cluster(config, facts), Wanted(ClusterUnit)] : [],
+        .. RunsIssuer(config) ? (Resource[])[Wanted(IssuerUnit)] : [],
+    ];
+
+    private static ConfigFile Cluster(NodeConfig config, NodeFacts facts) =>
+        new(Concern.StaticPods, $"/etc/systemd/system/{ClusterUnit}.d/50-nodeagent.conf", string.Create(CultureInfo.InvariantCulture, $"""
             {Ownership.Header}
             [Service]
             ExecStart=
-            ExecStart=/usr/bin/nodeagent cluster apply --node {NodeNames.Of(config, facts)}{(config.ControlPlane.Manifests is { } from ? $" --manifests {Kubelet.Quote(from)}" : "")}
+            ExecStart=/usr/bin/nodeagent cluster apply --node {NodeNames.Of(config, facts)} --server https://127.0.0.1:{config.ApiServer.Port}{(
+                config.ControlPlane.Manifests is { } from ? $" --manifests {Kubelet.Quote(from)}" : "")}
 
-            """),
-        Wanted(ClusterUnit),
-        .. RunsIssuer(config) ? [Wanted(IssuerUnit)] : Array.Empty<Resource>(),
-    ];
+            """));
 
     /// <param name="ready">What they need: their files read by systemd.</param>
     public static IEnumerable<Resource> Running(NodeConfig config, IReadOnlyList<Resource> files, IReadOnlyList<Resource> unitFiles, Resource ready)
@@ -55,7 +58,7 @@ internal static class ControlPlaneServices
             yield return new Service(Concern.Certificates, IssuerUnit) { Needs = [ready, restart] };
         }
 
-        if (IsControlPlane(config))
+        if (RunsCluster(config))
         {
             Resource[] inputs = [.. unitFiles.Where(f => f.Name.Contains(ClusterUnit + ".d/", StringComparison.Ordinal))];
             var restart = new Restart(Concern.StaticPods, ClusterUnit) { Needs = [ready, .. inputs], Inputs = inputs };
@@ -65,6 +68,9 @@ internal static class ControlPlaneServices
     }
 
     private static bool IsControlPlane(NodeConfig config) => config.Node.Role == NodeRole.ControlPlane;
+
+    // Whoever brings the API server looks after what it holds.
+    private static bool RunsCluster(NodeConfig config) => IsControlPlane(config) && config.ControlPlane.StaticPods;
 
     private static bool RunsIssuer(NodeConfig config) => IsControlPlane(config) && config.ControlPlane.Issuer is not null;
 

@@ -49,7 +49,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
         var kubeconfig = new ConfigFile(
             Concern.Kubelet,
             KubeconfigPath,
-            $"{Ownership.Header}\n{Kubeconfig.Render(config.Cluster.Name, config.Cluster.Endpoint, config.Cluster.CertificateAuthority, "kubelet", client.Name)}");
+            $"{Ownership.Header}\n{Kubeconfig.Render(config.Cluster.Name, ControlPlanePods.Server(config), config.Cluster.CertificateAuthority, "kubelet", client.Name)}");
         // Null where kubelet talks to Docker by itself.
         var endpoint = server == CriServer.Dockershim ? null : $"unix://{runtime.Socket}";
         var services = string.Join(' ', runtime.Services.Select(r => r.Unit));
@@ -75,7 +75,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             [Service]
             ExecStart=
             ExecStart=/usr/bin/nodeagent ready --deadline {config.Node.Readiness.Timeout}{otherSocket}{(config.Node.Readiness.Gate == ReadinessGate.Ready
-                ? $" --gate ready --node {Quote(NodeNames.Of(config, facts))} --server {Quote(config.Cluster.Endpoint.ToString())}"
+                ? $" --gate ready --node {Quote(NodeNames.Of(config, facts))} --server {Quote(ControlPlanePods.Server(config).ToString())}"
                 : "")}
 
             """);
@@ -232,9 +232,10 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             flags["pod-infra-container-image"] = config.Containerd.SandboxImage;
         }
 
-        if (config.Node.Taints.Count > 0 && !KubeletNames.Fields.Has("registerWithTaints", kubelet))
+        var taints = ControlPlanePods.Taints(config);
+        if (taints.Count > 0 && !KubeletNames.Fields.Has("registerWithTaints", kubelet))
         {
-            flags["register-with-taints"] = string.Join(',', config.Node.Taints.Select(t => $"{t.Key}={t.Value}:{t.Effect}"));
+            flags["register-with-taints"] = string.Join(',', taints.Select(t => $"{t.Key}={t.Value}:{t.Effect}"));
         }
 
         foreach (var (name, value) in Providers.Flags(config, kubelet.Version))
@@ -320,9 +321,10 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             document["containerRuntimeEndpoint"] = endpoint;
         }
 
-        if (config.Node.Taints.Count > 0 && KubeletNames.Fields.Has("registerWithTaints", kubelet))
+        var taints = ControlPlanePods.Taints(config);
+        if (taints.Count > 0 && KubeletNames.Fields.Has("registerWithTaints", kubelet))
         {
-            document["registerWithTaints"] = new JsonArray([.. config.Node.Taints.Select(t => (JsonNode)new JsonObject
+            document["registerWithTaints"] = new JsonArray([.. taints.Select(t => (JsonNode)new JsonObject
             {
                 ["effect"] = t.Effect.ToString(),
                 ["key"] = t.Key,

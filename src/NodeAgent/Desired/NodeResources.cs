@@ -19,6 +19,7 @@ internal static class NodeResources
         var runtime = ContainerRuntime.Build(config, facts, storage);
         var kubelet = Kubelet.Build(config, facts, storage, certificates, runtime);
         var proxy = ServiceProxy.Build(config, facts, certificates);
+        var controlPlane = ControlPlanePods.Build(config, facts, certificates);
 
         var trust = Trust.Build(config);
         Resource[] others = [.. Networkd.Build(config, facts), .. TimeAndNames.Build(config, facts)];
@@ -28,7 +29,7 @@ internal static class NodeResources
         var services = ControlPlaneServices.Files(config);
         var serviceUnits = ControlPlaneServices.UnitFiles(config, facts);
         Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. runtime.UnitFiles, .. kubelet.UnitFiles, .. serviceUnits, .. Adoption.UnitFiles(config, facts)];
-        Resource[] files = [BootGate.Armed(), .. network, .. runtime.Files, .. kubelet.Files, .. proxy, .. proxyFiles, .. services];
+        Resource[] files = [BootGate.Armed(), .. network, .. runtime.Files, .. kubelet.Files, .. controlPlane.Files, .. proxy, .. proxyFiles, .. services];
         Resource[] wanted = [.. kernel, .. certificates.Resources, .. files, .. unitFiles];
         var names = wanted.SelectMany(Certificates.FilesOf).ToHashSet(StringComparer.Ordinal);
         var leftovers = new Leftovers("files", Territory, names)
@@ -62,11 +63,12 @@ internal static class NodeResources
         };
         var mounts = storage.Mounts.Select(m => m.ToResource(reload)).ToList();
         var credentials = RegistryCredentials.Build(config, mounts);
+        var directories = controlPlane.Directories.Select(d => new DirectoryResource(d.Concern, d.Name, d.Mode) { Needs = [.. mounts.Where(m => Storage.Holds(m.Name, d.Name))] });
         Resource[] prepared =
         [
             .. storage.Volumes, .. kernel, .. others, runtime.Remains(), .. trust.Resources, .. certificates.Resources, .. files, .. unitFiles,
             leftovers, .. leftDropIns.Values, leftoverUnits, reload, .. mounts,
-            .. credentials,
+            .. credentials, .. directories,
         ];
         var stamp = BootGate.Stamp(prepared);
         return new ResourceList(
@@ -94,6 +96,7 @@ internal static class NodeResources
         .. ContainerRuntime.Territory,
         "/etc/kubernetes",
         ServiceProxy.Directory,
+        ApiServer.Directory,
         "/etc/nodeagent",
         // Last made and first to go: a pod, then what it reads.
         Kubelet.ManifestDirectory,

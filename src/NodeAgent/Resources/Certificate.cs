@@ -61,6 +61,9 @@ internal sealed class Certificate(
     /// <summary>Of a role whose certificate is embedded in a kubeconfig: the rest of it.</summary>
     public ClusterAccess? Access { get; init; }
 
+    /// <summary>Whether the pod that reads it has a manifest of ours, which follows it (<see cref="StaticPodManifest"/>).</summary>
+    public bool HasManifest { get; init; }
+
     /// <summary>A public key that has had its time, since somebody asks for a new certificate: one with another key holds.</summary>
     public byte[]? Outworn { get; set; }
 
@@ -139,7 +142,7 @@ internal sealed class Certificate(
     /// <summary>What whoever reads this file needs and does not get from here.</summary>
     private IReadOnlyList<string> NotesOn(State state)
     {
-        if (role.AfterRenewal != AfterRenewal.RecreatePod || state.File is not { Kind: FileKind.Regular, Certificates: [var old, ..] }
+        if (role.AfterRenewal != AfterRenewal.RecreatePod || HasManifest || state.File is not { Kind: FileKind.Regular, Certificates: [var old, ..] }
             || ParsedCertificate.Parse(old) is not { } standing)
         {
             return [];

@@ -8,6 +8,8 @@ internal sealed class DirectoryResource(Concern concern, string path, UnixFileMo
 {
     public const UnixFileMode Searchable = ConfigFile.Readable | UnixFileMode.UserExecute | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
 
+    public UnixFileMode Mode => mode;
+
     protected override FileReport Nothing => FileReport.Absent;
 
     protected override FileReport Observe(IMachineReader reader) => reader.File(Name);

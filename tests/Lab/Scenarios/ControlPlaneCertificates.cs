@@ -94,6 +94,9 @@ internal static class ControlPlaneCertificates
               source: store
               store: s3://{{Bucket}}/amber
               apiNames: [api.amber.example]
+            # Who brings the pods is of no matter here.
+            controlPlane:
+              staticPods: false
             """);
         guest.Imds.Tags = new() { ["Name"] = "control plane", ["nodeagent:cluster"] = "laboratory", ["nodeagent:role"] = "control-plane" };
         await guest.Imds.SetUserDataAsync(Encoding.UTF8.GetBytes($"""

@@ -111,6 +111,11 @@ public class GoldenTests
             }
         }
 
+        foreach (var manifest in list.Items.OfType<StaticPodManifest>())
+        {
+            files["tree" + manifest.Name] = manifest.OnNothing;
+        }
+
         files["modes.txt"] = modes.ToString();
         using var text = new StringWriter(CultureInfo.InvariantCulture) { NewLine = "\n" };
         new PlanText(text, color: false).Write(Plan.Make(list, new EmptyMachineReader(Now, facts.Disks)));

@@ -25,7 +25,7 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
     public SimulatedMachine(IEnumerable<DiskReport> disks)
     {
         _disks = [.. disks];
-        foreach (var unit in new[] { "containerd.service", "kubelet.service", "nodeagent-ready.service" })
+        foreach (var unit in new[] { "containerd.service", "kubelet.service", "nodeagent-ready.service", "nodeagent-issuer.service", "nodeagent-cluster.service" })
         {
             _units[unit] = new UnitReport(unit, LoadState: "loaded", UnitFileState: "enabled");
         }

@@ -1,0 +1,89 @@
+using System.Globalization;
+using System.Net;
+using System.Text.Json.Nodes;
+using NodeAgent.Configuration;
+using NodeAgent.Facts;
+using NodeAgent.Kubernetes;
+using NodeAgent.Pki;
+using NodeAgent.Resources;
+
+namespace NodeAgent.Desired;
+
+/// <summary>etcd: a single member, on the control plane's machine.</summary>
+internal static class Etcd
+{
+    public const string Name = "etcd";
+
+    public const string ClientUrl = "https://127.0.0.1:2379";
+
+    private const int MetricsPort = 2381;
+
+    // Nothing but etcd's own certificates, keys and CA: by the directory, since it reads its certificates again at every handshake.
+    private const string CertificateDirectory = RoleTable.Directory + "/etcd";
+
+    public static StaticPodManifest Build(NodeConfig config, NodeFacts facts, KubernetesVersion version, Certificates certificates)
+    {
+        var etcd = config.Etcd;
+        var name = NodeNames.Of(config, facts);
+        var (client, peer) = (Url(facts, 2379), Url(facts, 2380));
+        var ca = certificates.Of(Authority.Etcd);
+        var (server, peers) = (certificates.Row("etcd-server"), certificates.Row("etcd-peer"));
+        var flags = new ComponentFlags
+        {
+            ["name"] = name,
+            ["data-dir"] = etcd.DataDirectory,
+            ["listen-client-urls"] = $"{ClientUrl},{client}",
+            ["advertise-client-urls"] = client,
+            ["listen-peer-urls"] = peer,
+            ["initial-advertise-peer-urls"] = peer,
+            ["initial-cluster"] = InitialCluster([(name, peer)]),
+            ["listen-metrics-urls"] = string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{MetricsPort}"),
+            ["cert-file"] = server.Path,
+            ["key-file"] = server.KeyPath,
+            ["client-cert-auth"] = "true",
+            ["trusted-ca-file"] = ca.Name,
+            ["peer-cert-file"] = peers.Path,
+            ["peer-key-file"] = peers.KeyPath,
+            ["peer-client-cert-auth"] = "true",
+            ["peer-trusted-ca-file"] = ca.Name,
+            ["heartbeat-interval"] = etcd.HeartbeatInterval.ToString(CultureInfo.InvariantCulture),
+            ["election-timeout"] = etcd.ElectionTimeout.ToString(CultureInfo.InvariantCulture),
+            ["quota-backend-bytes"] = (etcd.Quota.Bytes ?? 0).ToString(CultureInfo.InvariantCulture),
+            // As kubeadm: fewer entries in memory than etcd 3.5's 100000.
+            ["snapshot-count"] = "10000",
+        };
+        if (etcd.AutoCompaction is { } compaction)
+        {
+            flags["auto-compaction-mode"] = compaction.Mode == AutoCompactionMode.Periodic ? "periodic" : "revision";
+            flags["auto-compaction-retention"] = compaction.Retention;
+        }
+
+        var probes = new Probes("HTTP", MetricsPort);
+        var pod = new StaticPod(Name, etcd.Image ?? $"registry.k8s.io/etcd:{ControlPlaneVersions.Etcd(version)}", flags.For("etcd", etcd.ExtraArgs))
+        {
+            Labels = ControlPlanePods.Labels(Name),
+            Requests = etcd.Requests,
+            Probes = new Dictionary<string, JsonObject>
+            {
+                // A member that has no leader, or no space left, is not mended by another start of it.
+                ["livenessProbe"] = probes.Liveness("/health?exclude=NOSPACE&serializable=true"),
+                ["readinessProbe"] = probes.Readiness("/health?serializable=false"),
+                ["startupProbe"] = probes.Startup("/health?serializable=false", config.ControlPlane.StartupTimeout),
+            },
+            Paths =
+            [
+                new("certificates", CertificateDirectory, "Directory"),
+                new("data", etcd.DataDirectory, "Directory", IsReadOnly: false),
+            ],
+        };
+        return ControlPlanePods.Manifest(pod, [ControlPlanePods.Reads(ca)], [certificates.ByRole["etcd-server"], certificates.ByRole["etcd-peer"]]);
+    }
+
+    /// <summary>
+    /// The members as they are when the data directory is empty; with data in it, etcd goes by the members that stand there. One, so far: more members come in
+    /// here, and what tells a new member from a new cluster (--initial-cluster-state).
+    /// </summary>
+    private static string InitialCluster(IEnumerable<(string Name, string PeerUrl)> members) => string.Join(',', members.Select(m => $"{m.Name}={m.PeerUrl}"));
+
+    private static string Url(NodeFacts facts, int port) => $"https://{new IPEndPoint(IPAddress.Parse(facts.Instance.PrivateAddress), port)}";
+}
