@@ -111,7 +111,13 @@ internal sealed class ClusterLab : IAsyncDisposable
             certificates:
               source: store
               store: {Fleet.Store}
+            # Under emulation what is quick takes minutes: nobody shall lose patience with it.
+            etcd: {"{"}heartbeatInterval: 1000, electionTimeout: 10000{"}"}
+            controllerManager: {"{"}leaderElection: {"{"}leaseDuration: 120s, renewDeadline: 90s, retryPeriod: 10s{"}}"}
+            scheduler: {"{"}leaderElection: {"{"}leaseDuration: 120s, renewDeadline: 90s, retryPeriod: 10s{"}}"}
+            network: {"{"}podRange: 10.128.0.0/24{"}"}
             controlPlane:
+              startupTimeout: 20m
               manifests: s3://{Cells}/manifests
               issuer:
                 workers: [{Fleet.RoleOf(Worker)}]
