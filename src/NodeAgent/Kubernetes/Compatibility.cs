@@ -33,8 +33,8 @@ internal static class Compatibility
         // It is the kubelet's minor that counts: 1.28 was the first control plane that takes three behind, and 1.25 the first kubelet.
         var behind = kubelet.IsAtLeast(1, 25) ? 3 : 2;
         return kubelet.Major != controlPlane.Major || controlPlane.Minor - kubelet.Minor > behind
-            ? $"kubelet {kubelet} is too old for kube-apiserver {controlPlane}: it may be {behind} minors behind ({Policy}); upgrade the node, or take a control plane up to "
-                + $"{new KubernetesVersion(kubelet.Major, kubelet.Minor + behind)}"
+            ? $"kubelet {kubelet} is too old for kube-apiserver {controlPlane}: it may be {behind} minors behind ({Policy}); "
+                + $"upgrade the node, or take a control plane up to {new KubernetesVersion(kubelet.Major, kubelet.Minor + behind)}"
             : null;
     }
 

@@ -11,7 +11,8 @@ internal sealed record VersionedName(string Name, int Since, int? Gone, string S
 
 /// <summary>
 /// Which minor of a program takes which names: the list of 1.20, and one row for each that came or went since. docs/versions.md tells how they were
-/// recorded. Where the exact minor of a removal was not found, the row has the first recorded list without the name and says so: before it, the name is let pass.
+/// recorded. Where the exact minor of a removal was not found, the row has the first recorded list without the name and says so: before it, the name is
+/// let pass.
 /// </summary>
 internal sealed class VersionedNames
 {

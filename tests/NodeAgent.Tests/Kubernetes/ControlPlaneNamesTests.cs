@@ -11,10 +11,11 @@ public class ControlPlaneNamesTests
     // Deprecated: hidden from help and reference, and their removal was not found.
     private static readonly string[] HiddenByApiServer =
     [
-        "audit-webhook-batch-initial-backoff", "cloud-provider-gce-lb-src-cidrs", "default-watch-cache-size", "enable-swagger-ui", "kubelet-port", "kubelet-read-only-port",
+        "audit-webhook-batch-initial-backoff", "cloud-provider-gce-lb-src-cidrs", "default-watch-cache-size",
+        "enable-swagger-ui", "kubelet-port", "kubelet-read-only-port",
     ];
 
-    // The underscore is read as a dash. The last three stand in the reference of 1.31; that of 1.35 was read in a translation, which has a paragraph less where they belong.
+    // The last three stand in the reference of 1.31; that of 1.35 was read in a translation, of which a paragraph is damaged where they belong.
     private static readonly string[] HiddenByControllerManager =
     [
         "allow-untagged-cloud", "cloud-provider-gce-lb-src-cidrs", "concurrent_rc_syncs", "node-sync-period",
@@ -85,7 +86,7 @@ public class ControlPlaneNamesTests
     [InlineData("cloud-provider", 32, null)]
     [InlineData("cloud-provider", 33, "gone since 1.33 (kubernetes#130162)")]
     [InlineData("encryption-provider-config", 20, null)]
-    [InlineData("encryption-provider-config-automatic-reload", 25, "kube-apiserver 1.25 does not know the flag --encryption-provider-config-automatic-reload, which came with 1.26")]
+    [InlineData("encryption-provider-config-automatic-reload", 25, "kube-apiserver 1.25 does not know the flag --encryption-provider-config-automatic-reload, ")]
     [InlineData("encryption-provider-config-automatic-reload", 26, null)]
     [InlineData("authentication-config", 28, "came with 1.29 (KEP-3331)")]
     [InlineData("service-account-issuer", 20, null)]
@@ -140,5 +141,6 @@ public class ControlPlaneNamesTests
 
     private static IEnumerable<string> Of(VersionedNames names, int minor) => KubeletNamesTests.In(names, minor);
 
-    private static IEnumerable<string> Recorded(string file, params string[] more) => KubeletNamesTests.Recorded(file).Concat(more).Order(StringComparer.Ordinal);
+    private static IEnumerable<string> Recorded(string file, params string[] more) =>
+        KubeletNamesTests.Recorded(file).Concat(more).Order(StringComparer.Ordinal);
 }

@@ -20,7 +20,8 @@ public class ControlPlaneVersionsTests
 
     [Fact]
     public void No_minor_gets_an_etcd_3_5_whose_data_can_become_inconsistent() =>
-        ControlPlaneVersions.All.Select(v => Version.Parse(v.EtcdTag.Split('-')[0])).ShouldAllBe(v => v < new Version(3, 5, 0) || v >= new Version(3, 5, 3));
+        ControlPlaneVersions.All.Select(v => Version.Parse(v.EtcdTag.Split('-')[0]))
+            .ShouldAllBe(v => v < new Version(3, 5, 0) || v >= new Version(3, 5, 3));
 
     [Theory]
     [InlineData(20, "3.4.13-0", "3.2")]
