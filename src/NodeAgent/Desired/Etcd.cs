@@ -59,7 +59,7 @@ internal static class Etcd
         }
 
         var probes = new Probes("HTTP", MetricsPort);
-        var pod = new StaticPod(Name, etcd.Image ?? $"registry.k8s.io/etcd:{ControlPlaneVersions.Etcd(version)}", flags.For("etcd", etcd.ExtraArgs))
+        var pod = new StaticPod(Name, etcd.Image ?? $"registry.k8s.io/etcd:{(ControlPlaneVersions.Nearest(version) ?? ControlPlaneVersions.All[0]).EtcdTag}", flags.For("etcd", etcd.ExtraArgs))
         {
             Labels = ControlPlanePods.Labels(Name),
             Requests = etcd.Requests,

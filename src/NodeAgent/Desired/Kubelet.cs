@@ -172,7 +172,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
 
         ConfigurationException.ThrowIfAny(errors);
 
-        void Check(string map, string name, KubeletNames names)
+        void Check(string map, string name, VersionedNames names)
         {
             if (names.Objection(name, kubelet) is not { } objection)
             {

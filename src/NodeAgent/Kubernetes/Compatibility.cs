@@ -19,6 +19,25 @@ internal static class Compatibility
                 + "cannot tell it (containerd#9381, #9382: 1.6.26, 1.7.11): the sandbox image may be deleted when the disk is nearly full; install a newer containerd"
             : null;
 
+    /// <summary>Whether nodes of one minor go with a control plane of another, as the version skew policy has it (KEP-3935; website#42218).</summary>
+    /// <returns>Why they do not go together, and what to do; null when they do.</returns>
+    public static string? Skew(KubernetesVersion controlPlane, KubernetesVersion kubelet)
+    {
+        const string Policy = "version skew policy, KEP-3935, kubernetes/website#42218";
+        if (kubelet.CompareTo(controlPlane) > 0)
+        {
+            return $"kubelet {kubelet} is newer than kube-apiserver {controlPlane}, which it must not be ({Policy}); "
+                + $"upgrade the control plane first, or install kubelet {controlPlane}";
+        }
+
+        // It is the kubelet's minor that counts: 1.28 was the first control plane that takes three behind, and 1.25 the first kubelet.
+        var behind = kubelet.IsAtLeast(1, 25) ? 3 : 2;
+        return kubelet.Major != controlPlane.Major || controlPlane.Minor - kubelet.Minor > behind
+            ? $"kubelet {kubelet} is too old for kube-apiserver {controlPlane}: it may be {behind} minors behind ({Policy}); "
+                + $"upgrade the node, or take a control plane up to {new KubernetesVersion(kubelet.Major, kubelet.Minor + behind)}"
+            : null;
+    }
+
     private static string? Interface(KubeletSurroundings pair)
     {
         if (Release(pair.Server, pair.ServerVersion) is not { } release || (release.Cri & pair.Kubelet.Cri) != 0)

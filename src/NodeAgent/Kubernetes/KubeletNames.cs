@@ -1,19 +1,7 @@
 namespace NodeAgent.Kubernetes;
 
-/// <summary>A flag of kubelet, or a field at the top of its KubeletConfiguration, and the minors that take it.</summary>
-/// <param name="Since">The first minor of 1.x that has it.</param>
-/// <param name="Gone">The first that has it no more; null while it lasts.</param>
-/// <param name="Source">Where that is written: of <paramref name="Gone"/> where it is given, else of <paramref name="Since"/>.</param>
-internal sealed record KubeletName(string Name, int Since, int? Gone, string Source)
-{
-    public bool In(int minor) => minor >= Since && !(minor >= Gone);
-}
-
-/// <summary>
-/// Which kubelet takes which flags and fields: the lists of 1.20, and one row for each that came or went since. docs/versions.md tells how they were
-/// recorded. Where the exact minor of a removal was not found, the row has the first recorded list without the name and says so: before it, the name is let pass.
-/// </summary>
-internal sealed class KubeletNames
+/// <summary>kubelet's flags and the fields at the top of its KubeletConfiguration.</summary>
+internal static class KubeletNames
 {
     private const string Absent34 = "absent from the reference of 1.34 (kubernetes/website kubelet.md); when it went is not recorded";
     private const string Dockershim = "kubernetes#106907, removed with dockershim";
@@ -68,7 +56,7 @@ internal sealed class KubeletNames
         tlsPrivateKeyFile topologyManagerPolicy topologyManagerScope volumePluginDir volumeStatsAggPeriod
         """;
 
-    public static readonly IReadOnlyList<KubeletName> FlagChanges =
+    private static readonly IReadOnlyList<VersionedName> FlagChanges =
     [
         new("add-dir-header", 20, 26, Klog),
         new("alsologtostderr", 20, 26, Klog),
@@ -123,7 +111,7 @@ internal sealed class KubeletNames
         new("topology-manager-policy-options", 26, null, "KEP-3545"),
     ];
 
-    public static readonly IReadOnlyList<KubeletName> FieldChanges =
+    private static readonly IReadOnlyList<VersionedName> FieldChanges =
     [
         new("containerLogMaxWorkers", 30, null, "kubernetes#114301"),
         new("containerLogMonitorInterval", 30, null, "kubernetes#114301"),
@@ -157,53 +145,11 @@ internal sealed class KubeletNames
         new("userNamespaces", 33, null, "kubernetes#130028"),
     ];
 
-    private static readonly Lazy<KubeletNames> LazyFlags = new(() => new("flag", "--", Flags20, "kubelet --help of 1.20.2", FlagChanges));
+    private static readonly Lazy<VersionedNames> LazyFlags = new(() => new("kubelet", "flag", "--", Flags20, "kubelet --help of 1.20.2", FlagChanges));
 
-    private static readonly Lazy<KubeletNames> LazyFields = new(() => new("field", "", Fields20, "types.go@v1.20.2", FieldChanges));
+    private static readonly Lazy<VersionedNames> LazyFields = new(() => new("kubelet", "field", "", Fields20, "types.go@v1.20.2", FieldChanges));
 
-    private readonly string _kind;
-    private readonly string _prefix;
-    private readonly Dictionary<string, KubeletName> _byName = new(StringComparer.Ordinal);
+    public static VersionedNames Flags => LazyFlags.Value;
 
-    private KubeletNames(string kind, string prefix, string first, string source, IReadOnlyList<KubeletName> changes)
-    {
-        (_kind, _prefix) = (kind, prefix);
-        foreach (var name in first.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries))
-        {
-            _byName[name] = new(name, KubeletVersions.Oldest.Minor, null, source);
-        }
-
-        foreach (var change in changes)
-        {
-            _byName[change.Name] = change;
-        }
-    }
-
-    public static KubeletNames Flags => LazyFlags.Value;
-
-    public static KubeletNames Fields => LazyFields.Value;
-
-    public IEnumerable<KubeletName> All => _byName.Values;
-
-    public bool Has(string name, KubeletVersion version) => _byName.TryGetValue(name, out var row) && row.In(version.Minor);
-
-    /// <returns>Why a kubelet of this version does not take the name; null when it does.</returns>
-    public string? Objection(string name, KubeletVersion version)
-    {
-        if (!_byName.TryGetValue(name, out var row))
-        {
-            var (oldest, newest) = (KubeletVersions.Oldest.Version, KubeletVersions.Newest.Version);
-            return $"no kubelet in the table of versions ({oldest} to {newest}) has the {_kind} {_prefix}{name}";
-        }
-
-        if (row.In(version.Minor))
-        {
-            return null;
-        }
-
-        var (kubelet, what) = ($"kubelet {version.Version}", $"the {_kind} {_prefix}{name}");
-        return version.Minor < row.Since
-            ? $"{kubelet} does not know {what}, which came with {new KubernetesVersion(1, row.Since)} ({row.Source})"
-            : $"{kubelet} has {what} no more; it is gone since {new KubernetesVersion(1, row.Gone ?? 0)} ({row.Source})";
-    }
+    public static VersionedNames Fields => LazyFields.Value;
 }

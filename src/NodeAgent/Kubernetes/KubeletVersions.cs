@@ -50,7 +50,8 @@ internal sealed record KubeletBehaviour(int Since, string Source)
     public bool In(KubeletVersion version) => version.Minor >= Since;
 }
 
-/// <summary>The table of versions. A new Kubernetes minor is a row here, and rows in <see cref="KubeletNames"/> for what it added and removed.</summary>
+/// <summary>The table of versions. A new Kubernetes minor is a row here, rows in <see cref="KubeletNames"/> and
+/// <see cref="ControlPlaneNames"/> for what it added and removed, and one in <see cref="ControlPlaneVersions"/>.</summary>
 internal static class KubeletVersions
 {
     private const string CriBefore = "kubernetes#106501: v1alpha2 alone until 1.22";

@@ -30,16 +30,19 @@ public class KubeletNamesTests
     [Fact]
     public void Every_row_says_where_it_is_from_and_lies_within_the_table()
     {
-        foreach (var row in KubeletNames.FlagChanges.Concat(KubeletNames.FieldChanges))
+        foreach (var table in new[] { KubeletNames.Flags, KubeletNames.Fields })
         {
-            row.Source.ShouldNotBeNullOrWhiteSpace(row.Name);
-            (row.Source.Contains('#') || row.Source.Contains("KEP-") || row.Source.Contains("kubelet.md")).ShouldBeTrue($"{row.Name}: {row.Source}");
-            row.Since.ShouldBeInRange(20, KubeletVersions.Newest.Minor, row.Name);
-            (row.Gone ?? int.MaxValue).ShouldBeGreaterThan(row.Since, row.Name);
+            foreach (var row in table.Changes)
+            {
+                row.Source.ShouldNotBeNullOrWhiteSpace(row.Name);
+                (row.Source.Contains('#') || row.Source.Contains("KEP-") || row.Source.Contains("kubelet.md")).ShouldBeTrue($"{row.Name}: {row.Source}");
+                row.Since.ShouldBeInRange(20, KubeletVersions.Newest.Minor, row.Name);
+                (row.Gone ?? int.MaxValue).ShouldBeGreaterThan(row.Since, row.Name);
+            }
+
+            table.Changes.Select(r => r.Name).ShouldBeUnique();
         }
 
-        KubeletNames.FlagChanges.Select(r => r.Name).ShouldBeUnique();
-        KubeletNames.FieldChanges.Select(r => r.Name).ShouldBeUnique();
         new[] { KubeletVersions.GracefulShutdown, KubeletVersions.SandboxImageFromCri, KubeletVersions.ReloadsServingCertificate }.ShouldAllBe(b => b.Source.Length > 0);
     }
 
@@ -77,7 +80,7 @@ public class KubeletNamesTests
     internal static string[] Recorded(string file) =>
         System.IO.File.ReadAllLines(Path.Join(Repository.Folder, "tests", "NodeAgent.Tests", "Kubernetes", "recorded", file)).Order(StringComparer.Ordinal).ToArray();
 
-    private static void Said(string? objection, string? part)
+    internal static void Said(string? objection, string? part)
     {
         if (part is null)
         {
@@ -89,7 +92,7 @@ public class KubeletNamesTests
         }
     }
 
-    private static IEnumerable<string> In(KubeletNames names, int minor) => names.All.Where(r => r.In(minor)).Select(r => r.Name).Order(StringComparer.Ordinal);
+    internal static IEnumerable<string> In(VersionedNames names, int minor) => names.All.Where(r => r.In(minor)).Select(r => r.Name).Order(StringComparer.Ordinal);
 
     private static KubeletVersion Version(int minor) => KubeletVersions.Find(new(1, minor))!;
 }
