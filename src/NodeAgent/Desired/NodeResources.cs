@@ -25,8 +25,8 @@ internal static class NodeResources
         var proxyFiles = HttpProxy.Files(config);
         Resource[] environment = [.. proxyFiles, trust.Bundle];
 
-        Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. runtime.UnitFiles, .. kubelet.UnitFiles, .. Adoption.UnitFiles(config, facts)];
-        Resource[] files = [BootGate.Armed(), .. network, .. runtime.Files, .. kubelet.Files, .. proxy, .. proxyFiles];
+        Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. runtime.UnitFiles, .. kubelet.UnitFiles, .. Adoption.UnitFiles(config, facts), .. Lifecycle.UnitFiles(config, facts)];
+        Resource[] files = [BootGate.Armed(), .. Lifecycle.Warm(facts), .. network, .. runtime.Files, .. kubelet.Files, .. proxy, .. proxyFiles];
         Resource[] wanted = [.. kernel, .. certificates.Resources, .. files, .. unitFiles];
         var names = wanted.SelectMany(Certificates.FilesOf).ToHashSet(StringComparer.Ordinal);
         var leftovers = new Leftovers("files", Territory, names)
@@ -39,7 +39,7 @@ internal static class NodeResources
                 ? Disruption.RecreatesPods : Disruption.None,
         };
         // A drop-in that goes is a restart of its service alone; of other units' there is none to be owed.
-        string[] services = [.. runtime.Services.Select(r => r.Unit), Kubelet.Unit];
+        string[] services = [.. runtime.Services.Select(r => r.Unit), Kubelet.Unit, Lifecycle.WatchUnit];
         var leftDropIns = services.ToDictionary(
             u => u,
             Resource (u) => new Leftovers($"drop-ins of {u}", [$"/etc/systemd/system/{u}.d"], names) { Needs = storage.Volumes },
@@ -53,32 +53,33 @@ internal static class NodeResources
         var reload = new SystemdManager(
             Concern.Runtime,
             "of the node",
-            [.. storage.Mounts.Select(m => m.Unit), .. runtime.Services.Select(r => r.Unit), ContainerRuntime.ImagesUnit, Kubelet.Unit, Kubelet.ReadyUnit, .. Adoption.Units])
+            [.. storage.Mounts.Select(m => m.Unit), .. runtime.Services.Select(r => r.Unit), ContainerRuntime.ImagesUnit, Kubelet.Unit, Kubelet.ReadyUnit, .. Adoption.Units, .. Lifecycle.Units])
         {
             Needs = unitFiles,
             Inputs = [.. unitFiles, .. leftDropIns.Values, leftoverUnits],
         };
         var mounts = storage.Mounts.Select(m => m.ToResource(reload)).ToList();
         var credentials = RegistryCredentials.Build(config, mounts);
-        Resource[] prepared =
+        var prepared = Lifecycle.WithoutJoining(config, facts,
         [
             .. storage.Volumes, .. kernel, .. others, runtime.Remains(), .. trust.Resources, .. certificates.Resources, .. files, .. unitFiles,
             leftovers, .. leftDropIns.Values, leftoverUnits, reload, .. mounts,
             .. credentials,
-        ];
+        ]);
         var stamp = BootGate.Stamp(prepared);
         return new ResourceList(
         [
             .. prepared,
             stamp,
             .. runtime.Running(stamp, mounts, environment, u => leftDropIns[u]),
-            .. kubelet.Running(stamp, mounts, environment, u => leftDropIns[u]),
+            .. Lifecycle.IsWarm(facts) ? [] : kubelet.Running(stamp, mounts, environment, u => leftDropIns[u]),
             Adoption.Timer(config, reload),
             .. Certificates.Timer(config),
+            .. Lifecycle.Watch(config, facts, [.. unitFiles.Where(f => f.Name.Contains(Lifecycle.WatchUnit + ".d/", StringComparison.Ordinal)), leftDropIns[Lifecycle.WatchUnit]], reload),
             storage.Remains,
         ])
         {
-            Warnings = kubelet.Warnings,
+            Warnings = [.. kubelet.Warnings, .. Lifecycle.Warnings(config, facts)],
         };
     }
 
@@ -92,6 +93,7 @@ internal static class NodeResources
         "/etc/kubernetes",
         ServiceProxy.Directory,
         "/etc/nodeagent",
+        Lifecycle.Directory,
         // Last made and first to go: a pod, then what it reads.
         Kubelet.ManifestDirectory,
     ];
