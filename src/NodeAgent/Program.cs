@@ -18,6 +18,7 @@ var root = new RootCommand("Turns an EC2 instance into a Kubernetes node, says b
     ReadyCommand.Create(),
     RenderCommand.Create(),
     VersionCommand.Create(),
+    WatchCommand.Create(),
 };
 var parse = root.Parse(args);
 if (parse.Errors.Count > 0)

@@ -73,10 +73,25 @@ internal sealed class Container : Guest
     }
 
     /// <summary>Somebody who answers at http://10.0.2.101 until disposed of, or until the container reboots.</summary>
-    public async Task<Listener> ListenAsync(Func<Stream, Task> serve)
+    public Task<Listener> ListenAsync(Func<Stream, Task> serve) => ListenAsync("10.0.2.101", 80, serve);
+
+    /// <summary>The API server where virtual machines have it, too; until disposed of, or until the container reboots.</summary>
+    public async Task<Listener> ConnectApiServerAsync()
     {
-        await CheckAsync("ip address replace 10.0.2.101/32 dev lo && ip link set lo up");
-        return Listener.Start(leader, "10.0.2.101", 80, serve);
+        await Lab.ApiServer.StartedAsync();
+        return await ListenAsync("10.0.2.100", 6443, async stream =>
+        {
+            using var client = new System.Net.Sockets.TcpClient();
+            await client.ConnectAsync(System.Net.IPAddress.Loopback, Lab.ApiServer.Port);
+            var server = client.GetStream();
+            await Task.WhenAny(stream.CopyToAsync(server), server.CopyToAsync(stream));
+        });
+    }
+
+    private async Task<Listener> ListenAsync(string address, int port, Func<Stream, Task> serve)
+    {
+        await CheckAsync($"ip address replace {address}/32 dev lo && ip link set lo up");
+        return Listener.Start(leader, address, port, serve);
     }
 
     /// <summary>AWS at http://10.0.2.101, as virtual machines have it.</summary>

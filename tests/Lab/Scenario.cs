@@ -36,6 +36,8 @@ internal sealed record Scenario(string Name, Ring Ring, Tier Tier, TimeSpan Dead
         new("inputs-away", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(6), InputsAway.RunAsync),
         new("proxy", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(5), Proxy.RunAsync),
         new("adopt", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(8), Adopt.RunAsync),
+        new("lifecycle", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(8), Scenarios.Lifecycle.RunAsync),
+        new("warm-pool", Ring.Container, Tier.Ci, TimeSpan.FromMinutes(6), WarmPool.RunAsync),
         new("smoke", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(10), Smoke.RunAsync),
         new("tags-from-ec2", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(8), TagsFromEc2.RunAsync),
         new("first-boot", Ring.VirtualMachine, Tier.Ci, TimeSpan.FromMinutes(12), FirstBoot.RunAsync),

@@ -1,14 +1,9 @@
 using System.Globalization;
 using System.Net;
 using System.Net.Http;
-using Amazon;
 using Amazon.Runtime;
-using Amazon.Runtime.Credentials.Internal;
-using Amazon.Runtime.Endpoints;
 using Amazon.Runtime.Internal;
-using Amazon.Runtime.Internal.Auth;
 using Amazon.Runtime.Internal.Transform;
-using Endpoint = Amazon.Runtime.Endpoints.Endpoint;
 
 namespace NodeAgent.Aws;
 
@@ -121,18 +116,7 @@ internal static class Ec2
 
     private static AwsException Failure(string action, Uri endpoint, AmazonServiceException e, string remedy)
     {
-        // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
-        var kind = e.ErrorCode switch
-        {
-            "UnauthorizedOperation" or "AuthFailure" or "Blocked" or "OptInRequired" or "PendingVerification" or "SignatureDoesNotMatch"
-                or "InvalidClientTokenId" or "AccessDenied" or "ExpiredToken" or "RequestExpired" => AwsFailureKind.NotAllowed,
-            "RequestLimitExceeded" or "Throttling" or "ThrottlingException" => AwsFailureKind.Throttled,
-            _ when e.StatusCode >= HttpStatusCode.InternalServerError => AwsFailureKind.Unavailable,
-            _ when e.StatusCode == HttpStatusCode.Forbidden || e.StatusCode == HttpStatusCode.Unauthorized => AwsFailureKind.NotAllowed,
-            // No status: nothing came back.
-            _ when e.StatusCode == 0 => AwsFailureKind.NotReachable,
-            _ => AwsFailureKind.Malformed,
-        };
+        var kind = QueryFailure.KindOf(e);
         if (kind == AwsFailureKind.NotReachable)
         {
             return NotReachable(action, endpoint, e);
@@ -142,7 +126,7 @@ internal static class Ec2
             new(
                 kind,
                 $"{action} at {endpoint}",
-                string.Create(CultureInfo.InvariantCulture, $"{(int)e.StatusCode} {e.ErrorCode}: {OneLine(e.Message)}"),
+                QueryFailure.Cause(e),
                 kind switch
                 {
                     AwsFailureKind.NotAllowed => remedy,
@@ -152,13 +136,6 @@ internal static class Ec2
                     _ => "Does something else than EC2 answer at this endpoint?",
                 }),
             e);
-    }
-
-    // The SDK puts whole pages into messages where an answer has none of its own.
-    private static string OneLine(string message)
-    {
-        var line = string.Join(' ', message.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
-        return line.Length <= 400 ? line : line[..400] + "...";
     }
 
     private static AwsException NotReachable(string action, Uri endpoint, Exception e) => new(
@@ -275,43 +252,11 @@ internal sealed class Tag
     public string Value { get; set; } = "";
 }
 
-internal sealed class AmazonEC2Config : ClientConfig
+/// <param name="endpoint">As AWS_ENDPOINT_URL_EC2 gives it; null for EC2's own in that region.</param>
+internal sealed class AmazonEC2Config(string region, Uri? endpoint = null) : QueryConfig("EC2", "ec2", "2016-11-15", region, endpoint);
+
+internal sealed class AmazonEC2Client(AWSCredentials credentials, AmazonEC2Config config) : QueryClient(credentials, config), IAmazonEC2
 {
-    /// <param name="endpoint">As AWS_ENDPOINT_URL_EC2 gives it; null for EC2's own in that region.</param>
-    public AmazonEC2Config(string region, Uri? endpoint = null)
-        : base(new DefaultConfigurationProvider([new DefaultConfiguration { Name = DefaultConfigurationMode.Standard, RetryMode = RequestRetryMode.Standard }]))
-    {
-        ServiceId = "EC2";
-        AuthenticationServiceName = "ec2";
-        AuthenticationRegion = region;
-        RegionEndpoint = RegionEndpoint.GetBySystemName(region);
-        IgnoreConfiguredEndpointUrls = true;
-        DefaultConfigurationMode = DefaultConfigurationMode.Standard;
-        RetryMode = RequestRetryMode.Standard;
-        MaxErrorRetry = 6;
-        ConnectTimeout = TimeSpan.FromSeconds(5);
-        Timeout = TimeSpan.FromSeconds(15);
-        Endpoint = endpoint ?? new Uri($"https://ec2.{region}.{RegionEndpoint.PartitionDnsSuffix}/");
-        EndpointProvider = new StaticEndpointProvider(Endpoint.AbsoluteUri);
-    }
-
-    public Uri Endpoint { get; }
-
-    public override string ServiceVersion => "2016-11-15";
-
-    public override string UserAgent => "nodeagent";
-
-    public override string RegionEndpointServiceName => "ec2";
-
-    public override Endpoint DetermineServiceOperationEndpoint(ServiceOperationEndpointParameters parameters) => new(Endpoint.AbsoluteUri);
-}
-
-internal sealed class AmazonEC2Client(AWSCredentials credentials, AmazonEC2Config config) : AmazonServiceClient(credentials, config), IAmazonEC2
-{
-    public Uri Endpoint => config.Endpoint;
-
-    protected override IServiceMetadata ServiceMetadata { get; } = new Metadata();
-
     public Task<DescribeTagsResponse> DescribeTagsAsync(DescribeTagsRequest request, CancellationToken cancellationToken = default) =>
         InvokeAsync<DescribeTagsResponse>(
             request,
@@ -323,31 +268,6 @@ internal sealed class AmazonEC2Client(AWSCredentials credentials, AmazonEC2Confi
             request,
             new InvokeOptions { RequestMarshaller = DescribeInstances.Instance, ResponseUnmarshaller = DescribeInstances.Response.Instance },
             cancellationToken);
-
-    protected override void CustomizeRuntimePipeline(RuntimePipeline pipeline)
-    {
-        pipeline.RemoveHandler<EndpointResolver>();
-        pipeline.AddHandlerAfter<Marshaller>(new FixedEndpoint());
-        pipeline.AddHandlerAfter<Marshaller>(new AlwaysSigned());
-    }
-
-    private sealed class Metadata : IServiceMetadata
-    {
-        public string ServiceId => "EC2";
-
-        public IDictionary<string, string> OperationNameMapping { get; } = new Dictionary<string, string>();
-    }
-
-    /// <summary>Asks the configuration's endpoint provider, which answers the same to everything.</summary>
-    private sealed class FixedEndpoint : BaseEndpointResolver
-    {
-        protected override EndpointParameters MapEndpointsParameters(IRequestContext requestContext) => new();
-    }
-
-    private sealed class AlwaysSigned : BaseAuthResolverHandler
-    {
-        protected override List<IAuthSchemeOption> ResolveAuthOptions(IExecutionContext executionContext) => AuthSchemeOption.DEFAULT_SIGV4;
-    }
 
     private sealed class DescribeTags : IMarshaller<IRequest, AmazonWebServiceRequest>
     {

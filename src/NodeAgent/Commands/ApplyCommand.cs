@@ -3,6 +3,7 @@ using System.Globalization;
 using NodeAgent.Configuration;
 using NodeAgent.Convergence;
 using NodeAgent.Desired;
+using NodeAgent.Facts;
 using NodeAgent.Machine;
 using NodeAgent.Telemetry;
 using Serilog.Core;
@@ -63,6 +64,7 @@ internal static class ApplyCommand
         private NodeInputs? _inputs;
         private AdoptionLook? _look;
         private AdoptionRecord? _record;
+        private Launch? _launch;
         private StatusAdoption? _adoption;
 
         /// <summary>Nothing is touched yet, and may be it never is: the status file goes on to say what the last run came to.</summary>
@@ -71,6 +73,34 @@ internal static class ApplyCommand
         public async Task<int> Go(CancellationToken stop)
         {
             using var log = _log;
+            var exitCode = await Make(stop).ConfigureAwait(false);
+            if (_launch is { } launch)
+            {
+                await launch.Ended(exitCode, stop).ConfigureAwait(false);
+                await launch.DisposeAsync().ConfigureAwait(false);
+            }
+
+            return exitCode;
+        }
+
+        /// <summary>A boot is what may be a launch.</summary>
+        private void Known(NodeConfig config, NodeFacts facts)
+        {
+            if (atBoot && Lifecycle.LaunchHook(config, facts) is { } hook)
+            {
+                Try(() => _launch = Launch.Begin(
+                    hook.Target,
+                    () => InstanceHook.Open(hook, MachineSources.Outbound(config.Proxy, config.Trust)),
+                    hook.Heartbeat.Value,
+                    config.Autoscaling.GiveUpAfter.Value,
+                    Lifecycle.LaunchPath,
+                    TimeProvider.System,
+                    what => _log.Information("{What:l}", what)));
+            }
+        }
+
+        private async Task<int> Make(CancellationToken stop)
+        {
             using var timer = CancellationTokenSource.CreateLinkedTokenSource(stop);
             using var machine = new LinuxReader(timer.Token);
             // On a node that runs, what is ordered after our unit could not be started again while this waits: not for long, then.
@@ -85,7 +115,7 @@ internal static class ApplyCommand
                 WriteStatus(machine, "applying", null, null, null);
                 var gate = atBoot ? Converge(BootGate.Closed(), machine, writer, timer.Token) : null;
                 ServiceNotify.Status("reading configuration and facts");
-                _inputs = await NodeInputs.FromMachine(machine, config, limit, _timeline, timer.Token, forgets: true).ConfigureAwait(false);
+                _inputs = await NodeInputs.FromMachine(machine, config, limit, _timeline, timer.Token, forgets: true, Known).ConfigureAwait(false);
                 foreach (var standIn in _inputs.StandIns)
                 {
                     _log.Warning("{What:l}", standIn);

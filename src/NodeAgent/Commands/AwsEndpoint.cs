@@ -11,6 +11,8 @@ internal static class AwsEndpoint
 {
     public static Uri? Metadata => Of("AWS_EC2_METADATA_SERVICE_ENDPOINT");
 
+    public static Uri? AutoScaling => Of("AWS_ENDPOINT_URL_AUTO_SCALING");
+
     public static Uri? Ec2 => Of("AWS_ENDPOINT_URL_EC2");
 
     public static Uri? Kms => Of("AWS_ENDPOINT_URL_KMS");

@@ -25,23 +25,42 @@ internal static class CommonOptions
         Description = $"When to give up, as in 90s or 10m ({byDefault} unless given).",
         HelpName = "DURATION",
         DefaultValueFactory = _ => Duration.Parse(byDefault),
+        CustomParser = ParseDuration("--deadline"),
+    };
+
+    public static Func<System.CommandLine.Parsing.ArgumentResult, Duration> ParseDuration(string option) => result =>
+    {
+        try
+        {
+            var duration = Duration.Parse(result.Tokens[0].Value);
+            if (duration.Value > Duration.LongestWait)
+            {
+                result.AddError($"{option}: {duration} is out of range; expected up to {Duration.LongestWait.TotalHours:0}h");
+            }
+
+            return duration;
+        }
+        catch (FormatException e)
+        {
+            result.AddError($"{option}: {e.Message}");
+            return default;
+        }
+    };
+
+    /// <summary>--server URL.</summary>
+    public static Option<Uri?> Server(string description) => new("--server")
+    {
+        Description = description,
+        HelpName = "URL",
         CustomParser = result =>
         {
-            try
+            if (Uri.TryCreate(result.Tokens[0].Value, UriKind.Absolute, out var uri) && uri.Scheme == Uri.UriSchemeHttps)
             {
-                var deadline = Duration.Parse(result.Tokens[0].Value);
-                if (deadline.Value > Duration.LongestWait)
-                {
-                    result.AddError($"--deadline: {deadline} is out of range; expected up to {Duration.LongestWait.TotalHours:0}h");
-                }
+                return uri;
+            }
 
-                return deadline;
-            }
-            catch (FormatException e)
-            {
-                result.AddError($"--deadline: {e.Message}");
-                return default;
-            }
+            result.AddError($"--server: '{result.Tokens[0].Value}' is not an https URL");
+            return null;
         },
     };
 

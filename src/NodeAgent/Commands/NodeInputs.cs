@@ -26,13 +26,16 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
 
     /// <summary>Reads this machine: metadata answers while the disks are listed and the configuration is parsed.</summary>
     /// <param name="forgets">Whether what another instance kept is removed; a plan changes nothing.</param>
+    /// <param name="known">Told of configuration and facts before it is seen whether they make a node.</param>
     public static async Task<NodeInputs> FromMachine(
-        IMachineReader machine, IReadOnlyList<string> files, TimeSpan deadline, Timeline timeline, CancellationToken cancellation, bool forgets = false)
+        IMachineReader machine, IReadOnlyList<string> files, TimeSpan deadline, Timeline timeline, CancellationToken cancellation, bool forgets = false,
+        Action<NodeConfig, NodeFacts>? known = null)
     {
         using var sources = Sources(machine, files, deadline, forgets, cancellation);
         var host = timeline.Measure("machine", () => (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks()));
         var loaded = await LoadConfig(machine, sources, files, timeline, cancellation).ConfigureAwait(false);
         var facts = await GatherFacts(sources.Instance, host, Binaries(loaded.Config), timeline, cancellation).ConfigureAwait(false);
+        known?.Invoke(loaded.Config, facts);
         var source = Source(loaded.Config, facts, deadline, cancellation);
         return Build(loaded, facts, timeline, source) with { StandIns = sources.StandIns, ToKeep = sources.ToKeep(facts.Instance.Id, machine.Now) };
     }

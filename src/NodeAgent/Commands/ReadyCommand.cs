@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using NodeAgent.Aws;
 using NodeAgent.Configuration;
 using NodeAgent.Desired;
 using NodeAgent.Kubernetes;
@@ -25,21 +26,7 @@ internal static class ReadyCommand
         };
         gate.AcceptOnlyFromAmong("healthy", "ready");
         var node = new Option<string?>("--node") { Description = "The node's name; needed by --gate ready.", HelpName = "NAME" };
-        var server = new Option<Uri?>("--server")
-        {
-            Description = "The API server; needed by --gate ready.",
-            HelpName = "URL",
-            CustomParser = result =>
-            {
-                if (Uri.TryCreate(result.Tokens[0].Value, UriKind.Absolute, out var uri) && uri.Scheme == Uri.UriSchemeHttps)
-                {
-                    return uri;
-                }
-
-                result.AddError($"--server: '{result.Tokens[0].Value}' is not an https URL");
-                return null;
-            },
-        };
+        var server = CommonOptions.Server("The API server; needed by --gate ready.");
         var runtime = new Option<string>("--runtime-socket")
         {
             Description = "Where the container runtime listens.",
@@ -47,6 +34,18 @@ internal static class ReadyCommand
             DefaultValueFactory = _ => Containerd.Socket,
         };
         var deadline = CommonOptions.Deadline("10m");
+        var warm = new Option<bool>("--warm")
+        {
+            Description = "In a warm pool: waits until the machine is prepared, and then to be started into service. It is not ready before.",
+        };
+        var hook = new HookOptions("--launch-hook", "The lifecycle hook that waits for this node, and is told.");
+        var giveUp = new Option<Duration>("--give-up-after")
+        {
+            Description = "After which a failure abandons the launch (30m unless given).",
+            HelpName = "DURATION",
+            DefaultValueFactory = _ => Duration.Parse("30m"),
+            CustomParser = CommonOptions.ParseDuration("--give-up-after"),
+        };
         var command = new Command("ready", """
             Wait until this machine is a healthy node.
 
@@ -56,8 +55,9 @@ internal static class ReadyCommand
               nodeagent ready --deadline 5m
             """)
         {
-            gate, node, server, runtime, deadline,
+            gate, node, server, runtime, deadline, warm, giveUp,
         };
+        hook.AddTo(command);
         command.Validators.Add(result =>
         {
             if (result.GetValue(gate) == "ready" && (result.GetValue(node) is null || result.GetValue(server) is null))
@@ -65,16 +65,30 @@ internal static class ReadyCommand
                 result.AddError("--gate ready needs --node and --server");
             }
         });
-        command.SetAction((parse, cancellation) =>
-            Wait(
-            parse.GetValue(gate) == "ready" ? (parse.GetValue(node)!, parse.GetValue(server)!) : null,
-            parse.GetValue(runtime)!,
-            parse.GetValue(deadline),
-            cancellation));
+        command.SetAction(async (parse, cancellation) =>
+        {
+            await using var launch = hook.Of(parse) is { } settings
+                ? Launch.Begin(
+                    settings.Target,
+                    () => InstanceHook.Open(settings, MachineSources.Outbound(null, null)),
+                    settings.Heartbeat.Value,
+                    parse.GetValue(giveUp).Value,
+                    Lifecycle.LaunchPath,
+                    TimeProvider.System,
+                    Console.Out.WriteLine)
+                : null;
+            return await Wait(
+                parse.GetValue(gate) == "ready" ? (parse.GetValue(node)!, parse.GetValue(server)!) : null,
+                parse.GetValue(runtime)!,
+                parse.GetValue(deadline),
+                parse.GetValue(warm),
+                launch,
+                cancellation).ConfigureAwait(false);
+        });
         return command;
     }
 
-    private static async Task<int> Wait((string Node, Uri Server)? api, string runtime, Duration deadline, CancellationToken stop)
+    private static async Task<int> Wait((string Node, Uri Server)? api, string runtime, Duration deadline, bool warm, Launch? launch, CancellationToken stop)
     {
         using var timer = CancellationTokenSource.CreateLinkedTokenSource(stop);
         timer.CancelAfter(deadline.Value);
@@ -83,13 +97,18 @@ internal static class ReadyCommand
         {
             try
             {
-                var missing = await Missing(api, runtime, timer.Token).ConfigureAwait(false);
+                var missing = await Missing(api, runtime, warm, timer.Token).ConfigureAwait(false);
+                if (missing is null && warm)
+                {
+                    return await Warm(launch, stop).ConfigureAwait(false);
+                }
+
                 if (missing is null)
                 {
                     ServiceNotify.Status("healthy");
                     ServiceNotify.Ready();
                     Console.Out.WriteLine("The node is healthy.");
-                    return ExitCode.Ok;
+                    return launch is null || await launch.Answer(LifecycleResult.Continue, "the node is healthy", stop).ConfigureAwait(false) ? ExitCode.Ok : ExitCode.Failed;
                 }
 
                 if (missing != said && !timer.IsCancellationRequested)
@@ -104,13 +123,41 @@ internal static class ReadyCommand
             catch (OperationCanceledException) when (!stop.IsCancellationRequested)
             {
                 Console.Error.WriteLine($"nodeagent: the node was not healthy within {deadline}: {said}");
+                if (launch is not null)
+                {
+                    await launch.Ended(ExitCode.NotReachableInTime, stop).ConfigureAwait(false);
+                }
+
                 return ExitCode.NotReachableInTime;
             }
         }
     }
 
-    /// <summary>What the node still lacks; null when it is healthy.</summary>
-    private static async Task<string?> Missing((string Node, Uri Server)? api, string runtime, CancellationToken cancellation)
+    /// <summary>It has no end of its own: going into service begins the unit anew, without --warm.</summary>
+    private static async Task<int> Warm(Launch? launch, CancellationToken stop)
+    {
+        const string said = "warm: the machine is prepared, and waits to be started into service";
+        ServiceNotify.Status(said);
+        Console.Out.WriteLine(said);
+        if (launch is not null && !await launch.Answer(LifecycleResult.Continue, "the machine is prepared", stop).ConfigureAwait(false))
+        {
+            return ExitCode.Failed;
+        }
+
+        try
+        {
+            await Task.Delay(Timeout.InfiniteTimeSpan, stop).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            // Told to stop.
+        }
+
+        return ExitCode.ToldToStop;
+    }
+
+    /// <summary>What the node still lacks; null when it is healthy, or prepared where it is not to be more than that.</summary>
+    private static async Task<string?> Missing((string Node, Uri Server)? api, string runtime, bool warm, CancellationToken cancellation)
     {
         if (Files.Report(BootGate.StampPath).Kind != FileKind.Regular)
         {
@@ -130,6 +177,11 @@ internal static class ReadyCommand
         catch (SocketException e)
         {
             return $"the container runtime does not answer at {runtime}: {e.Message}";
+        }
+
+        if (warm)
+        {
+            return null;
         }
 
         try

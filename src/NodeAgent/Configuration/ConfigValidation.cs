@@ -125,6 +125,7 @@ internal sealed class ConfigValidation
         rules.Certificates();
         rules.ControlPlaneServices();
         rules.Adoption();
+        rules.Autoscaling();
         rules.Proxy();
         rules.Trust();
         rules.TimeAndNames();
@@ -859,6 +860,28 @@ internal sealed class ConfigValidation
             "adoption.every",
             $"{adoption.Every} is too rarely for a window of {adoption.Window}, over which nodes spread by their looks; expected a 24th of it at most "
             + "(or adoption.window: 0s, for nodes that need not be spread)");
+    }
+
+    private void Autoscaling()
+    {
+        var autoscaling = _config.Autoscaling;
+        Hook("autoscaling.launchHook", autoscaling.LaunchHook);
+        Hook("autoscaling.terminateHook", autoscaling.TerminateHook);
+        // A hook's time-out is 30 s at least (PutLifecycleHook), and its action lives 48 h at most.
+        Within("autoscaling.heartbeat", autoscaling.Heartbeat, TimeSpan.FromSeconds(10), TimeSpan.FromMinutes(30), "10s to 30m");
+        Within("autoscaling.giveUpAfter", autoscaling.GiveUpAfter, TimeSpan.FromMinutes(1), TimeSpan.FromDays(1), "1m to 24h");
+        Within("autoscaling.drainTimeout", autoscaling.DrainTimeout, TimeSpan.FromSeconds(5), TimeSpan.FromDays(1), "5s to 24h");
+        Require(
+            !autoscaling.Rebalance || autoscaling.Watches(), "autoscaling.rebalance", "is for a node that watches for notices of its end; say autoscaling.watch: true with it");
+
+        // https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_PutLifecycleHook.html
+        void Hook(string path, string? name) => Require(
+            name is null || (name.Length is > 0 and <= 255 && IsOnly(name, "-_/")),
+            path,
+            $"'{Short(name ?? "")}' is not the name of a lifecycle hook; expected 1 to 255 letters, digits, '-', '_' and '/'");
+
+        void Within(string path, Duration value, TimeSpan least, TimeSpan most, string range) =>
+            Require(value.Value >= least && value.Value <= most, path, $"{value} is out of range; expected {range}");
     }
 
     private void Proxy()

@@ -54,6 +54,8 @@ internal sealed record NodeConfig
 
     public required AdoptionConfig Adoption { get; init; }
 
+    public required AutoscalingConfig Autoscaling { get; init; }
+
     public HttpProxyConfig? Proxy { get; init; }
 
     public TrustConfig? Trust { get; init; }
@@ -513,6 +515,33 @@ internal enum AdoptionMoment
     /// <summary>As it boots, or when somebody runs apply by hand.</summary>
     Boot,
     Running,
+}
+
+/// <summary>How an instance of an autoscaling group tells the group of its launch, and how it leaves when it is told to.</summary>
+internal sealed record AutoscalingConfig
+{
+    /// <summary>The group's hook on EC2_INSTANCE_LAUNCHING, which the instance then completes itself.</summary>
+    public string? LaunchHook { get; init; }
+
+    /// <summary>Its hook on EC2_INSTANCE_TERMINATING.</summary>
+    public string? TerminateHook { get; init; }
+
+    /// <summary>How often an action of a hook that is in progress is told to wait on.</summary>
+    public required Duration Heartbeat { get; init; }
+
+    /// <summary>From when on a launch that still has not come to anything is abandoned.</summary>
+    public required Duration GiveUpAfter { get; init; }
+
+    /// <summary>Whether a node watches for notices of its end also without <see cref="TerminateHook"/>: spot interruptions.</summary>
+    public required bool Watch { get; init; }
+
+    /// <summary>Whether a recommendation to rebalance counts as such a notice.</summary>
+    public required bool Rebalance { get; init; }
+
+    /// <summary>At most so long are pods evicted.</summary>
+    public required Duration DrainTimeout { get; init; }
+
+    public bool Watches() => Watch || TerminateHook is not null;
 }
 
 /// <summary>How agent, runtime and kubelet reach what is not in the exceptions (<see cref="ProxyExceptions"/>).</summary>

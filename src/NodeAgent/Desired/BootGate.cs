@@ -16,6 +16,9 @@ internal static class BootGate
     /// <summary>Outlives boots: from the first one on, no container starts before the agent says so, whatever becomes of its unit.</summary>
     private const string ArmedPath = "/var/lib/nodeagent/gate";
 
+    // A condition, not an assertion: waiting is no failure.
+    private const string WhileWarm = $"# An instance that waits in a warm pool is no node.\nConditionPathExists=!{Lifecycle.WarmPath}\n";
+
     private static readonly string[] Units = ["containerd.service", "docker.service", "kubelet.service"];
 
     /// <summary>The gate and nothing else, in force: what a boot begins with.</summary>
@@ -41,7 +44,7 @@ internal static class BootGate
             AssertPathExists=|{StampPath}
             AssertPathExists=|!{ArmedPath}
             AssertPathExists=|!/usr/bin/nodeagent
-
+            {(unit == Kubelet.Unit ? WhileWarm : "")}
             """)),
     ];
 

@@ -72,9 +72,9 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
         var otherSocket = runtime.Socket == Containerd.Socket ? "" : $" --runtime-socket {runtime.Socket}";
         var ready = new ConfigFile(Concern.Kubelet, $"/etc/systemd/system/{ReadyUnit}.d/50-nodeagent.conf", $"""
             {Ownership.Header}
-            [Service]
+            [Service]{Lifecycle.ReadyLines(config, facts)}
             ExecStart=
-            ExecStart=/usr/bin/nodeagent ready --deadline {config.Node.Readiness.Timeout}{otherSocket}{(config.Node.Readiness.Gate == ReadinessGate.Ready
+            ExecStart=/usr/bin/nodeagent ready --deadline {config.Node.Readiness.Timeout}{otherSocket}{Lifecycle.ReadyArguments(config, facts)}{(config.Node.Readiness.Gate == ReadinessGate.Ready && !Lifecycle.IsWarm(facts)
                 ? $" --gate ready --node {Quote(NodeNames.Of(config, facts))} --server {Quote(ControlPlanePods.Server(config).ToString())}"
                 : "")}
 

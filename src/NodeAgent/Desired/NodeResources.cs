@@ -28,8 +28,8 @@ internal static class NodeResources
 
         var services = ControlPlaneServices.Files(config);
         var serviceUnits = ControlPlaneServices.UnitFiles(config, facts);
-        Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. runtime.UnitFiles, .. kubelet.UnitFiles, .. serviceUnits, .. Adoption.UnitFiles(config, facts)];
-        Resource[] files = [BootGate.Armed(), .. network, .. runtime.Files, .. kubelet.Files, .. controlPlane.Files, .. proxy, .. proxyFiles, .. services];
+        Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. runtime.UnitFiles, .. kubelet.UnitFiles, .. serviceUnits, .. Adoption.UnitFiles(config, facts), .. Lifecycle.UnitFiles(config, facts)];
+        Resource[] files = [BootGate.Armed(), .. Lifecycle.Warm(facts), .. network, .. runtime.Files, .. kubelet.Files, .. controlPlane.Files, .. proxy, .. proxyFiles, .. services];
         Resource[] wanted = [.. kernel, .. certificates.Resources, .. files, .. unitFiles];
         var names = wanted.SelectMany(Certificates.FilesOf).ToHashSet(StringComparer.Ordinal);
         var leftovers = new Leftovers("files", Territory, names)
@@ -42,7 +42,7 @@ internal static class NodeResources
                 ? Disruption.RecreatesPods : Disruption.None,
         };
         // A drop-in that goes is a restart of its service alone; of other units' there is none to be owed.
-        string[] restarted = [.. runtime.Services.Select(r => r.Unit), Kubelet.Unit];
+        string[] restarted = [.. runtime.Services.Select(r => r.Unit), Kubelet.Unit, Lifecycle.WatchUnit];
         var leftDropIns = restarted.ToDictionary(
             u => u,
             Resource (u) => new Leftovers($"drop-ins of {u}", [$"/etc/systemd/system/{u}.d"], names) { Needs = storage.Volumes },
@@ -56,7 +56,7 @@ internal static class NodeResources
         var reload = new SystemdManager(
             Concern.Runtime,
             "of the node",
-            [.. storage.Mounts.Select(m => m.Unit), .. runtime.Services.Select(r => r.Unit), ContainerRuntime.ImagesUnit, Kubelet.Unit, Kubelet.ReadyUnit, .. ControlPlaneServices.Units(config), .. Adoption.Units])
+            [.. storage.Mounts.Select(m => m.Unit), .. runtime.Services.Select(r => r.Unit), ContainerRuntime.ImagesUnit, Kubelet.Unit, Kubelet.ReadyUnit, .. ControlPlaneServices.Units(config), .. Adoption.Units, .. Lifecycle.Units.Except(ControlPlaneServices.Units(config))])
         {
             Needs = unitFiles,
             Inputs = [.. unitFiles, .. leftDropIns.Values, leftoverUnits],
@@ -64,26 +64,27 @@ internal static class NodeResources
         var mounts = storage.Mounts.Select(m => m.ToResource(reload)).ToList();
         var credentials = RegistryCredentials.Build(config, mounts);
         var directories = controlPlane.Directories.Select(d => new DirectoryResource(d.Concern, d.Name, d.Mode) { Needs = [.. mounts.Where(m => Storage.Holds(m.Name, d.Name))] });
-        Resource[] prepared =
+        var prepared = Lifecycle.WithoutJoining(config, facts,
         [
             .. storage.Volumes, .. kernel, .. others, runtime.Remains(), .. trust.Resources, .. certificates.Resources, .. files, .. unitFiles,
             leftovers, .. leftDropIns.Values, leftoverUnits, reload, .. mounts,
             .. credentials, .. directories,
-        ];
+        ]);
         var stamp = BootGate.Stamp(prepared);
         return new ResourceList(
         [
             .. prepared,
             stamp,
             .. runtime.Running(stamp, mounts, environment, u => leftDropIns[u]),
-            .. kubelet.Running(stamp, mounts, environment, u => leftDropIns[u]),
+            .. Lifecycle.IsWarm(facts) ? [] : kubelet.Running(stamp, mounts, environment, u => leftDropIns[u]),
             .. ControlPlaneServices.Running(config, services, serviceUnits, reload),
             Adoption.Timer(config, reload),
             .. Certificates.Timer(config),
+            .. Lifecycle.Watch(config, facts, [.. unitFiles.Where(f => f.Name.Contains(Lifecycle.WatchUnit + ".d/", StringComparison.Ordinal)), leftDropIns[Lifecycle.WatchUnit]], reload),
             storage.Remains,
         ])
         {
-            Warnings = kubelet.Warnings,
+            Warnings = [.. kubelet.Warnings, .. Lifecycle.Warnings(config, facts)],
         };
     }
 
@@ -98,6 +99,7 @@ internal static class NodeResources
         ServiceProxy.Directory,
         ApiServer.Directory,
         "/etc/nodeagent",
+        Lifecycle.Directory,
         // Last made and first to go: a pod, then what it reads.
         Kubelet.ManifestDirectory,
     ];

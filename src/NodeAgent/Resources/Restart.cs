@@ -6,6 +6,9 @@ namespace NodeAgent.Resources;
 /// <summary>The restart that a running service owes to changed inputs. A service that does not run owes none: it reads them when it starts.</summary>
 internal sealed class Restart(Concern concern, string unit) : Resource<Restart.State>(concern, "restart", unit)
 {
+    /// <summary>What it costs the node: of a service that pods do not notice, nothing.</summary>
+    public Disruption Disruption { get; init; } = Disruption.RestartsService;
+
     protected override State Nothing => new(new UnitReport(Name), null);
 
     protected override State Observe(IMachineReader reader)
@@ -22,7 +25,7 @@ internal sealed class Restart(Concern concern, string unit) : Resource<Restart.S
         }
 
         var reasons = (state.Owed?.Because ?? []).Concat(state.Unit.IsActive ? pending.Select(p => p.Id) : []).Distinct().ToList();
-        return reasons.Count == 0 ? InSync.Instance : new Change($"because of {string.Join(", ", reasons)}", Disruption.RestartsService);
+        return reasons.Count == 0 ? InSync.Instance : new Change($"because of {string.Join(", ", reasons)}", Disruption);
     }
 
     protected override void Apply(IMachineWriter writer, State state, Change change, CancellationToken cancellation)

@@ -3,8 +3,11 @@ using NodeAgent.Machine;
 
 namespace NodeAgent.Resources;
 
-/// <summary>A service that runs now and starts at boot. During boot its start is only queued, since it is ordered after the agent.</summary>
-internal sealed class Service(Concern concern, string unit) : Resource<UnitReport>(concern, "service", unit)
+/// <summary>
+/// A service that runs now and starts at boot. During boot its start is only queued, since it is ordered after the agent. One that shall not run is stopped, and
+/// whether it starts at boot is for files of ours to say.
+/// </summary>
+internal sealed class Service(Concern concern, string unit, bool runs = true) : Resource<UnitReport>(concern, "service", unit)
 {
     protected override UnitReport Nothing => new(Name, LoadState: "loaded", UnitFileState: "disabled");
 
@@ -12,6 +15,11 @@ internal sealed class Service(Concern concern, string unit) : Resource<UnitRepor
 
     protected override Finding Diff(UnitReport state, IReadOnlyList<Resource> pending)
     {
+        if (!runs)
+        {
+            return state.IsActive ? new Change("no longer wanted") : InSync.Instance;
+        }
+
         if (!state.IsLoaded)
         {
             return new Unknown($"systemd says {state.LoadState}; install the package that brings {Name}, or unmask it");
@@ -33,6 +41,12 @@ internal sealed class Service(Concern concern, string unit) : Resource<UnitRepor
 
     protected override void Apply(IMachineWriter writer, UnitReport state, Change change, CancellationToken cancellation)
     {
+        if (!runs)
+        {
+            writer.StopUnit(Name);
+            return;
+        }
+
         if (state.UnitFileState == "disabled")
         {
             writer.EnableUnit(Name);

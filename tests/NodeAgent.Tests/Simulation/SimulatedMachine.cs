@@ -31,6 +31,7 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
         }
 
         _units["nodeagent-adopt.timer"] = new UnitReport("nodeagent-adopt.timer", LoadState: "loaded", UnitFileState: "static");
+        _units["nodeagent-watch.service"] = new UnitReport("nodeagent-watch.service", LoadState: "loaded", UnitFileState: "static");
         _units["nodeagent-renew.timer"] = new UnitReport("nodeagent-renew.timer", LoadState: "loaded", UnitFileState: "enabled");
 
         foreach (var module in new[] { "overlay", "br_netfilter", "nf_conntrack" })
