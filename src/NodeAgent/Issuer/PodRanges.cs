@@ -69,6 +69,7 @@ internal sealed class PodRanges : IDisposable
     private const string Tables = "tables";
     private const int MostTries = 64;
     private const int LargestFilter = 200;
+    private const int MostBegun = 10_000;
 
     // Of a turn: its minute's first part, so that clocks and calls under way may differ from what is thought of them.
     private static readonly TimeSpan Turn = TimeSpan.FromSeconds(40);
@@ -83,6 +84,7 @@ internal sealed class PodRanges : IDisposable
     private readonly TimeProvider _time;
     private readonly LookUps<RouteView> _views;
     private readonly ConcurrentDictionary<int, long> _taken = new();
+    private readonly ConcurrentDictionary<string, int> _begun = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, bool> _warned = new(StringComparer.Ordinal);
     private readonly Dictionary<string, long> _goneSince = new(StringComparer.Ordinal);
     private readonly CancellationTokenSource _stop = new();
@@ -139,6 +141,11 @@ internal sealed class PodRanges : IDisposable
         }
 
         var view = await Recently(cancellation).ConfigureAwait(false);
+        if (tag is null && Own(view, instance).Count == 0)
+        {
+            view = await View(cancellation).ConfigureAwait(false);
+        }
+
         for (var tries = 0; tries < MostTries; tries++)
         {
             var arbiter = Arbiter(view);
@@ -169,13 +176,17 @@ internal sealed class PodRanges : IDisposable
             }
             else
             {
-                index = own.Count > 0 ? own[0] : Free(view, instance)
+                index = own.Count > 0 ? own[0]
+                    // Of a claim that was broken off, and that EC2 does not show yet.
+                    : _begun.TryGetValue(instance.InstanceId, out var begun) && view.At(begun).Count == 0 ? begun
+                    : Free(view, instance)
                     ?? throw IssuerRefusal.Later("no-range", $"all {_count} ranges of /{_settings.NodePrefix} in {_settings.Whole} are in use: take a larger cluster.podRange", Freed);
             }
 
             List<string> made = [];
             if (arbiter.At(index) is null)
             {
+                Begin(instance, index);
                 var outcome = await Ec2.CreateRoute(_ec2, arbiter.Id, Text(index), target, cancellation).ConfigureAwait(false);
                 Seen(index);
                 if (outcome == RouteOutcome.Full)
@@ -198,7 +209,7 @@ internal sealed class PodRanges : IDisposable
             {
                 if (!await Follow(view, index, target, instance, made, cancellation).ConfigureAwait(false))
                 {
-                    await TakeBack(made, index, cancellation).ConfigureAwait(false);
+                    await TakeBack(instance, made, index, cancellation).ConfigureAwait(false);
                     if (standing)
                     {
                         throw IssuerRefusal.Forbidden("range", $"{Text(index)} is {instance.InstanceId}'s by {arbiter.Id}, and another's by another route table: mend the routes");
@@ -210,7 +221,7 @@ internal sealed class PodRanges : IDisposable
             }
             catch (IssuerRefusal e) when (e.Code == "routes")
             {
-                await TakeBack(made, index, cancellation).ConfigureAwait(false);
+                await TakeBack(instance, made, index, cancellation).ConfigureAwait(false);
                 throw;
             }
 
@@ -220,7 +231,7 @@ internal sealed class PodRanges : IDisposable
                 if (tag is null && !standing && Own(view, instance) is [var lower, ..] && lower < index)
                 {
                     // Another one, asked at the same time, was faster: nobody has heard of this range yet.
-                    await TakeBack(made, index, cancellation).ConfigureAwait(false);
+                    await TakeBack(instance, made, index, cancellation).ConfigureAwait(false);
                     continue;
                 }
             }
@@ -489,8 +500,9 @@ internal sealed class PodRanges : IDisposable
             && (await Ec2.Instances(_ec2, "network-interface.network-interface-id", [route.NetworkInterfaceId], cancellation).ConfigureAwait(false)).Count == 0;
 
     /// <summary>Of routes that this claim made and nobody has been told of; the arbiter's last.</summary>
-    private async Task TakeBack(List<string> made, int index, CancellationToken cancellation)
+    private async Task TakeBack(Instance instance, List<string> made, int index, CancellationToken cancellation)
     {
+        _begun.TryRemove(instance.InstanceId, out _);
         foreach (var table in made.AsEnumerable().Reverse())
         {
             await Ec2.DeleteRoute(_ec2, table, Text(index), cancellation).ConfigureAwait(false);
@@ -647,6 +659,16 @@ internal sealed class PodRanges : IDisposable
 
         _last = (view, _time.GetTimestamp());
         return new Dictionary<string, RouteView>(StringComparer.Ordinal) { [Tables] = view };
+    }
+
+    private void Begin(Instance instance, int index)
+    {
+        if (_begun.Count > MostBegun)
+        {
+            _begun.Clear();
+        }
+
+        _begun[instance.InstanceId] = index;
     }
 
     private void Seen(int index) => _taken[index] = _time.GetTimestamp();
