@@ -8,7 +8,7 @@ using Amazon.Runtime.Internal.Transform;
 namespace NodeAgent.Aws;
 
 /// <summary>What this agent asks EC2 for. Loading the AWS SDK costs about 100 ms: not touched where instance metadata can answer.</summary>
-internal static class Ec2
+internal static partial class Ec2
 {
     /// <summary>Tags of one instance. Empty is asked again a few times: what EC2 describes lags behind what was done to it.</summary>
     /// <exception cref="AwsException"/>
@@ -130,6 +130,8 @@ internal static class Ec2
                 kind switch
                 {
                     AwsFailureKind.NotAllowed => remedy,
+                    AwsFailureKind.Throttled when action != "ec2:DescribeTags" =>
+                        "Too many calls in this account and region: they are spread and tried again.",
                     AwsFailureKind.Throttled =>
                         "Too many calls in this account and region: allow tags in instance metadata (InstanceMetadataTags=enabled), and no call is needed.",
                     AwsFailureKind.Unavailable => "EC2 has trouble of its own, mostly for a short while: try again later.",
@@ -153,13 +155,16 @@ internal static class InstanceTag
     public const string Cluster = "nodeagent:cluster";
 
     public const string Role = "nodeagent:role";
+
+    /// <summary>Which range an instance's pods shall have, as network.podRange: see Configuration/Layers.cs.</summary>
+    public const string PodRange = "nodeagent:network.podRange";
 }
 
 // From here on: what the package AWSSDK.EC2 would bring, by its names, as far as it is used here. It cannot be restored everywhere yet; when it can,
 // this part goes and the usings change.
 
 /// <summary>Retries throttling and trouble of the service by itself, a few times, with backoff.</summary>
-internal interface IAmazonEC2
+internal partial interface IAmazonEC2
 {
     /// <summary>Not in the package: for messages.</summary>
     Uri Endpoint { get; }
@@ -233,6 +238,11 @@ internal sealed class Instance
     public IamInstanceProfile IamInstanceProfile { get; } = new();
 
     public List<Tag> Tags { get; } = [];
+
+    public List<InstanceNetworkInterface> NetworkInterfaces { get; } = [];
+
+    /// <summary>Not in the package: the interface that it was launched with.</summary>
+    public InstanceNetworkInterface? Primary => NetworkInterfaces.FirstOrDefault(i => i.Attachment.DeviceIndex == 0);
 }
 
 internal sealed class InstanceState
@@ -255,7 +265,7 @@ internal sealed class Tag
 /// <param name="endpoint">As AWS_ENDPOINT_URL_EC2 gives it; null for EC2's own in that region.</param>
 internal sealed class AmazonEC2Config(string region, Uri? endpoint = null) : QueryConfig("EC2", "ec2", "2016-11-15", region, endpoint);
 
-internal sealed class AmazonEC2Client(AWSCredentials credentials, AmazonEC2Config config) : QueryClient(credentials, config), IAmazonEC2
+internal sealed partial class AmazonEC2Client(AWSCredentials credentials, AmazonEC2Config config) : QueryClient(credentials, config), IAmazonEC2
 {
     public Task<DescribeTagsResponse> DescribeTagsAsync(DescribeTagsRequest request, CancellationToken cancellationToken = default) =>
         InvokeAsync<DescribeTagsResponse>(
@@ -380,6 +390,19 @@ internal sealed class AmazonEC2Client(AWSCredentials credentials, AmazonEC2Confi
                             break;
                         case One + "/iamInstanceProfile/arn":
                             instance.IamInstanceProfile.Arn = input.ReadText();
+                            break;
+                        case One + "/networkInterfaceSet/item":
+                            instance.NetworkInterfaces.Add(new InstanceNetworkInterface());
+                            break;
+                        case One + "/networkInterfaceSet/item/networkInterfaceId":
+                            instance.NetworkInterfaces[^1].NetworkInterfaceId = input.ReadText();
+                            break;
+                        case One + "/networkInterfaceSet/item/sourceDestCheck":
+                            instance.NetworkInterfaces[^1].SourceDestCheck = input.ReadText() == "true";
+                            break;
+                        case One + "/networkInterfaceSet/item/attachment/deviceIndex":
+                            instance.NetworkInterfaces[^1].Attachment.DeviceIndex = int.TryParse(
+                                input.ReadText(), NumberStyles.None, CultureInfo.InvariantCulture, out var index) ? index : null;
                             break;
                         case One + "/tagSet/item":
                             instance.Tags.Add(new Tag());

@@ -11,6 +11,7 @@ using NodeAgent.Configuration;
 using NodeAgent.Facts;
 using NodeAgent.Issuer;
 using NodeAgent.Machine;
+using NodeAgent.Network;
 using NodeAgent.Pki;
 
 namespace NodeAgent.Commands;
@@ -90,6 +91,32 @@ internal static class IssuerCommand
             text => text.StartsWith("vpc-", StringComparison.Ordinal) && text.Length is 12 or 21
                 && text[4..].All(c => char.IsAsciiDigit(c) || char.IsAsciiHexDigitLower(c)),
             "the ID of a VPC, as in vpc-0123456789abcdef0");
+        var podRange = new Option<string?>("--pod-range") { Description = "cluster.podRange: nodes get a part of it for their pods, and the VPC routes to it.", HelpName = "CIDR" };
+        Form(podRange, text => Range(text) is { IsIPv6: false }, "a range of IPv4, as in 10.32.0.0/16");
+        var nodePrefix = new Option<int>("--node-prefix")
+        {
+            Description = "Prefix length of each node's part, as network.nodePrefix says it (24 unless given).",
+            HelpName = "NUMBER",
+            DefaultValueFactory = _ => 24,
+        };
+        Range(nodePrefix, 16, 28);
+        var routeTables = new Option<string[]>("--route-table")
+        {
+            Description = "A route table that gets the routes; those of the VPC with the tag nodeagent:cluster unless given. May be given more than once.",
+            HelpName = "ID",
+        };
+        Form(
+            routeTables,
+            text => text.StartsWith("rtb-", StringComparison.Ordinal) && text.Length is 12 or 21
+                && text[4..].All(c => char.IsAsciiDigit(c) || char.IsAsciiHexDigitLower(c)),
+            "the ID of a route table, as in rtb-0123456789abcdef0");
+        var routeQuota = new Option<int>("--route-quota")
+        {
+            Description = "Routes that the account lets a route table have (500 unless given).",
+            HelpName = "NUMBER",
+            DefaultValueFactory = _ => PodRangeSettings.DefaultRouteQuota,
+        };
+        Range(routeQuota, 1, PodRangeSettings.LargestRouteQuota);
         var command = new Command("issuer", """
             Serve certificates to the nodes of a cluster, until told to stop.
 
@@ -99,8 +126,16 @@ internal static class IssuerCommand
               nodeagent issuer --cluster prod --store s3://example-pki/clusters/prod --worker prod-worker --identity-certificates /etc/nodeagent/identity.pem
             """)
         {
-            cluster, workers, signers, naming, lifetime, listen, metrics, connections, vpc,
+            cluster, workers, signers, naming, lifetime, listen, metrics, connections, vpc, podRange, nodePrefix, routeTables, routeQuota,
         };
+        command.Validators.Add(result =>
+        {
+            if (result.GetValue(podRange) is { } text && Range(text) is { } range && range.Prefix > result.GetValue(nodePrefix))
+            {
+                result.AddError(string.Create(
+                    CultureInfo.InvariantCulture, $"--node-prefix: a part of /{result.GetValue(nodePrefix)} is more than the whole of --pod-range {range}"));
+            }
+        });
         where.AddTo(command, ends: false);
         command.SetAction((parse, stop) => Run(
             new Given(
@@ -112,7 +147,11 @@ internal static class IssuerCommand
                 IPEndPoint.Parse(parse.GetValue(listen)!),
                 parse.GetValue(metrics),
                 parse.GetValue(connections),
-                parse.GetValue(vpc)),
+                parse.GetValue(vpc),
+                parse.GetValue(podRange) is { } range ? Cidr.Parse(range) : null,
+                parse.GetValue(nodePrefix),
+                parse.GetValue(routeTables) ?? [],
+                parse.GetValue(routeQuota)),
             begin => Signer(where, parse, begin),
             stop));
         return command;
@@ -125,12 +164,13 @@ internal static class IssuerCommand
         var endpoint = AwsEndpoint.Metadata;
         using var metadata = new InstanceMetadata(endpoint, patience);
         var identity = await Identity(metadata, stop).ConfigureAwait(false);
+        var vpc = given.Vpc ?? await Vpc(metadata, stop).ConfigureAwait(false);
         var settings = new IssuerSettings
         {
             Cluster = given.Cluster,
             Region = identity.Region,
             Account = identity.AccountId,
-            VpcId = given.Vpc ?? await Vpc(metadata, stop).ConfigureAwait(false),
+            VpcId = vpc,
             Naming = given.Naming,
             Lifetime = given.Lifetime.Value,
             Kinds = [.. given.Workers.Select(w => w.Split('=', 2)).Select(w => new NodeKind("worker", w[0], w[^1], RoleTable.Worker))],
@@ -138,6 +178,17 @@ internal static class IssuerCommand
             Listen = given.Listen,
             MetricsPort = given.MetricsPort,
             Say = Console.Error.WriteLine,
+            PodRanges = given.PodRange is not { } whole ? null : new PodRangeSettings
+            {
+                Cluster = given.Cluster,
+                VpcId = vpc,
+                Whole = whole,
+                NodePrefix = given.NodePrefix,
+                RouteTables = given.RouteTables,
+                RouteQuota = given.RouteQuota,
+                Issuer = identity.InstanceId,
+                Say = Console.Error.WriteLine,
+            },
             Limits = new IssuerLimits { ConnectionsPerAddress = given.ConnectionsPerAddress, HandshakesAtOnce = Math.Max(1, HostEnvironment.Processors / 2) },
         };
         await CheckSigners(given.Signers, settings, metadata, stop).ConfigureAwait(false);
@@ -284,6 +335,18 @@ internal static class IssuerCommand
         }
     });
 
+    private static Cidr? Range(string text)
+    {
+        try
+        {
+            return Cidr.Parse(text);
+        }
+        catch (FormatException)
+        {
+            return null;
+        }
+    }
+
     private static bool Only(string text, string others) => text.All(c => char.IsAsciiLetterOrDigit(c) || others.Contains(c, StringComparison.Ordinal));
 
     private static void Range(Option<int> option, int least, int most) => option.Validators.Add(result =>
@@ -330,5 +393,9 @@ internal static class IssuerCommand
         IPEndPoint Listen,
         int MetricsPort,
         int ConnectionsPerAddress,
-        string? Vpc);
+        string? Vpc,
+        Cidr? PodRange,
+        int NodePrefix,
+        string[] RouteTables,
+        int RouteQuota);
 }

@@ -5,6 +5,7 @@ using NodeAgent.Desired;
 using NodeAgent.Facts;
 using NodeAgent.Issuer;
 using NodeAgent.Machine;
+using NodeAgent.Network;
 using NodeAgent.Pki;
 using NodeAgent.Resources;
 using NodeAgent.Telemetry;
@@ -37,7 +38,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         var facts = await GatherFacts(sources.Instance, host, Binaries(loaded.Config), timeline, cancellation).ConfigureAwait(false);
         known?.Invoke(loaded.Config, facts);
         var source = Source(loaded.Config, facts, deadline, cancellation);
-        return Build(loaded, facts, timeline, source) with { StandIns = sources.StandIns, ToKeep = sources.ToKeep(facts.Instance.Id, machine.Now) };
+        return Build(loaded, facts, timeline, source, PodRangeSource(loaded.Config, facts, deadline)) with { StandIns = sources.StandIns, ToKeep = sources.ToKeep(facts.Instance.Id, machine.Now) };
     }
 
     /// <summary>After a good run: keeps what it was made from, for a boot while S3 or EC2 is away. Not what stood in itself.</summary>
@@ -87,7 +88,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         // That machine's store is not this one's to read.
         var source = loaded.Config.Certificates.Source == CertificateSourceKind.Store
             ? new ElsewhereCertificateSource() : Source(loaded.Config, facts, default, CancellationToken.None);
-        return Build(loaded, facts, timeline, source);
+        return Build(loaded, facts, timeline, source, ElsewherePodRangeSource.Instance);
     }
 
     /// <param name="deadline">The run's. Metadata and S3 are given up a little earlier, so that what is said is what they answered and not that time was up.</param>
@@ -192,11 +193,11 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         };
     }
 
-    private static NodeInputs Build(LoadedConfig loaded, NodeFacts facts, Timeline time, ICertificateSource source) => time.Measure("configuration", () =>
+    private static NodeInputs Build(LoadedConfig loaded, NodeFacts facts, Timeline time, ICertificateSource source, IPodRangeSource podRanges) => time.Measure("configuration", () =>
     {
         try
         {
-            var resources = NodeResources.Build(loaded.Config, facts, source);
+            var resources = NodeResources.Build(loaded.Config, facts, source, podRanges);
             foreach (var warning in resources.Warnings)
             {
                 Console.Error.WriteLine($"nodeagent: warning: {warning}");
@@ -217,21 +218,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         CertificateSourceKind.Directory => new LaboratoryCertificateSource(
             config.Certificates, Certificates.Identity(config, facts), SecretFile.Read, TimeProvider.System),
         CertificateSourceKind.Issuer => new IssuerCertificateSource(
-            new(
-                config.Certificates.Issuer is { Endpoints: { Count: > 0 } given } ? IssuerClientSettings.Given(given) : stop => Issuers(config, facts, stop),
-                config.Cluster.Name,
-                config.Cluster.CertificateAuthority,
-                facts.Instance.Region,
-                AwsEndpoint.Sts ?? Sts.EndpointOf(facts.Instance.Region),
-                deadline * 0.8),
-            async cancellation =>
-            {
-                using var metadata = new InstanceMetadata(AwsEndpoint.Metadata, deadline * 0.8);
-                return await InstanceProof.Ask(metadata, cancellation).ConfigureAwait(false);
-            },
-            static () => Files.Report(Certificates.PathOf(RoleTable.NodeClient)).Kind == FileKind.Regular ? SecretFile.Read(Certificates.PathOf(RoleTable.NodeClient)) : null,
-            static why => Console.Error.WriteLine($"nodeagent: waiting: {why}"),
-            TimeProvider.System),
+            Issuer(config, facts, deadline), cancellation => Proof(deadline, cancellation), Standing, Waiting, TimeProvider.System),
         CertificateSourceKind.Store => new StoreCertificateSource(
             new(
                 config.Certificates.Store!,
@@ -246,6 +233,56 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
             stop),
         _ => NoCertificateSource.Instance,
     };
+
+    /// <summary>Only where one is needed: a worker asks an issuer, and a control plane node EC2.</summary>
+    private static IPodRangeSource PodRangeSource(NodeConfig config, NodeFacts facts, TimeSpan deadline)
+    {
+        if (config.Network.Plugin != NetworkPlugin.VpcRoutes)
+        {
+            return ElsewherePodRangeSource.Instance;
+        }
+
+        return config.Node.Role == NodeRole.Worker
+            ? new IssuerPodRangeSource(new(
+                "pod range", Issuer(config, facts, deadline), cancellation => Proof(deadline, cancellation), Standing, Waiting, TimeProvider.System))
+            : new VpcPodRangeSource(
+                new()
+                {
+                    Cluster = config.Cluster.Name,
+                    VpcId = facts.Instance.Interfaces.FirstOrDefault(i => i.DeviceNumber == 0)?.VpcId
+                        ?? throw new NotPossibleException("network.plugin is vpc-routes, and this instance's first interface is in no VPC"),
+                    Whole = config.Cluster.PodRange!.Value,
+                    NodePrefix = config.Network.NodePrefix,
+                },
+                facts.Instance.Id,
+                // Not disposed of: for this run's length at most.
+                () => new AmazonEC2Client(
+                    new RoleCredentials(AwsEndpoint.Metadata, deadline * 0.8),
+                    new AmazonEC2Config(facts.Instance.Region, AwsEndpoint.Ec2) { HttpClientFactory = MachineSources.Outbound(config.Proxy, config.Trust) }),
+                Waiting,
+                deadline * 0.5,
+                TimeProvider.System);
+    }
+
+    private static IssuerClientSettings Issuer(NodeConfig config, NodeFacts facts, TimeSpan deadline) => new(
+        config.Certificates.Issuer is { Endpoints: { Count: > 0 } given } ? IssuerClientSettings.Given(given) : stop => Issuers(config, facts, stop),
+        config.Cluster.Name,
+        config.Cluster.CertificateAuthority,
+        facts.Instance.Region,
+        AwsEndpoint.Sts ?? Sts.EndpointOf(facts.Instance.Region),
+        deadline * 0.8);
+
+    private static async Task<InstanceProof> Proof(TimeSpan deadline, CancellationToken cancellation)
+    {
+        using var metadata = new InstanceMetadata(AwsEndpoint.Metadata, deadline * 0.8);
+        return await InstanceProof.Ask(metadata, cancellation).ConfigureAwait(false);
+    }
+
+    /// <summary>This node's client certificate, with its key.</summary>
+    private static byte[]? Standing() =>
+        Files.Report(Certificates.PathOf(RoleTable.NodeClient)).Kind == FileKind.Regular ? SecretFile.Read(Certificates.PathOf(RoleTable.NodeClient)) : null;
+
+    private static void Waiting(string why) => Console.Error.WriteLine($"nodeagent: waiting: {why}");
 
     /// <summary>On every instance of the control plane, as tags name it: an autoscaling group replaces them, and no configuration has to follow.</summary>
     private static async Task<IReadOnlyList<Uri>> Issuers(NodeConfig config, NodeFacts facts, CancellationToken cancellation)
@@ -286,5 +323,12 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     {
         public IReadOnlyList<byte[]> Obtain(string role, byte[] request, CancellationToken cancellation) =>
             throw new MachineException($"certificate for {role}", "this is not the node that it is for");
+    }
+
+    private sealed class ElsewherePodRangeSource : IPodRangeSource
+    {
+        public static readonly ElsewherePodRangeSource Instance = new();
+
+        public Cidr Obtain(Cidr? wish, CancellationToken cancellation) => throw new MachineException("pod range", "this is not the node that it is for");
     }
 }

@@ -77,6 +77,10 @@ internal static class RenderCommand
                 Add(file.Name, file.IsSecret ? SecretFile : file.Content);
                 Mode(file.Mode, file.Name, file.IsSecret);
             }
+            else if (resource is PodNetworkFile network)
+            {
+                Add(network.Name, network.Placeholder);
+            }
             else if (resource is Certificate certificate)
             {
                 Add(certificate.Row.KeyPath, Describe(certificate));

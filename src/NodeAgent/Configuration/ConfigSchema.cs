@@ -170,7 +170,7 @@ internal sealed class ConfigLeaf
 
     // Taints and roles as Kubernetes spells them.
     private static string[] Names(Type type) => type == typeof(TaintEffect) || type == typeof(TlsVersion) ? Enum.GetNames(type)
-        : type == typeof(NodeRole) ? Array.ConvertAll(Enum.GetNames(type), JsonNamingPolicy.KebabCaseLower.ConvertName)
+        : type == typeof(NodeRole) || type == typeof(NetworkPlugin) ? Array.ConvertAll(Enum.GetNames(type), JsonNamingPolicy.KebabCaseLower.ConvertName)
         : Array.ConvertAll(Enum.GetNames(type), JsonNamingPolicy.CamelCase.ConvertName);
 
     private static void CheckUri(string text)

@@ -269,7 +269,7 @@ internal sealed class ConfigValidation
             "node.maxPods",
             $"{node.MaxPods.Number} is out of range; expected 1 to {MaximumMaxPods}");
         Require(
-            node.MaxPods.Source != MaxPodsSource.FromPodRange || _config.Network.PodRange is not null,
+            node.MaxPods.Source != MaxPodsSource.FromPodRange || _config.Network.PodRange is not null || _config.Network.Plugin == NetworkPlugin.VpcRoutes,
             "node.maxPods",
             "fromPodRange counts the addresses of network.podRange, and there is none; give the range, or the number");
         Require(
@@ -706,6 +706,7 @@ internal sealed class ConfigValidation
             Require(!clusterPods.Overlaps(service), "cluster.podRange", $"{clusterPods} overlaps cluster.serviceRange {service} ({Where("cluster.serviceRange")})");
         }
 
+        VpcRoutes(cluster, network);
         if (network.PodRange is not { } pods)
         {
             Require(network.Plugin != NetworkPlugin.Bridge, "network.podRange", "required with network.plugin bridge; expected this node's own part of cluster.podRange, as in 10.32.7.0/24");
@@ -729,6 +730,47 @@ internal sealed class ConfigValidation
             _config.Node.MaxPods.Source != MaxPodsSource.FromPodRange || room > 0,
             "node.maxPods",
             $"network.podRange {pods} ({Where("network.podRange")}) has no address for a pod: network, broadcast and gateway are taken");
+    }
+
+    private void VpcRoutes(ClusterConfig cluster, NetworkConfig network)
+    {
+        Require(network.Mtu is null or (>= 1280 and <= 9001), "network.mtu", $"{network.Mtu} is out of range; expected 1280 to 9001, which is what EC2 carries within a VPC");
+        if (network.Plugin != NetworkPlugin.VpcRoutes)
+        {
+            Require(network.Egress is null, "network.egress", "is for network.plugin vpc-routes; bridge translates whatever leaves the node, and with none somebody else decides");
+            return;
+        }
+
+        if (cluster.PodRange is not { } all)
+        {
+            Bad("cluster.podRange", "required with network.plugin vpc-routes; expected the range that all nodes get theirs from, as in 10.32.0.0/16");
+            return;
+        }
+
+        Require(!all.IsIPv6, "cluster.podRange", $"{all} is of IPv6; vpc-routes gives out IPv4 alone");
+        // https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html: 1000 routes a table at most, so a wider span is of no use, and /28 has 13 addresses for pods.
+        Require(
+            network.NodePrefix >= all.Prefix && network.NodePrefix is >= 16 and <= 28,
+            "network.nodePrefix",
+            $"{network.NodePrefix} is out of range; expected {Math.Max(all.Prefix, 16)} to 28 within cluster.podRange {all} ({Where("cluster.podRange")})");
+        Require(
+            network.PodRange is not { } own || own.Prefix == network.NodePrefix,
+            "network.podRange",
+            $"{network.PodRange} has another size than network.nodePrefix {network.NodePrefix} ({Where("network.nodePrefix")})");
+        if (network.NodePrefix is >= 16 and <= 28 && network.PodRange is null)
+        {
+            var room = (1 << (32 - network.NodePrefix)) - AddressesNotForPods;
+            Require(
+                _config.Node.MaxPods is not { Source: MaxPodsSource.Number, Number: >= 1 and <= MaximumMaxPods and var wanted } || wanted <= room,
+                "node.maxPods",
+                $"{_config.Node.MaxPods.Number} pods do not fit into a range of network.nodePrefix {network.NodePrefix} ({Where("network.nodePrefix")}), "
+                + $"which has addresses for {room}: network, broadcast and gateway are taken");
+        }
+
+        foreach (var (range, i) in (network.Egress?.Except ?? []).Select((r, i) => (r, i)))
+        {
+            Require(!range.IsIPv6, $"network.egress.except[{i}]", $"{range} is of IPv6; pods of vpc-routes have IPv4 alone");
+        }
     }
 
     public static BigInteger AddressesForPods(Cidr range) => BigInteger.Max(range.Size - AddressesNotForPods, 0);

@@ -427,16 +427,38 @@ internal sealed record NetworkConfig
     /// <summary>Where the CNI plugin binaries are.</summary>
     public required string PluginBinaries { get; init; }
 
-    /// <summary>The range this node's pods get their addresses from.</summary>
+    /// <summary>The range this node's pods get their addresses from. With <see cref="NetworkPlugin.VpcRoutes"/> a wish, which a tag or a route must say, too.</summary>
     public Cidr? PodRange { get; init; }
+
+    /// <summary>Prefix length of the range that each node gets of the cluster's, with <see cref="NetworkPlugin.VpcRoutes"/>.</summary>
+    public required int NodePrefix { get; init; }
+
+    /// <summary>Bytes, of the pods' interfaces; what the plugin takes (1500) when not given.</summary>
+    public int? Mtu { get; init; }
+
+    public EgressConfig? Egress { get; init; }
 
     /// <summary>Whether systemd-networkd, where it runs, is told to leave links and routes of pods alone.</summary>
     public required bool RestrainNetworkd { get; init; }
 }
 
+/// <summary>Pods that call somebody outside of the VPC, with <see cref="NetworkPlugin.VpcRoutes"/>.</summary>
+internal sealed record EgressConfig
+{
+    /// <summary>Whether they do it by their node's address, for which alone NAT gateways and the internet have a way back. True when not given.</summary>
+    public bool? Translate { get; init; }
+
+    /// <summary>Ranges that see pods' own addresses, beside those of pods, services and the VPC.</summary>
+    public IReadOnlyList<Cidr> Except { get; init; } = [];
+}
+
 internal enum NetworkPlugin
 {
     Bridge,
+
+    /// <summary>A bridge whose range the issuer's side allocates, and routes of the VPC to it.</summary>
+    VpcRoutes,
+
 
     /// <summary>Somebody else writes the CNI configuration.</summary>
     None,

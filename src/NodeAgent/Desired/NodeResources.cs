@@ -9,13 +9,13 @@ namespace NodeAgent.Desired;
 internal static class NodeResources
 {
     /// <exception cref="NotPossibleException">Configuration and facts do not make a node.</exception>
-    public static ResourceList Build(NodeConfig config, NodeFacts facts, ICertificateSource certificateSource)
+    public static ResourceList Build(NodeConfig config, NodeFacts facts, ICertificateSource certificateSource, IPodRangeSource podRangeSource)
     {
         var gate = BootGate.DropIns();
         var storage = Storage.Build(config.Storage, config.RuntimeRoot(), facts);
         var kernel = Kernel.Build(config);
         var certificates = Certificates.Build(config, facts, certificateSource);
-        var network = PodNetwork.Build(config);
+        var network = PodNetwork.Build(config, facts, podRangeSource);
         var runtime = ContainerRuntime.Build(config, facts, storage);
         var kubelet = Kubelet.Build(config, facts, storage, certificates, runtime);
         var proxy = ServiceProxy.Build(config, facts, certificates);

@@ -11,6 +11,8 @@ internal static class PodLimit
 {
     public static int Of(NodeConfig config, NodeFacts facts) => config.Node.MaxPods switch
     {
+        { Source: MaxPodsSource.FromPodRange } when config.Network.Plugin == NetworkPlugin.VpcRoutes =>
+            Math.Min((1 << (32 - config.Network.NodePrefix)) - 3, ConfigValidation.MaximumMaxPods),
         { Source: MaxPodsSource.FromPodRange } => (int)BigInteger.Min(ConfigValidation.AddressesForPods(config.Network.PodRange!.Value), ConfigValidation.MaximumMaxPods),
         { Source: MaxPodsSource.VpcCni } => VpcCni(facts.Instance.Type),
         var fixedNumber => fixedNumber.Number,

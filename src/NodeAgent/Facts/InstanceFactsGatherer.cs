@@ -116,13 +116,15 @@ internal sealed class InstanceFactsGatherer
     private async Task<NetworkInterfaceFacts?> Interface(string mac, CancellationToken cancellation)
     {
         var directory = $"network/interfaces/macs/{mac}/";
-        string[] names = ["device-number", "subnet-id", "subnet-ipv4-cidr-block", "vpc-id", "local-ipv4s", "ipv6s"];
+        string[] names = ["device-number", "subnet-id", "subnet-ipv4-cidr-block", "vpc-id", "local-ipv4s", "ipv6s", "vpc-ipv4-cidr-blocks"];
         var values = await Task.WhenAll(names.Select(name => _metadata.TextOrNone(directory + name, cancellation))).ConfigureAwait(false);
         if (values[0] is not { } text)
         {
             return null;
         }
 
+        // The first of them alone, where metadata does not list them.
+        var vpcRanges = values[6] ?? await _metadata.TextOrNone(directory + "vpc-ipv4-cidr-block", cancellation).ConfigureAwait(false);
         return int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number)
             ? new NetworkInterfaceFacts
             {
@@ -131,6 +133,7 @@ internal sealed class InstanceFactsGatherer
                 SubnetId = values[1],
                 SubnetRange = values[2],
                 VpcId = values[3],
+                VpcRanges = Lines(vpcRanges) is { Length: > 0 } ranges ? ranges : null,
                 Addresses = [.. Lines(values[4]), .. Lines(values[5])],
             }
             : throw _metadata.Malformed("meta-data/" + directory + "device-number", $"'{text}' is not a number");

@@ -60,6 +60,10 @@ internal sealed record NetworkInterfaceFacts
 
     public string? VpcId { get; init; }
 
+    /// <summary>IPv4 ranges of the VPC. Null in facts of older versions.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<string>? VpcRanges { get; init; }
+
     public required IReadOnlyList<string> Addresses { get; init; }
 }
 

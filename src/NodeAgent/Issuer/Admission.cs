@@ -5,9 +5,11 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
 using Microsoft.AspNetCore.Http;
 using NodeAgent.Aws;
 using NodeAgent.Configuration;
+using NodeAgent.Network;
 using NodeAgent.Pki;
 
 namespace NodeAgent.Issuer;
@@ -16,7 +18,8 @@ namespace NodeAgent.Issuer;
 /// Decides who gets which certificates. Cheap checks come before dear ones, those on this machine before calls of AWS. What is signed comes from EC2 and the
 /// table of roles; of a request, public keys alone.
 /// </summary>
-internal sealed class Admission(IssuerSettings settings, ICertificateSigner signer, Nonces nonces, Sts sts, IAmazonEC2 ec2, TimeProvider time)
+internal sealed class Admission(
+    IssuerSettings settings, ICertificateSigner signer, Nonces nonces, Sts sts, IAmazonEC2 ec2, PodRanges? podRanges, TimeProvider time)
 {
     private static readonly TimeSpan Soon = TimeSpan.FromSeconds(3);
 
@@ -48,14 +51,22 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
     /// <summary>Calls of EC2 so far.</summary>
     public long LookUpCalls => _instances.Calls + _holders.Calls;
 
+    /// <summary>Certificates.</summary>
+    public Errand<CertificatesRequest, CertificatesAnswer> Certificates => new(Parse, asked => asked.Document, Grant);
+
+    /// <summary>The range of the node's pods.</summary>
+    public Errand<PodRangeRequest, PodRangeAnswer> PodRange => new(
+        (body, _) => Parse(body, ProtocolJson.Default.PodRangeRequest, "a request for a pod range"), asked => asked.Document, Grant);
+
     /// <summary>A node that shows who it is by a signature of its instance's role.</summary>
     /// <exception cref="IssuerRefusal"/>
-    public async Task<CertificatesAnswer> ByProof(IHeaderDictionary headers, byte[] body, AuditEntry audit, CancellationToken cancellation)
+    public async Task<TAnswer> ByProof<TAsked, TAnswer>(
+        Errand<TAsked, TAnswer> errand, IHeaderDictionary headers, byte[] body, AuditEntry audit, CancellationToken cancellation)
     {
         audit.Proof = "sts";
         var (binding, proof) = Proof(headers, body);
-        var asked = Parse(body, audit);
-        var document = Document(asked.Document, audit);
+        var asked = errand.Parse(body, audit);
+        var document = Document(errand.Document(asked), audit);
         var kinds = await Caller(binding, proof, document, audit, cancellation).ConfigureAwait(false);
         // Not before it is proven, or a stranger with this node's document could take its places.
         using var place = Place(document.InstanceId);
@@ -65,20 +76,25 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         }
 
         var (kind, node) = await Node(document, kinds, settings.Limits.NotFoundYet, audit, cancellation).ConfigureAwait(false);
-        return await Grant(asked, kind, node, audit, cancellation).ConfigureAwait(false);
+        return await errand.Grant(asked, kind, node, audit, cancellation).ConfigureAwait(false);
     }
 
     /// <summary>A node that shows the certificate it has; the handshake proved that it has the key.</summary>
     /// <exception cref="IssuerRefusal"/>
-    public async Task<CertificatesAnswer> ByCertificate(
-        X509Certificate2 certificate, IHeaderDictionary headers, byte[] body, AuditEntry audit, CancellationToken cancellation)
+    public async Task<TAnswer> ByCertificate<TAsked, TAnswer>(
+        Errand<TAsked, TAnswer> errand,
+        X509Certificate2 certificate,
+        IHeaderDictionary headers,
+        byte[] body,
+        AuditEntry audit,
+        CancellationToken cancellation)
     {
         audit.Proof = "certificate";
         Cluster(headers);
         var shown = Shown(certificate, audit);
         using var place = Place(shown.Subject);
-        var asked = Parse(body, audit);
-        var document = Document(asked.Document, audit);
+        var asked = errand.Parse(body, audit);
+        var document = Document(errand.Document(asked), audit);
         // Who has a certificate was found before: nothing to wait for.
         var (kind, node) = await Node(document, settings.Kinds, TimeSpan.Zero, audit, cancellation).ConfigureAwait(false);
         var row = kind.Certificates.FirstOrDefault(r => r.Role == RoleTable.NodeClient);
@@ -95,7 +111,7 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
                 "certificate", $"the certificate is of {shown.NotBefore.UtcDateTime:u}, before {node.Instance.InstanceId} was launched or started ({node.Instance.LaunchTime:u})");
         }
 
-        return await Grant(asked, kind, node, audit, cancellation).ConfigureAwait(false);
+        return await errand.Grant(asked, kind, node, audit, cancellation).ConfigureAwait(false);
     }
 
     /// <param name="who">Proven by then.</param>
@@ -200,18 +216,7 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
 
     private CertificatesRequest Parse(byte[] body, AuditEntry audit)
     {
-        CertificatesRequest asked;
-        try
-        {
-            asked = JsonSerializer.Deserialize(body, ProtocolJson.Default.CertificatesRequest) ?? throw IssuerRefusal.Malformed("the body is null");
-        }
-        catch (JsonException e)
-        {
-            // Where, not what: it is a stranger's text.
-            throw IssuerRefusal.Malformed(
-                string.Create(CultureInfo.InvariantCulture, $"the body is not the JSON of a request for certificates (line {e.LineNumber + 1}, byte {e.BytePositionInLine})"), e);
-        }
-
+        var asked = Parse(body, ProtocolJson.Default.CertificatesRequest, "a request for certificates");
         if (asked.Requests.Any(r => r is null))
         {
             throw IssuerRefusal.Malformed("a request is null");
@@ -223,6 +228,20 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
             : asked.Requests.DistinctBy(r => r.Role, StringComparer.Ordinal).Count() != asked.Requests.Count
                 ? throw IssuerRefusal.Malformed("a role is asked for twice")
             : asked;
+    }
+
+    private static T Parse<T>(byte[] body, JsonTypeInfo<T> type, string what)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(body, type) ?? throw IssuerRefusal.Malformed("the body is null");
+        }
+        catch (JsonException e)
+        {
+            // Where, not what: it is a stranger's text.
+            throw IssuerRefusal.Malformed(
+                string.Create(CultureInfo.InvariantCulture, $"the body is not the JSON of {what} (line {e.LineNumber + 1}, byte {e.BytePositionInLine})"), e);
+        }
     }
 
     /// <summary>Static, and a thief may show it, too: it counts beside another proof only, and must name the same instance.</summary>
@@ -496,6 +515,37 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
         return new(granted);
     }
 
+    /// <summary>Of the caller's own instance, whatever it asks for.</summary>
+    private async Task<PodRangeAnswer> Grant(PodRangeRequest asked, NodeKind kind, KnownNode node, AuditEntry audit, CancellationToken cancellation)
+    {
+        if (podRanges is null)
+        {
+            throw IssuerRefusal.Forbidden("pod-range", "this issuer gives out no ranges for pods: it was started without --pod-range");
+        }
+
+        if (!kind.HasPods)
+        {
+            throw IssuerRefusal.Forbidden("pod-range", $"a {kind.NodeRole} gets no range for pods");
+        }
+
+        Cidr? wish = null;
+        try
+        {
+            wish = asked.Range is { } text ? Cidr.Parse(IssuerRefusal.Short(text)) : null;
+        }
+        catch (FormatException e)
+        {
+            throw IssuerRefusal.Malformed(e.Message, e);
+        }
+
+        var range = await OfEc2(
+            async () => (PodRangeAnswer?)new PodRangeAnswer((await podRanges.Claim(node.Instance, wish, cancellation).ConfigureAwait(false)).ToString()),
+            audit,
+            cancellation).ConfigureAwait(false);
+        audit.PodRange = range!.Range;
+        return range;
+    }
+
     /// <summary>Serial and end, RFC 5280, 4.1. Not X509Certificate2, which reads the key as well: that takes longer than to sign.</summary>
     private static AuditedCertificate Audited(string role, CertificateContent content, byte[] der)
     {
@@ -514,7 +564,14 @@ internal sealed class Admission(IssuerSettings settings, ICertificateSigner sign
     private static bool IsInstanceId(string text) =>
         text.StartsWith("i-", StringComparison.Ordinal) && text.Length is 10 or 19 && text[2..].All(c => char.IsAsciiDigit(c) || char.IsAsciiHexDigitLower(c));
 
-    private sealed record KnownNode(Instance Instance, NodeIdentity Identity);
+    internal sealed record KnownNode(Instance Instance, NodeIdentity Identity);
+
+    /// <summary>What a node comes for. Who it is, is found out the same way for each.</summary>
+    /// <param name="Document">The signed identity document within the request.</param>
+    internal sealed record Errand<TAsked, TAnswer>(
+        Func<byte[], AuditEntry, TAsked> Parse,
+        Func<TAsked, byte[]> Document,
+        Func<TAsked, NodeKind, KnownNode, AuditEntry, CancellationToken, Task<TAnswer>> Grant);
 
     /// <summary>Not a record: a record would print the session token.</summary>
     private sealed class ProofParts((string Credential, string Signature) authorization, string date, string token)

@@ -37,6 +37,9 @@ internal sealed record AuditEntry
 
     public IReadOnlyList<AuditedCertificate>? Certificates { get; set; }
 
+    /// <summary>The range of the node's pods.</summary>
+    public string? PodRange { get; set; }
+
     /// <summary>In a line for many: how many refusals have none of their own.</summary>
     public int? LeftOut { get; set; }
 

@@ -40,6 +40,7 @@ internal sealed class IssuerServer : IAsyncDisposable
     private readonly WatchedSigner _signer;
     private readonly Nonces _nonces;
     private readonly Admission _admission;
+    private readonly PodRanges? _podRanges;
     private readonly ChannelWriter<AuditEntry> _audit;
     private readonly Strangers _strangers;
     private readonly TimeProvider _time;
@@ -70,7 +71,8 @@ internal sealed class IssuerServer : IAsyncDisposable
         TimeProvider time)
     {
         (_settings, _signer, _nonces, _audit, _time, _identity) = (settings, signer, nonces, audit, time, identity);
-        _admission = new Admission(settings, signer, nonces, sts, ec2, time);
+        _podRanges = settings.PodRanges is { } ranges ? new PodRanges(ranges, ec2, time) : null;
+        _admission = new Admission(settings, signer, nonces, sts, ec2, _podRanges, time);
         _handshakes = new SemaphoreSlim(settings.Limits.HandshakesAtOnce);
         _crowd = new Crowd(time);
         _strangers = new Strangers(settings.Limits, time, audit.TryWrite);
@@ -103,6 +105,7 @@ internal sealed class IssuerServer : IAsyncDisposable
         var server = new IssuerServer(settings, watched, nonces, identity, sts, ec2, audit, time);
         await server._server.StartAsync(cancellation).ConfigureAwait(false);
         await server._loopback.StartAsync(cancellation).ConfigureAwait(false);
+        server._podRanges?.Start();
         return server;
     }
 
@@ -134,6 +137,7 @@ internal sealed class IssuerServer : IAsyncDisposable
 
         await _server.DisposeAsync().ConfigureAwait(false);
         await _loopback.DisposeAsync().ConfigureAwait(false);
+        _podRanges?.Dispose();
         _strangers.Dispose();
         _identity.Dispose();
         _grace.Dispose();
@@ -307,7 +311,7 @@ internal sealed class IssuerServer : IAsyncDisposable
         var began = _time.GetTimestamp();
         var remote = _remotes.GetValueOrDefault(context.Connection.Id, Remote.Unknown);
         var audit = new AuditEntry { At = _time.GetUtcNow(), Decision = "refused", Remote = remote.Text };
-        CertificatesAnswer? answer = null;
+        byte[]? answer = null;
         IssuerRefusal? refusal = null;
         try
         {
@@ -346,8 +350,8 @@ internal sealed class IssuerServer : IAsyncDisposable
         if (answer is not null)
         {
             _crowd.Served();
-            Interlocked.Add(ref _granted, answer.Certificates.Count);
-            await Answer(context, 200, answer, ProtocolJson.Default.CertificatesAnswer).ConfigureAwait(false);
+            Interlocked.Add(ref _granted, audit.Certificates?.Count ?? 0);
+            await Answer(context, 200, answer).ConfigureAwait(false);
         }
         else if (refusal!.Status != Unanswered)
         {
@@ -364,17 +368,17 @@ internal sealed class IssuerServer : IAsyncDisposable
         }
     }
 
-    private async Task<CertificatesAnswer> Decide(HttpContext context, AuditEntry audit)
+    private async Task<byte[]> Decide(HttpContext context, AuditEntry audit)
     {
         var request = context.Request;
-        if (request.Path.Value != Protocol.CertificatesPath || request.QueryString.HasValue)
+        if (request.Path.Value is not (Protocol.CertificatesPath or Protocol.PodRangePath) || request.QueryString.HasValue)
         {
             throw new IssuerRefusal(404, "no-such-thing", $"there is no {IssuerRefusal.Short(request.Path.Value + request.QueryString.Value)} here");
         }
 
         if (!HttpMethods.IsPost(request.Method))
         {
-            throw new IssuerRefusal(405, "no-such-thing", $"{Protocol.CertificatesPath} takes POST alone");
+            throw new IssuerRefusal(405, "no-such-thing", $"{request.Path.Value} takes POST alone");
         }
 
         if (request.ContentType != "application/json")
@@ -395,14 +399,9 @@ internal sealed class IssuerServer : IAsyncDisposable
             work.CancelAfter(_settings.Limits.WorkTime);
             try
             {
-                if (context.Connection.ClientCertificate is not { } certificate)
-                {
-                    return await _admission.ByProof(request.Headers, body, audit, work.Token).ConfigureAwait(false);
-                }
-
-                return request.Headers.Authorization.Count == 0
-                    ? await _admission.ByCertificate(certificate, request.Headers, body, audit, work.Token).ConfigureAwait(false)
-                    : throw IssuerRefusal.Malformed("a certificate and a signature at once: one proof is wanted");
+                return request.Path.Value == Protocol.PodRangePath
+                    ? await Admit(_admission.PodRange, ProtocolJson.Default.PodRangeAnswer, body, work.Token).ConfigureAwait(false)
+                    : await Admit(_admission.Certificates, ProtocolJson.Default.CertificatesAnswer, body, work.Token).ConfigureAwait(false);
             }
             catch (OperationCanceledException e) when (!context.RequestAborted.IsCancellationRequested)
             {
@@ -412,6 +411,17 @@ internal sealed class IssuerServer : IAsyncDisposable
         finally
         {
             Interlocked.Decrement(ref _inWork);
+        }
+
+        async Task<byte[]> Admit<TAsked, TAnswer>(
+            Admission.Errand<TAsked, TAnswer> errand, JsonTypeInfo<TAnswer> type, byte[] body, CancellationToken cancellation)
+        {
+            var answer = context.Connection.ClientCertificate is not { } certificate
+                    ? await _admission.ByProof(errand, request.Headers, body, audit, cancellation).ConfigureAwait(false)
+                : request.Headers.Authorization.Count == 0
+                    ? await _admission.ByCertificate(errand, certificate, request.Headers, body, audit, cancellation).ConfigureAwait(false)
+                : throw IssuerRefusal.Malformed("a certificate and a signature at once: one proof is wanted");
+            return JsonSerializer.SerializeToUtf8Bytes(answer, type);
         }
     }
 
@@ -431,9 +441,11 @@ internal sealed class IssuerServer : IAsyncDisposable
         }
     }
 
-    private static async Task Answer<T>(HttpContext context, int status, T answer, JsonTypeInfo<T> type)
+    private static Task Answer<T>(HttpContext context, int status, T answer, JsonTypeInfo<T> type) =>
+        Answer(context, status, JsonSerializer.SerializeToUtf8Bytes(answer, type));
+
+    private static async Task Answer(HttpContext context, int status, byte[] bytes)
     {
-        var bytes = JsonSerializer.SerializeToUtf8Bytes(answer, type);
         context.Response.StatusCode = status;
         context.Response.ContentType = "application/json";
         context.Response.ContentLength = bytes.Length;
@@ -491,6 +503,17 @@ internal sealed class IssuerServer : IAsyncDisposable
         Metric("ec2_calls_total", "counter", "Calls of ec2:DescribeInstances.", _admission.LookUpCalls);
         Metric("heap_bytes", "gauge", "What the garbage collector has of the system's memory.", GC.GetGCMemoryInfo().TotalCommittedBytes);
         Metric("serving_certificate_expiry_seconds", "gauge", "End of the issuer's own certificate, Unix time.", _identity.NotAfter.ToUnixTimeSeconds());
+        if (_podRanges is { Routes: { Count: > 0 } routes })
+        {
+            text.Append("# HELP nodeagent_issuer_routes Routes of each table, as last seen.\n# TYPE nodeagent_issuer_routes gauge\n");
+            foreach (var (table, count) in routes)
+            {
+                text.Append(CultureInfo.InvariantCulture, $"nodeagent_issuer_routes{{table=\"{table}\"}} {count}\n");
+            }
+
+            Metric("route_quota", "gauge", "Routes that a table may have (--route-quota).", _podRanges.RouteQuota);
+        }
+
         return text.ToString();
 
         void Metric(string name, string type, string help, long value) =>

@@ -35,6 +35,9 @@ internal sealed record IssuerSettings
     public required Action<string> Say { get; init; }
 
     public IssuerLimits Limits { get; init; } = new();
+
+    /// <summary>Null: this issuer gives out no ranges for pods.</summary>
+    public PodRangeSettings? PodRanges { get; init; }
 }
 
 /// <summary>Nodes of one role, and which instances may be one: all of it must hold. Who may set tags alone makes no node.</summary>
@@ -42,7 +45,11 @@ internal sealed record IssuerSettings
 /// <param name="IamRole">The role that such an instance has assumed, without its path.</param>
 /// <param name="Profile">The instance profile it was launched with.</param>
 /// <param name="Certificates">What such a node may ask for.</param>
-internal sealed record NodeKind(string NodeRole, string IamRole, string Profile, IReadOnlyList<RoleCertificate> Certificates);
+internal sealed record NodeKind(string NodeRole, string IamRole, string Profile, IReadOnlyList<RoleCertificate> Certificates)
+{
+    /// <summary>Whether such a node has pods, and a range for them.</summary>
+    public bool HasPods { get; init; } = true;
+}
 
 /// <summary>What is taken from strangers before anything is done for them.</summary>
 internal sealed record IssuerLimits

@@ -8,6 +8,7 @@ internal static class Protocol
 {
     public const string NoncePath = "/v1/nonce";
     public const string CertificatesPath = "/v1/certificates";
+    public const string PodRangePath = "/v1/pod-range";
     public const int DefaultPort = 10261;
 }
 
@@ -22,6 +23,11 @@ internal sealed record CertificatesAnswer(IReadOnlyList<GrantedCertificate> Cert
 /// <param name="Chain">DER, the node's certificate first, without the cluster's CA.</param>
 internal sealed record GrantedCertificate(string Role, IReadOnlyList<byte[]> Chain);
 
+/// <param name="Range">What the node's configuration says; null where it says nothing. A check and no choice.</param>
+internal sealed record PodRangeRequest(byte[] Document, string? Range);
+
+internal sealed record PodRangeAnswer(string Range);
+
 internal sealed record NonceAnswer(string Nonce);
 
 internal sealed record ErrorAnswer(string Code, string Message);
@@ -33,6 +39,8 @@ internal sealed record ErrorAnswer(string Code, string Message);
     MaxDepth = 8)]
 [JsonSerializable(typeof(CertificatesRequest))]
 [JsonSerializable(typeof(CertificatesAnswer))]
+[JsonSerializable(typeof(PodRangeRequest))]
+[JsonSerializable(typeof(PodRangeAnswer))]
 [JsonSerializable(typeof(NonceAnswer))]
 [JsonSerializable(typeof(ErrorAnswer))]
 internal sealed partial class ProtocolJson : JsonSerializerContext;

@@ -43,6 +43,9 @@ internal interface IMachineReader
     /// <summary>The value of a sysctl by its dotted name, trimmed; null when this kernel has no such key.</summary>
     string? Sysctl(string name);
 
+    /// <summary>A table of nftables of the family ip, as nft(8) lists it; null when there is none, or no nft to have made it.</summary>
+    string? PacketFilter(string table);
+
     /// <summary>The wall clock, for the life left in certificates.</summary>
     DateTimeOffset Now { get; }
 }

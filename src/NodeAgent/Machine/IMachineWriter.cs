@@ -37,6 +37,10 @@ internal interface IMachineWriter
 
     void LoadModule(string name);
 
+    /// <summary>Puts a table of nftables of the family ip in the place of what is there, in one step.</summary>
+    /// <param name="content">What stands between the table's braces; null removes it.</param>
+    void SetPacketFilter(string table, string? content);
+
     void SetSysctl(string name, string value);
 
     /// <summary>Removes every signature from a device. The caller has decided that what is there may go.</summary>

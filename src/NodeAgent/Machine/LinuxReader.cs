@@ -7,6 +7,7 @@ internal sealed class LinuxReader : IMachineReader, IDisposable
     private readonly BlockDevices _blocks = new();
     private readonly Storage _storage;
     private readonly Systemd _systemd;
+    private readonly PacketFilter _packetFilter;
     private readonly CancellationToken _cancellation;
 
     private readonly Dictionary<string, FileReport> _files = [];
@@ -15,6 +16,7 @@ internal sealed class LinuxReader : IMachineReader, IDisposable
     private readonly Dictionary<string, UnitReport> _units = [];
     private readonly Dictionary<string, IReadOnlyList<Signature>> _signatures = [];
     private readonly Dictionary<string, string?> _sysctls = [];
+    private readonly Dictionary<string, string?> _packetFilters = [];
     private IReadOnlyList<Mounts.Entry>? _mounts;
     private IReadOnlyList<MountReport>? _mountReports;
     private IReadOnlyList<DiskReport>? _disks;
@@ -24,6 +26,7 @@ internal sealed class LinuxReader : IMachineReader, IDisposable
     public LinuxReader(CancellationToken cancellation)
     {
         _cancellation = cancellation;
+        _packetFilter = new PacketFilter(new ProcessRunner(cancellation));
         _storage = new Storage(new ProcessRunner(cancellation), _blocks);
         _systemd = new Systemd(() => SdBus.Connect(cancellation));
     }
@@ -58,6 +61,8 @@ internal sealed class LinuxReader : IMachineReader, IDisposable
 
     public string? Sysctl(string name) => Remembered(_sysctls, name, _kernel.Sysctl);
 
+    public string? PacketFilter(string table) => Remembered(_packetFilters, table, _packetFilter.List);
+
     public void Dispose() => _systemd.Dispose();
 
     /// <summary>After a file, directory or link changed. What systemd says of a unit follows its files.</summary>
@@ -77,6 +82,7 @@ internal sealed class LinuxReader : IMachineReader, IDisposable
     {
         _kernel.Forget();
         _sysctls.Clear();
+        _packetFilters.Clear();
     }
 
     /// <summary>After a unit started or stopped: it may have mounted, written, loaded or set anything, but makes no volumes and no file systems.</summary>

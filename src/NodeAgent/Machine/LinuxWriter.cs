@@ -57,6 +57,8 @@ internal sealed class LinuxWriter(LinuxReader reader, CancellationToken cancella
         },
         reader.ForgetKernel);
 
+    public void SetPacketFilter(string table, string? content) => Then(() => new PacketFilter(_runner).Set(table, content), reader.ForgetKernel);
+
     public void SetSysctl(string name, string value) => Then(() => reader.Kernel.SetSysctl(name, value), reader.ForgetKernel);
 
     public void WipeDevice(string device) => Then(() => reader.Storage.Wipe(device), reader.ForgetStorage);

@@ -39,6 +39,10 @@ internal sealed record Recording
     /// <summary>A null value is a key that the kernel does not have.</summary>
     public SortedDictionary<string, Answer<string?>> Sysctls { get; init; } = new(StringComparer.Ordinal);
 
+    /// <summary>As <see cref="Sysctls"/>, of tables.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public SortedDictionary<string, Answer<string?>>? PacketFilters { get; set; }
+
     public byte[] ToJson() => [.. JsonSerializer.SerializeToUtf8Bytes(this, Json.Recording), (byte)'\n'];
 
     /// <exception cref="ProbeException">The text is not a recording.</exception>
@@ -175,6 +179,9 @@ internal sealed class RecordingReader(IMachineReader inner) : IMachineReader
 
     public string? Sysctl(string name) => Keep(Recording.Sysctls, name, inner.Sysctl, s => s);
 
+    public string? PacketFilter(string table) =>
+        Keep(Recording.PacketFilters ??= new(StringComparer.Ordinal), table, inner.PacketFilter, t => t);
+
     private static T Keep<T, TKept>(SortedDictionary<string, Answer<TKept>> answers, string question, Func<string, T> ask, Func<T, TKept> toKept)
     {
         try
@@ -236,6 +243,11 @@ internal sealed class ReplayReader(Recording recording) : IMachineReader
         : answer.Failure is not null ? throw new ProbeException(answer.Subject ?? $"sysctl {name}", answer.Failure)
         : answer.Value;
 
+    public string? PacketFilter(string table) =>
+        recording.PacketFilters?.TryGetValue(table, out var answer) is not true ? throw new ProbeException($"table {table}", NotRecorded)
+        : answer!.Failure is not null ? throw new ProbeException(answer.Subject ?? $"table {table}", answer.Failure)
+        : answer.Value;
+
     private static T Find<T>(SortedDictionary<string, Answer<T>> answers, string question, string subject) =>
         Answered(answers.GetValueOrDefault(question), subject);
 
@@ -272,4 +284,6 @@ internal sealed class EmptyMachineReader(DateTimeOffset now, IReadOnlyList<DiskR
     public ModuleState Module(string name) => ModuleState.Available;
 
     public string? Sysctl(string name) => "";
+
+    public string? PacketFilter(string table) => null;
 }

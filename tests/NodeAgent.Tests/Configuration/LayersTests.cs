@@ -74,5 +74,7 @@ public class LayersTests
         public ModuleState Module(string name) => throw new NotSupportedException();
 
         public string? Sysctl(string name) => throw new NotSupportedException();
+
+        public string? PacketFilter(string table) => throw new NotSupportedException();
     }
 }

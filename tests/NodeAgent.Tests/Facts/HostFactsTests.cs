@@ -47,6 +47,8 @@ public class HostFactsTests
 
         public IReadOnlyList<MountReport> Mounts() => [new("sysfs", "/sys", "sysfs", []), new("cgroup", "/sys/fs/cgroup", Cgroups, [])];
 
+        public string? PacketFilter(string table) => throw new NotSupportedException();
+
         public string? Sysctl(string name) => name switch
         {
             "kernel.osrelease" => "6.12.48+deb13-cloud-amd64",

@@ -6,6 +6,7 @@ using NodeAgent.Convergence;
 using NodeAgent.Desired;
 using NodeAgent.Facts;
 using NodeAgent.Machine;
+using NodeAgent.Network;
 using NodeAgent.Resources;
 
 namespace NodeAgent.Tests.Golden;
@@ -116,6 +117,11 @@ public class GoldenTests
             files["tree" + manifest.Name] = manifest.OnNothing;
         }
 
+        foreach (var file in list.Items.OfType<PodNetworkFile>())
+        {
+            files["tree" + file.Name] = file.Placeholder;
+        }
+
         files["modes.txt"] = modes.ToString();
         using var text = new StringWriter(CultureInfo.InvariantCulture) { NewLine = "\n" };
         new PlanText(text, color: false).Write(Plan.Make(list, new EmptyMachineReader(Now, facts.Disks)));
@@ -127,7 +133,7 @@ public class GoldenTests
     {
         var config = Path.Join(Folder, name, "config.yaml");
         var extra = extraConfig is null ? [] : new Layer[] { new Layer.Document("extra.yaml", Encoding.UTF8.GetBytes(extraConfig)) };
-        return NodeResources.Build(NodeConfigLoader.Load([new Layer.Document(config, File.ReadAllBytes(config)), .. extra]).Config, Facts(name), Unasked.Instance);
+        return NodeResources.Build(NodeConfigLoader.Load([new Layer.Document(config, File.ReadAllBytes(config)), .. extra]).Config, Facts(name), Unasked.Instance, Unasked.Instance);
     }
 
     private static NodeFacts Facts(string name)
@@ -160,10 +166,12 @@ public class GoldenTests
     }
 
     /// <summary>A plan asks nobody to sign anything.</summary>
-    private sealed class Unasked : ICertificateSource
+    private sealed class Unasked : ICertificateSource, IPodRangeSource
     {
         public static readonly Unasked Instance = new();
 
         public IReadOnlyList<byte[]> Obtain(string role, byte[] request, CancellationToken cancellation) => throw new InvalidOperationException("a plan asked for a certificate");
+
+        public Cidr Obtain(Cidr? wish, CancellationToken cancellation) => throw new InvalidOperationException("a plan asked for a range");
     }
 }

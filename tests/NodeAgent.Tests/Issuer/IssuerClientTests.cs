@@ -152,10 +152,10 @@ public sealed class IssuerClientTests : IAsyncLifetime
     [Fact]
     public void Pauses_keep_to_what_the_issuer_says_and_spread_the_wider_the_longer_it_takes()
     {
-        IssuerCertificateSource.Pause(0, TimeSpan.FromSeconds(3), 0).ShouldBe(TimeSpan.FromSeconds(3));
-        IssuerCertificateSource.Pause(4, TimeSpan.FromSeconds(3), 1).ShouldBe(TimeSpan.FromSeconds(11));
-        IssuerCertificateSource.Pause(50, TimeSpan.FromHours(3), 1).ShouldBe(TimeSpan.FromSeconds(45));
-        IssuerCertificateSource.Pause(0, null, 0).ShouldBe(TimeSpan.FromSeconds(0.25));
+        IssuerClient.Pause(0, TimeSpan.FromSeconds(3), 0).ShouldBe(TimeSpan.FromSeconds(3));
+        IssuerClient.Pause(4, TimeSpan.FromSeconds(3), 1).ShouldBe(TimeSpan.FromSeconds(11));
+        IssuerClient.Pause(50, TimeSpan.FromHours(3), 1).ShouldBe(TimeSpan.FromSeconds(45));
+        IssuerClient.Pause(0, null, 0).ShouldBe(TimeSpan.FromSeconds(0.25));
     }
 
     [Fact]

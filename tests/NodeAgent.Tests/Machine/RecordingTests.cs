@@ -146,6 +146,8 @@ public sealed class RecordingTests : IDisposable
 
         public string? Sysctl(string name) => throw Failure();
 
+        public string? PacketFilter(string table) => throw Failure();
+
         private static ProbeException Failure() => new("the bus", "is not there");
     }
 }

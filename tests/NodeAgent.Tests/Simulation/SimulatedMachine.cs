@@ -15,6 +15,7 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
     private readonly Dictionary<string, UnitReport> _units = new(StringComparer.Ordinal);
     private readonly Dictionary<string, ModuleState> _modules = new(StringComparer.Ordinal);
     private readonly Dictionary<string, string> _sysctls = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, string> _packetFilters = new(StringComparer.Ordinal);
     private readonly Dictionary<string, List<Signature>> _signatures = new(StringComparer.Ordinal);
     private readonly Dictionary<string, string> _labels = new(StringComparer.Ordinal);
     private readonly List<MountReport> _mounts = [];
@@ -87,6 +88,20 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
     public string? Sysctl(string name) => name.StartsWith("net.bridge.", StringComparison.Ordinal) && _modules["br_netfilter"] != ModuleState.Loaded
         ? null
         : _sysctls.GetValueOrDefault(name, "0");
+
+    public string? PacketFilter(string table) => _packetFilters.GetValueOrDefault(table);
+
+    public void SetPacketFilter(string table, string? content) => Write($"packet filter {table}", () =>
+    {
+        if (content is null)
+        {
+            _packetFilters.Remove(table);
+        }
+        else
+        {
+            _packetFilters[table] = $"table ip {table} {{\n{content}}}\n";
+        }
+    });
 
     public void WriteFile(string path, byte[] content, UnixFileMode mode) => Write($"write {path}", () =>
     {
@@ -215,6 +230,7 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
             _sysctls[parts[0]] = parts[1];
         }
 
+        _packetFilters.Clear();
         _mounts.Clear();
         foreach (var unit in _units.Values.ToList())
         {

@@ -7,6 +7,7 @@ using NodeAgent.Convergence;
 using NodeAgent.Desired;
 using NodeAgent.Facts;
 using NodeAgent.Machine;
+using NodeAgent.Network;
 using NodeAgent.Pki;
 using NodeAgent.Resources;
 
@@ -61,6 +62,8 @@ internal sealed class Worker
     /// <summary>Of each run a new one; the worker's own CA signs when it is null.</summary>
     public Func<NodeConfig, ICertificateSource>? MakeSource { get; set; }
 
+    public IPodRangeSource PodRanges { get; set; } = NoRange.Instance;
+
     public string ExtraConfig { get; set; } = "{apiVersion: nodeagent/v1, kind: NodeConfig}";
 
     /// <summary>Of a layer above all others.</summary>
@@ -78,7 +81,7 @@ internal sealed class Worker
             new Layer.Document("extra.yaml", Encoding.UTF8.GetBytes(ExtraConfig)),
             new Layer.Document("pending.yaml", Encoding.UTF8.GetBytes(PendingConfig)),
         ]);
-        return new(loaded, Facts, NodeResources.Build(loaded.Config, Facts, MakeSource?.Invoke(loaded.Config) ?? new Source(this, Certificates.Identity(loaded.Config, Facts))));
+        return new(loaded, Facts, NodeResources.Build(loaded.Config, Facts, MakeSource?.Invoke(loaded.Config) ?? new Source(this, Certificates.Identity(loaded.Config, Facts)), PodRanges));
     }
 
     public Plan Plan() => NodeAgent.Convergence.Plan.Make(List(), Machine);
@@ -127,6 +130,13 @@ internal sealed class Worker
             using var authority = CertificateAuthority.Load(pem.AsSpan(0, split), pem.AsSpan(split));
             return [authority.Sign(SigningRequest.Read(request), RoleTable.Find(role)!.For(node), TimeSpan.FromDays(90), worker.Machine.Now, RandomNumberGenerator.GetBytes(16))];
         }
+    }
+
+    private sealed class NoRange : IPodRangeSource
+    {
+        public static readonly NoRange Instance = new();
+
+        public Cidr Obtain(Cidr? wish, CancellationToken cancellation) => throw new MachineException("pod range", "there is nobody to give one");
     }
 
     private sealed class NoObserver : IRunObserver
