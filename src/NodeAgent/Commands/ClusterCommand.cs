@@ -44,12 +44,8 @@ internal static class ClusterCommand
     private static Command Verb(string name, bool dryRun, string description)
     {
         var node = new Option<string?>("--node") { Description = "This node, which gets the label of the control plane.", HelpName = "NAME" };
-        var server = new Option<Uri>("--server")
-        {
-            Description = "The API server (https://127.0.0.1:6443 unless given).",
-            HelpName = "URL",
-            DefaultValueFactory = _ => new Uri("https://127.0.0.1:6443"),
-        };
+        var server = CommonOptions.Server("The API server (https://127.0.0.1:6443 unless given).");
+        server.DefaultValueFactory = _ => new Uri("https://127.0.0.1:6443");
         var manifests = new Option<string?>("--manifests")
         {
             Description = "Directory, or folder in S3, of YAML files with objects for the cluster: a CNI's, say. In the order of their names, folders below left aside.",
@@ -60,11 +56,6 @@ internal static class ClusterCommand
         var command = new Command(name, description) { node, server, manifests, region, deadline };
         command.Validators.Add(result =>
         {
-            if (result.GetValue(server) is not { IsAbsoluteUri: true, Scheme: "https" })
-            {
-                result.AddError($"--server: '{result.GetValue(server)}' is not an https URL");
-            }
-
             if (result.GetValue(manifests) is { } where && (where.Length == 0 || (where.Contains("://", StringComparison.Ordinal) && !S3Address.TryParse(where, out _))))
             {
                 result.AddError($"--manifests: '{where}' is neither s3://BUCKET[/PREFIX] nor a directory");
