@@ -34,7 +34,7 @@ internal sealed class Watch(
     // The group says the target first and makes the action then: for so long "no action" may be said too early.
     private static readonly TimeSpan ActionMayCome = TimeSpan.FromMinutes(2);
 
-    // For what has to be done after the last pod, while EC2's clock runs.
+    // For what has to be done after the last pod, while EC2's clock runs. Where it is over already, as of an instance that hibernates, so long is tried all the same.
     private static readonly TimeSpan BeforeTheEnd = TimeSpan.FromSeconds(5);
 
     private readonly Lazy<LifecycleHook> _hook = new(open);
@@ -140,7 +140,7 @@ internal sealed class Watch(
             left = untilThen;
         }
 
-        var deadline = time.GetTimestamp() + (long)(Math.Max(0, left.TotalSeconds) * time.TimestampFrequency);
+        var deadline = time.GetTimestamp() + (long)(Math.Max(BeforeTheEnd.TotalSeconds, left.TotalSeconds) * time.TimestampFrequency);
         Say($"this instance leaves: {notice.Why}");
         _leaving = new(notice, record);
         if (settings.Node is { } node && record.Answer is null)

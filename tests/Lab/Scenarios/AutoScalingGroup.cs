@@ -43,6 +43,17 @@ internal sealed class AutoScalingGroup
             await guest.WriteAsync($"/etc/systemd/system/{unit}.service.d/lab.conf", $"[Service]\nEnvironment=AWS_ENDPOINT_URL_AUTO_SCALING={Aws.Url}\n");
         }
 
+        // The container's stand-in listens nowhere, and a node whose runtime does not answer is not healthy.
+        await guest.WriteAsync(
+            "/usr/bin/containerd",
+            """
+            #!/bin/sh
+            if [ "$1" = --version ]; then echo "containerd github.com/containerd/containerd 1.7.24~ds1 1.7.24~ds1-6"; exit 0; fi
+            mkdir -p /run/containerd
+            exec systemd-notify --exec --ready \; systemd-socket-activate --accept --listen=/run/containerd/containerd.sock /bin/true
+
+            """,
+            "755");
         guest.Imds.Paths["iam/security-credentials/worker"] = JsonSerializer.Serialize(new
         {
             Code = "Success",

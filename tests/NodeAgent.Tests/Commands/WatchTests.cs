@@ -20,7 +20,7 @@ using NodeAgent.Tests.Machine;
 
 namespace NodeAgent.Tests.Commands;
 
-public sealed class WatchTests : IAsyncLifetime
+public sealed class WatchTests : IAsyncLifetime, IDisposable
 {
     private readonly TemporaryDirectory _directory = new();
     private readonly FakeGroup _group = new();
@@ -44,9 +44,13 @@ public sealed class WatchTests : IAsyncLifetime
 
     public async Task DisposeAsync()
     {
-        _metadata!.Dispose();
         await _imds.DisposeAsync();
         await _api.DisposeAsync();
+    }
+
+    public void Dispose()
+    {
+        _metadata?.Dispose();
         _directory.Dispose();
     }
 

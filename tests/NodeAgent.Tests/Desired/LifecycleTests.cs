@@ -23,7 +23,7 @@ public class LifecycleTests
         WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
 
         (worker.Machine.File(WatchDropIn).Kind, worker.Machine.File(Wanted).Kind).ShouldBe((FileKind.Absent, FileKind.Absent));
-        worker.Machine.Writes.ShouldNotContain(w => w.Contains("watch", StringComparison.Ordinal));
+        worker.Machine.Writes.ShouldNotContain(w => w.Contains("nodeagent-watch", StringComparison.Ordinal));
         Text(worker, ReadyDropIn).ShouldNotContain("hook");
     }
 
@@ -90,7 +90,8 @@ public class LifecycleTests
 
         worker.Asked.ShouldBeEmpty();
         worker.Machine.File(KubeletCertificate).Kind.ShouldBe(FileKind.Absent);
-        worker.Machine.Unit(Kubelet.Unit).ShouldSatisfyAllConditions(u => u.IsActive.ShouldBeFalse(), u => u.UnitFileState.ShouldNotBe("enabled"));
+        worker.Machine.Unit(Kubelet.Unit).IsActive.ShouldBeFalse();
+        worker.Machine.Writes.ShouldNotContain(w => w.EndsWith(" " + Kubelet.Unit, StringComparison.Ordinal));
         worker.Machine.Unit("containerd.service").IsActive.ShouldBeTrue();
         worker.Machine.Unit(Lifecycle.WatchUnit).IsActive.ShouldBeTrue();
         worker.Machine.File("/etc/kubernetes/kubelet.yaml").Kind.ShouldBe(FileKind.Regular);
