@@ -73,6 +73,20 @@ public class StaticPodTests
     }
 
     [Fact]
+    public void A_renewal_does_not_adopt_new_settings_of_the_pod()
+    {
+        var plane = Applied();
+        Say(plane, "scheduler: {image: 'registry.example/kube-scheduler:v9'}");
+
+        Renew(plane, "scheduler").Succeeded.ShouldBeTrue();
+
+        Text(plane, "kube-scheduler").ShouldNotContain("v9");
+        plane.Machine.Writes.ShouldContain($"write {Manifests}kube-scheduler.yaml");
+        plane.Node.PendingConfig = "{apiVersion: nodeagent/v1, kind: NodeConfig}";
+        WorkerTests.Pending(plane.Node.Plan()).ShouldBeEmpty();
+    }
+
+    [Fact]
     public void A_renewal_that_was_cut_short_before_the_manifest_comes_back_to_it()
     {
         var plane = Applied();
