@@ -177,7 +177,7 @@ internal static class CertificateRenewal
     private static readonly string[] OfEveryNode =
         ["cluster.certificateAuthority", "cluster.name", "certificates.keyAlgorithm", "certificates.lifetime", "node.name", "node.role"];
 
-    private static readonly string[] OfControlPlanes = ["certificates.apiNames", "cluster.domain", "cluster.endpoint", "cluster.serviceRange"];
+    private static readonly string[] OfControlPlanes = ["apiServer.port", "certificates.apiNames", "cluster.domain", "cluster.endpoint", "cluster.serviceRange", "controlPlane.staticPods"];
 
     /// <summary>
     /// What is renewed is what the node was made with: a certificate of a CA that it has not adopted is one that nobody here trusts, and one for another name is
@@ -228,6 +228,11 @@ internal static class CertificateRenewal
         {
             certificate.MayWait = false;
             certificate.Outworn = all || role is not null ? machine.PrivateKey(certificate.Row.KeyPath).PublicKey : null;
+        }
+
+        foreach (var manifest in whole.Items.OfType<StaticPodManifest>())
+        {
+            manifest.OnlyDigest = true;
         }
 
         return whole.Only(r => certificates.Contains(r) || (r is Restart or StaticPodManifest && r.Inputs.Any(certificates.Contains)));

@@ -16,6 +16,9 @@ internal static class ReadyCommand
 {
     private static readonly TimeSpan Pause = TimeSpan.FromSeconds(2);
 
+    // A look into the store costs more than the rest.
+    private const int RoundsBetweenImages = 5;
+
     public static Command Create()
     {
         var gate = new Option<string>("--gate")
@@ -92,8 +95,10 @@ internal static class ReadyCommand
     {
         using var timer = CancellationTokenSource.CreateLinkedTokenSource(stop);
         timer.CancelAfter(deadline.Value);
-        var said = "";
-        while (true)
+        var (said, images) = ("", (string?)null);
+        // Docker's or cri-dockerd's socket, whichever kubelet has.
+        var isDocker = runtime != Containerd.Socket;
+        for (var round = 0; ; round++)
         {
             try
             {
@@ -103,14 +108,26 @@ internal static class ReadyCommand
                     return await Warm(launch, stop).ConfigureAwait(false);
                 }
 
+                if (round % RoundsBetweenImages == 0)
+                {
+                    images = PodImages.Missing(isDocker, timer.Token);
+                }
+
                 if (missing is null)
                 {
+                    // No part of the gate, and worth knowing: a control plane that does not come up looks like this.
+                    if (images is not null)
+                    {
+                        Console.Out.WriteLine($"note: {images}");
+                    }
+
                     ServiceNotify.Status("healthy");
                     ServiceNotify.Ready();
                     Console.Out.WriteLine("The node is healthy.");
                     return launch is null || await launch.Answer(LifecycleResult.Continue, "the node is healthy", stop).ConfigureAwait(false) ? ExitCode.Ok : ExitCode.Failed;
                 }
 
+                missing = images is null ? missing : $"{missing}; {images}";
                 if (missing != said && !timer.IsCancellationRequested)
                 {
                     said = missing;

@@ -90,6 +90,11 @@ internal static class RenderCommand
                     Add(certificate.Name, $"(the certificate of {certificate.Row.KeyPath})\n");
                 }
             }
+            else if (resource is EncryptionConfiguration { IsWanted: true })
+            {
+                Add(resource.Name, "(secret: keys for encryption at rest, from the cluster's store)\n");
+                Mode(ConfigFile.Private, resource.Name, isSecret: true);
+            }
             else if (resource is StaticPodManifest manifest)
             {
                 Add(manifest.Name, manifest.OnNothing);

@@ -10,7 +10,7 @@ using NodeAgent.Pki;
 namespace NodeAgent.Configuration;
 
 /// <summary>What a configuration whose every value is well-formed may still get wrong: values that do not fit the machine, Kubernetes, or each other. One rule a line or method, each with its path.</summary>
-internal sealed class ConfigValidation
+internal sealed partial class ConfigValidation
 {
     public const int MaximumMaxPods = 1024;
 
@@ -124,6 +124,7 @@ internal sealed class ConfigValidation
         rules.Paths();
         rules.Certificates();
         rules.ControlPlaneServices();
+        rules.StaticPods();
         rules.Adoption();
         rules.Autoscaling();
         rules.Proxy();
@@ -556,10 +557,18 @@ internal sealed class ConfigValidation
         }
     }
 
-    private void Image(string path, string image) => Require(
-        image.Length is > 0 and < 512 && IsOnly(image, "./:@_-") && char.IsAsciiLetterOrDigit(image[0]) && char.IsAsciiLetterOrDigit(image[^1]),
-        path,
-        $"'{Short(image)}' is not an image; expected one as in registry.k8s.io/pause:3.9");
+    private void Image(string path, string image)
+    {
+        var at = image.IndexOf('@', StringComparison.Ordinal);
+        Require(
+            image.Length is > 0 and < 512 && IsOnly(image, "./:@_-") && char.IsAsciiLetterOrDigit(image[0]) && char.IsAsciiLetterOrDigit(image[^1]),
+            path,
+            $"'{Short(image)}' is not an image; expected one as in registry.k8s.io/pause:3.9");
+        Require(
+            at < 0 || (image.AsSpan(at).StartsWith("@sha256:") && image.Length == at + 8 + 64 && image[(at + 8)..].All(char.IsAsciiHexDigitLower)),
+            path,
+            $"'{Short(image)}' has something after '@' that is not a digest; expected @sha256: and 64 digits of lower case hex");
+    }
 
     private void Kubelet()
     {

@@ -105,6 +105,8 @@ internal sealed record ApiServerConfig : IStaticPodConfig
 
     public required AdmissionConfig Admission { get; init; }
 
+    public required EncryptionConfig Encryption { get; init; }
+
     /// <summary>Null: nothing is audited.</summary>
     public AuditConfig? Audit { get; init; }
 
@@ -117,6 +119,16 @@ internal sealed record AdmissionConfig
     public required IReadOnlyList<string> Enable { get; init; }
 
     public required IReadOnlyList<string> Disable { get; init; }
+}
+
+/// <summary>At rest, in etcd, by the keys that the cluster's store has.</summary>
+internal sealed record EncryptionConfig
+{
+    /// <summary>As in secrets or widgets.example.com; none when empty.</summary>
+    public required IReadOnlyList<string> Resources { get; init; }
+
+    /// <summary>False: what is encrypted can be read, and what is written is not encrypted any more.</summary>
+    public required bool Write { get; init; }
 }
 
 internal sealed record AuditConfig

@@ -66,6 +66,15 @@ internal static class ApiServer
         // All in one directory, as kubeadm lays it out, and most of it is read again after a renewal: so the directory it is, and not a file each. With etcd's client key
         // this process can have everything that the other keys in there open; keys of CAs are not on this machine.
         var paths = new List<HostPath> { new("certificates", RoleTable.Directory, "Directory") };
+        // Here even where nothing is encrypted: it looks that nothing was.
+        var encryption = certificates.Encryption;
+        var encrypts = api.Encryption.Resources.Count > 0;
+        if (encrypts)
+        {
+            flags["encryption-provider-config"] = encryption.Name;
+            paths.Add(new("encryption", encryption.Name, "File"));
+        }
+
         Audit(api.Audit, flags, files, logs, paths);
         Oidc(api.Oidc, flags, files, paths);
         if (files.Count > 0)
@@ -94,9 +103,10 @@ internal static class ApiServer
             ControlPlanePods.Reads(etcdCa),
             ControlPlanePods.ReadsKey(account),
             .. files.Select(ControlPlanePods.Reads),
+            .. encrypts ? [(encryption, new PodInput(encryption.Name, PodInputKind.Secret))] : Array.Empty<(Resource, PodInput)>(),
         ];
         string[] roles = ["apiserver", "apiserver-kubelet-client", "apiserver-etcd-client", "front-proxy-client"];
-        return ([.. files, ControlPlanePods.Manifest(pod, reads, [frontProxyCa, .. roles.Select(r => certificates.ByRole[r])])], logs);
+        return ([.. files, ControlPlanePods.Manifest(pod, reads, [frontProxyCa, encryption, .. roles.Select(r => certificates.ByRole[r])])], logs);
     }
 
     private static void Audit(AuditConfig? audit, ComponentFlags flags, List<Resource> files, List<DirectoryResource> logs, List<HostPath> paths)

@@ -22,6 +22,9 @@ internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource 
     /// <summary>Of a control plane node.</summary>
     public Resource AccountKey => Resources.OfType<ServiceAccountKey>().Single();
 
+    /// <summary>Of a control plane node that runs its own API server.</summary>
+    public Resource Encryption => Resources.OfType<EncryptionConfiguration>().Single();
+
     public RoleCertificate Row(string role) => ((Certificate)ByRole[role]).Row;
 
     private IReadOnlyDictionary<Authority, Resource> Others { get; init; } = new Dictionary<Authority, Resource>();
@@ -46,6 +49,8 @@ internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource 
             a => a.Authority,
             Resource (a) => new AuthorityCertificate(a, [.. RoleTable.All.Where(r => r.Authority == a.Authority)], facts.Instance.Id, source));
         Resource[] shared = isControlPlane ? [.. others.Values, new ServiceAccountKey(facts.Instance.Id, source)] : [];
+        Resource[] encryption = ControlPlanePods.RunHere(config)
+            ? [new EncryptionConfiguration(facts.Instance.Id, config.ApiServer.Encryption.Resources, config.ApiServer.Encryption.Write, source)] : [];
         var names = isControlPlane ? Names(config) : null;
         var access = new ClusterAccess(config.Cluster.Name, config.Cluster.Endpoint, config.Cluster.CertificateAuthority);
         // Those of the control plane's own clients: it does not hang on a load balancer, which may not know it yet. admin.conf is for people, elsewhere perhaps.
@@ -64,7 +69,7 @@ internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource 
                 Needs = others.TryGetValue(r.Authority, out var ca) ? [ca] : [],
             });
         round.Members = [.. roles.Values.OfType<Certificate>()];
-        return new Certificates([authority, .. shared, .. roles.Values], authority, roles) { Others = others };
+        return new Certificates([authority, .. shared, .. encryption, .. roles.Values], authority, roles) { Others = others };
     }
 
     /// <summary>Where they keep something, where it is more than one file.</summary>

@@ -36,7 +36,7 @@ internal static class NodeResources
         {
             NamedOurs = [PodNetwork.ConfigurationPath, .. ContainerRuntime.NamedOurs],
             Keys = Certificates.Paths,
-            SharedKeys = Certificates.ControlPlanePaths,
+            SharedKeys = [.. Certificates.ControlPlanePaths, EncryptionConfiguration.PathOfIt],
             OwnDirectories = ContainerRuntime.OwnDirectories,
             Costs = path => path.StartsWith(Kubelet.ManifestDirectory + "/", StringComparison.Ordinal) || path == PodNetwork.ConfigurationPath
                 ? Disruption.RecreatesPods : Disruption.None,

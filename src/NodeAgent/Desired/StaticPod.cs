@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using NodeAgent.Configuration;
+using NodeAgent.Resources;
 
 namespace NodeAgent.Desired;
 
@@ -75,7 +76,7 @@ internal sealed record StaticPod(string Name, string Image, IReadOnlyList<string
                 ["name"] = Name,
                 ["namespace"] = "kube-system",
                 ["labels"] = Map(Labels),
-                ["annotations"] = new JsonObject { ["nodeagent/inputs"] = digest },
+                ["annotations"] = new JsonObject { [StaticPodManifest.DigestName] = digest },
             },
             ["spec"] = spec,
         };

@@ -62,6 +62,18 @@ internal sealed class StoreCertificateSource : ICertificateSource, IDisposable
 
     public Secret ServiceAccountKey() => new(Authorities().ServiceAccountKey);
 
+    public Secret EncryptionKeys()
+    {
+        try
+        {
+            return new(string.Join('\n', Authorities().Encryption(_what.Store)));
+        }
+        catch (CaException e)
+        {
+            throw new MachineException("keys for encryption at rest", e.Message, e);
+        }
+    }
+
     public void Dispose() => _authorities?.Dispose();
 
     private ClusterAuthorities Authorities() => Objection is null ? _authorities! : throw new MachineException(_what.Store, _objection switch

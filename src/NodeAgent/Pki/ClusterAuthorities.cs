@@ -20,6 +20,18 @@ internal sealed partial class ClusterAuthorities : IDisposable
 
     private const string Signed = "# signed by ca.crt: ";
 
+    /// <summary>
+    /// Keys for what kube-apiserver encrypts in etcd: 32 bytes each, base64, one a line; the first encrypts, all decrypt. Stores of before have none until the next
+    /// 'ca init', so the signed word for it is a file of its own.
+    /// </summary>
+    public const string EncryptionKeys = "encryption.key";
+
+    public const string EncryptionSums = "encryption.sums";
+
+    private const int EncryptionKeyBytes = 32;
+
+    private readonly Dictionary<string, string> _encryption = new(StringComparer.Ordinal);
+
     private ClusterAuthorities(string serviceAccountKey) => ServiceAccountKey = serviceAccountKey;
 
     public CertificateAuthority this[Authority authority] => _authorities[authority];
@@ -73,6 +85,7 @@ internal sealed partial class ClusterAuthorities : IDisposable
             }
 
             await whole.CheckSums(store, sums, cancellation).ConfigureAwait(false);
+            await whole.MakeEncryptionKeys(store, made, cancellation).ConfigureAwait(false);
         }
 
         return made;
@@ -85,6 +98,7 @@ internal sealed partial class ClusterAuthorities : IDisposable
         try
         {
             await loaded.CheckSums(store, sums, cancellation).ConfigureAwait(false);
+            await loaded.ReadEncryption(store, cancellation).ConfigureAwait(false);
             return loaded;
         }
         catch
@@ -136,7 +150,64 @@ internal sealed partial class ClusterAuthorities : IDisposable
             sums.Append(CultureInfo.InvariantCulture, $"{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(content)))}  {Below(path)}\n");
     }
 
-    private byte[] Sign(string sums, string store)
+    /// <summary>Base64, in their order.</summary>
+    /// <exception cref="CaException">There are none, or they are not what the cluster's CA signed for.</exception>
+    public IReadOnlyList<string> Encryption(string store)
+    {
+        if (!_encryption.TryGetValue(EncryptionKeys, out var keys) || !_encryption.TryGetValue(EncryptionSums, out var signed))
+        {
+            throw new CaException($"{store} has no {(_encryption.ContainsKey(EncryptionKeys) ? EncryptionSums : EncryptionKeys)}: 'nodeagent ca init --store {store}' adds it");
+        }
+
+        CheckSigned(store, EncryptionSums, SumsOfEncryption(keys), Encoding.UTF8.GetBytes(signed));
+        string[] lines = [.. keys.Split('\n').Where(l => l.Length > 0)];
+        var room = new byte[EncryptionKeyBytes];
+        return lines.Length > 0 && lines.All(l => Convert.TryFromBase64String(l, room, out var length) && length == EncryptionKeyBytes) ? lines
+            : throw new CaException($"{store}: {EncryptionKeys} holds something else than keys of {EncryptionKeyBytes} bytes in base64, one a line");
+    }
+
+    private static string SumsOfEncryption(string keys) =>
+        $"# nodeagent encryption.sums 1\n{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(keys)))}  {EncryptionKeys}\n";
+
+    private async Task ReadEncryption(ICaStore store, CancellationToken cancellation)
+    {
+        foreach (var file in (string[])[EncryptionKeys, EncryptionSums])
+        {
+            if (await store.Read(file, cancellation).ConfigureAwait(false) is { } content)
+            {
+                _encryption[file] = Encoding.UTF8.GetString(content);
+            }
+        }
+    }
+
+    /// <summary>As of the CAs: one of many makes the key, whoever comes next signs for the key that is there.</summary>
+    private async Task MakeEncryptionKeys(ICaStore store, List<string> made, CancellationToken cancellation)
+    {
+        if (await store.Read(EncryptionKeys, cancellation).ConfigureAwait(false) is null)
+        {
+            var key = RandomNumberGenerator.GetBytes(EncryptionKeyBytes);
+            var text = Encoding.ASCII.GetBytes(Convert.ToBase64String(key) + "\n");
+            if (await store.Create(EncryptionKeys, text, isSecret: true, cancellation).ConfigureAwait(false))
+            {
+                made.Add(EncryptionKeys);
+            }
+
+            CryptographicOperations.ZeroMemory(key);
+            CryptographicOperations.ZeroMemory(text);
+        }
+
+        var keys = Encoding.UTF8.GetString((await store.Read(EncryptionKeys, cancellation).ConfigureAwait(false))!);
+        if (await store.Read(EncryptionSums, cancellation).ConfigureAwait(false) is null
+            && await store.Create(EncryptionSums, Sign(SumsOfEncryption(keys), store.Name, EncryptionSums), isSecret: false, cancellation).ConfigureAwait(false))
+        {
+            made.Add(EncryptionSums);
+        }
+
+        await ReadEncryption(store, cancellation).ConfigureAwait(false);
+        _ = Encryption(store.Name);
+    }
+
+    private byte[] Sign(string sums, string store, string file = Sums)
     {
         try
         {
@@ -144,7 +215,7 @@ internal sealed partial class ClusterAuthorities : IDisposable
         }
         catch (CryptographicException e)
         {
-            throw new CaException($"{store}: {Sums} cannot be signed: {e.Message}", e);
+            throw new CaException($"{store}: {file} cannot be signed: {e.Message}", e);
         }
     }
 
@@ -157,14 +228,19 @@ internal sealed partial class ClusterAuthorities : IDisposable
                 + "If it was there before, find out first who took it away, and what else they changed");
         }
 
+        CheckSigned(store.Name, Sums, sums, content);
+    }
+
+    private void CheckSigned(string store, string file, string sums, byte[] content)
+    {
         // Of the file only what it has to say, to the letter: nothing else in it is anybody's word.
         var (text, head) = (Encoding.UTF8.GetString(content), sums + Signed);
         if (!text.StartsWith(head, StringComparison.Ordinal))
         {
             var lines = text.Split('\n');
-            var others = sums.Split('\n').Where(l => l.Length > 0 && !lines.Contains(l)).Select(l => l[0] == '#' ? Sums : l[(l.LastIndexOf(' ') + 1)..]);
+            var others = sums.Split('\n').Where(l => l.Length > 0 && !lines.Contains(l)).Select(l => l[0] == '#' ? file : l[(l.LastIndexOf(' ') + 1)..]);
             throw new CaException(
-                $"{store.Name}: {Sums} says otherwise than the store of {string.Join(", ", others)}: somebody has replaced that since 'nodeagent ca init' made it. "
+                $"{store}: {file} says otherwise than the store of {string.Join(", ", others)}: somebody has replaced that since 'nodeagent ca init' made it. "
                 + "Put back the version of before");
         }
 
@@ -172,7 +248,7 @@ internal sealed partial class ClusterAuthorities : IDisposable
         if (!Convert.TryFromBase64String(text[head.Length..].TrimEnd('\n'), signature, out var length)
             || !this[Authority.Cluster].HasSigned(Encoding.UTF8.GetBytes(sums), signature[..length]))
         {
-            throw new CaException($"{store.Name}: {Sums} does not bear the signature of ca.crt: somebody else wrote it. Put back the version of before");
+            throw new CaException($"{store}: {file} does not bear the signature of ca.crt: somebody else wrote it. Put back the version of before");
         }
     }
 

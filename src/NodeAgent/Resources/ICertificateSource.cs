@@ -35,6 +35,10 @@ internal interface ICertificateSource
     /// <exception cref="MachineException"/>
     Secret ServiceAccountKey() => throw new MachineException("key of service accounts", "only a cluster's store has it");
 
+    /// <returns>Base64 of 32 bytes each, one a line; the first encrypts.</returns>
+    /// <exception cref="MachineException"/>
+    Secret EncryptionKeys() => throw new MachineException("keys for encryption at rest", "only a cluster's store has them");
+
     /// <summary>What to find of <paramref name="change"/>, which takes this source.</summary>
     Finding Ask(Change change) => Unable is { } unable ? new Unknown($"{change.Why}, and {unable}") : Objection switch
     {

@@ -14,6 +14,11 @@ namespace NodeAgent.Resources;
 internal sealed class StaticPodManifest(string path, IReadOnlyList<PodInput> reads, Func<string, string> render)
     : Resource<StaticPodManifest.State>(Concern.StaticPods, "file", path)
 {
+    /// <summary>The annotation.</summary>
+    public const string DigestName = "nodeagent/inputs";
+
+    private const string DigestKey = DigestName + ":";
+
     private static readonly FileReport NoFile = FileReport.Absent;
 
     /// <param name="Text">What the manifest shall say.</param>
@@ -25,12 +30,21 @@ internal sealed class StaticPodManifest(string path, IReadOnlyList<PodInput> rea
     /// <summary>The manifest where nothing of what the pod reads is there yet.</summary>
     public string OnNothing => render("sha256:-");
 
-    public IReadOnlyList<string> Reads => [.. reads.Select(r => r.Path)];
+    /// <summary>A renewal is no adoption of new configuration: of a manifest that stands, only the digest follows.</summary>
+    public bool OnlyDigest { get; set; }
 
     // Not an owed restart of a unit: kubelet sees the manifest. It makes a renewal that was cut short come back to it (CertificateRenewal.NothingDue).
     private string OwedPath => $"{OwedRestart.Directory}/{Path.GetFileNameWithoutExtension(Name)}.pod";
 
-    protected override State Observe(IMachineReader reader) => new(reader.File(Name), render(Digest(reader)), reader.File(OwedPath).Kind != FileKind.Absent);
+    protected override State Observe(IMachineReader reader)
+    {
+        var (file, digest) = (reader.File(Name), Digest(reader));
+        var text = OnlyDigest && file.Content is { } standing && Ownership.IsOurs(file)
+            ? string.Join('\n', Encoding.UTF8.GetString(standing).Split('\n').Select(l =>
+                l.TrimStart().StartsWith(DigestKey, StringComparison.Ordinal) ? $"{l[..(l.IndexOf(DigestKey, StringComparison.Ordinal) + DigestKey.Length)]} {digest}" : l))
+            : render(digest);
+        return new(file, text, reader.File(OwedPath).Kind != FileKind.Absent);
+    }
 
     protected override Finding Diff(State state, IReadOnlyList<Resource> pending)
     {

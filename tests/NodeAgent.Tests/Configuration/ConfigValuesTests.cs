@@ -33,7 +33,7 @@ public class ConfigValuesTests
             ("node.labels.gone", "\"x\"", null, "node.yaml:3:16"),
             ("node.labels.pool", "\"a\"", "\"b\"", "node.yaml:3:23"),
             ("node.maxPods", "110", "20", "node.yaml:3:36"),
-            ("node.taints", "[{\"key\":\"a\",\"effect\":\"NoExecute\"}]", null, "defaults:*"),
+            ("node.taints", "[{\"key\":\"a\",\"effect\":\"NoExecute\"}]", null, "node.yaml:3:7"),
             ("time", null, "{}", "node.yaml:6:7"),
         ], new IgnoringDefaults());
     }

@@ -12,15 +12,17 @@ internal sealed class ControlPlane
 {
     private static readonly DateTimeOffset Made = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
 
-    public ControlPlane()
+    /// <param name="staticPods">Whether it runs etcd and the control plane by the agent's manifests.</param>
+    public ControlPlane(bool staticPods = false)
     {
         Store = MemoryStore.Make(Made);
         Node = new Worker(Store.Text("ca.crt"))
         {
-            ExtraConfig = """
+            ExtraConfig = $$"""
                 apiVersion: nodeagent/v1
                 kind: NodeConfig
                 node: {role: control-plane}
+                controlPlane: {staticPods: {{(staticPods ? "true" : "false")}}}
                 certificates: {source: store, store: s3://pki/test, apiNames: [api.example.com, 10.9.9.9]}
                 """,
         };
