@@ -212,7 +212,9 @@ internal sealed class PodRanges : IDisposable
                     await TakeBack(instance, made, index, cancellation).ConfigureAwait(false);
                     if (standing)
                     {
-                        throw IssuerRefusal.Forbidden("range", $"{Text(index)} is {instance.InstanceId}'s by {arbiter.Id}, and another's by another route table: mend the routes");
+                        // For what EC2 shows; a moment ago, it may have been.
+                        throw IssuerRefusal.Later(
+                            "range", $"{Text(index)} is {instance.InstanceId}'s by route table {arbiter.Id}, and another's by another one: where that stays so, mend the routes", Soon);
                     }
 
                     view = await View(cancellation).ConfigureAwait(false);
@@ -486,7 +488,12 @@ internal sealed class PodRanges : IDisposable
                     return false;
                 }
 
-                await Ec2.ReplaceRoute(_ec2, table.Id, Text(index), target, cancellation).ConfigureAwait(false);
+                if (await Ec2.ReplaceRoute(_ec2, table.Id, Text(index), target, cancellation).ConfigureAwait(false) == RouteOutcome.NotThere)
+                {
+                    await Ec2.CreateRoute(_ec2, table.Id, Text(index), target, cancellation).ConfigureAwait(false);
+                }
+
+                made.Add(table.Id);
             }
         }
 

@@ -158,7 +158,7 @@ public class VpcRoutesTests
     }
 
     [Theory]
-    [InlineData("network: {plugin: vpc-routes, podRange: null}", "cluster.podRange: required with network.plugin vpc-routes")]
+    [InlineData("network: {plugin: vpc-routes, podRange: null}\ncluster: {podRange: null}", "cluster.podRange: required with network.plugin vpc-routes")]
     [InlineData("network: {plugin: vpc-routes, podRange: null, nodePrefix: 29}\ncluster: {podRange: 10.32.0.0/16}", "network.nodePrefix: 29 is out of range; expected 16 to 28")]
     [InlineData("network: {plugin: vpc-routes, podRange: null, nodePrefix: 20}\ncluster: {podRange: 10.32.0.0/22}", "expected 22 to 28")]
     [InlineData("network: {plugin: vpc-routes, podRange: 10.32.7.0/25}\ncluster: {podRange: 10.32.0.0/16}", "has another size than network.nodePrefix 24")]

@@ -214,6 +214,11 @@ internal sealed class FakeRoutes(TimeProvider time)
             await Task.Yield();
             return ec2.Write($"replace {request.RouteTableId} {request.DestinationCidrBlock}", request.RouteTableId, t =>
             {
+                if (!t.ContainsKey(request.DestinationCidrBlock))
+                {
+                    return "InvalidRoute.NotFound";
+                }
+
                 t[request.DestinationCidrBlock] = request.InstanceId ?? request.NetworkInterfaceId!;
                 return null;
             });

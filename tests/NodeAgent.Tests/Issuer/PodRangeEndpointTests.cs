@@ -28,6 +28,7 @@ public sealed class PodRangeEndpointTests : IAsyncLifetime
                 return false;
             }
 
+            await FakeAws.Write(context, 200, action == "DescribeRouteTables" ? Describe() : $"<{action}Response><return>true</return></{action}Response>");
             return true;
         };
         _server = await _lab.Another(_lab.Settings with
@@ -51,7 +52,7 @@ public sealed class PodRangeEndpointTests : IAsyncLifetime
 
         var answer = await node.Join();
 
-        (answer.Status, answer.Body).ShouldBe((200, """{"range":"10.32.9.0/24"}"""));
+        (answer.Status, answer.Body).ShouldBe((200, """{"range":"10.32.9.0/24"}"""), _lab.Audit.Last().ToJson());
         var audit = _lab.Audit.ShouldHaveSingleItem();
         (audit.Decision, audit.Proof, audit.Instance, audit.PodRange).ShouldBe(("granted", "sts", node.Instance.Id, "10.32.9.0/24"));
     }
