@@ -45,6 +45,7 @@ internal sealed partial class Fleet
             await lab.Aws.CallAsync("ec2", "2016-11-15", "CreateSubnet", ("VpcId", fleet.vpc), ("CidrBlock", range), ("AvailabilityZone", "us-east-1a")), "subnetId");
         fleet.RouteTable = Aws.Field(
             await lab.Aws.CallAsync("ec2", "2016-11-15", "DescribeRouteTables", ("Filter.1.Name", "vpc-id"), ("Filter.1.Value.1", fleet.vpc)), "routeTableId");
+        await lab.Aws.CallAsync("ec2", "2016-11-15", "CreateTags", ("ResourceId.1", fleet.RouteTable), ("Tag.1.Key", "nodeagent:cluster"), ("Tag.1.Value", Cluster));
         await lab.Aws.CreateBucketAsync(fleet.Bucket);
         foreach (var file in new[] { lab.CertificateAuthority.CertificateFile, lab.CertificateAuthority.KeyFile })
         {

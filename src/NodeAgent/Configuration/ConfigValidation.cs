@@ -893,6 +893,8 @@ internal sealed partial class ConfigValidation
             $"{Path}.connectionsPerAddress",
             $"{issuer.ConnectionsPerAddress} is out of range; expected 1 to 1024");
         Require(
+            issuer.RouteQuota is not { } routes || (routes >= 50 && routes <= 1000), $"{Path}.routeQuota", $"{issuer.RouteQuota} is out of range; expected 50 to 1000, EC2's bounds");
+        Require(
             _config.Node.Role != NodeRole.ControlPlane || (_config.Certificates.Source == CertificateSourceKind.Store && S3Address.TryParse(_config.Certificates.Store ?? "", out _)),
             Path,
             "reads the cluster's CA from its bucket as a user of its own, who sees no directory; expected certificates.source: store and certificates.store: s3://BUCKET[/PREFIX]");

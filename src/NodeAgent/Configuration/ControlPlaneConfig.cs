@@ -30,6 +30,9 @@ internal sealed record IssuerServiceConfig
     public required string IdentityCertificates { get; init; }
 
     public int? ConnectionsPerAddress { get; init; }
+
+    /// <summary>Routes that a route table of this VPC may have; EC2's own 500 when not given.</summary>
+    public int? RouteQuota { get; init; }
 }
 
 /// <summary>Written as Kubernetes writes them.</summary>

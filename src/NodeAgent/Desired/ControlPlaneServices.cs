@@ -84,6 +84,15 @@ internal static class ControlPlaneServices
             yield return $"--worker {worker}";
         }
 
+        if (config.Network.Plugin == NetworkPlugin.VpcRoutes)
+        {
+            yield return string.Create(CultureInfo.InvariantCulture, $"--pod-range {config.Cluster.PodRange} --node-prefix {config.Network.NodePrefix}");
+            if (config.ControlPlane.Issuer.RouteQuota is { } quota)
+            {
+                yield return string.Create(CultureInfo.InvariantCulture, $"--route-quota {quota}");
+            }
+        }
+
         yield return $"--lifetime {config.Certificates.Lifetime}";
         if (config.Node.Name == NodeNaming.InstanceId)
         {

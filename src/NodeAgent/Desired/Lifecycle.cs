@@ -120,7 +120,7 @@ internal static class Lifecycle
         var without = new HashSet<Resource>();
         foreach (var resource in resources)
         {
-            if (resource is Certificate || resource.Needs.Concat(resource.Inputs).Any(without.Contains))
+            if (resource is Certificate or PodRange || resource.Needs.Concat(resource.Inputs).Any(without.Contains))
             {
                 without.Add(resource);
             }

@@ -90,7 +90,7 @@ internal sealed class ClusterLab : IAsyncDisposable
     [
         "ec2:DescribeInstances", "s3:GetObject", "s3:ListBucket",
         .. role == ControlPlane
-            ? (string[])["ec2:DescribeRouteTables", "ec2:CreateRoute", "ec2:ReplaceRoute", "ec2:DeleteRoute", "ec2:ModifyInstanceAttribute", "ec2:ModifyNetworkInterfaceAttribute"]
+            ? (string[])["ec2:DescribeRouteTables", "ec2:CreateRoute", "ec2:ReplaceRoute", "ec2:DeleteRoute", "ec2:ModifyNetworkInterfaceAttribute"]
             : [],
     ];
 
@@ -104,6 +104,8 @@ internal sealed class ClusterLab : IAsyncDisposable
               podRange: 10.128.0.0/16
               certificateAuthority: |
                 {Indented(authority, 4)}
+            network:
+              plugin: vpc-routes
             node:
               readiness: {"{"}timeout: 30m{"}"}
             """);
@@ -115,7 +117,6 @@ internal sealed class ClusterLab : IAsyncDisposable
             etcd: {"{"}heartbeatInterval: 1000, electionTimeout: 10000{"}"}
             controllerManager: {"{"}leaderElection: {"{"}leaseDuration: 120s, renewDeadline: 90s, retryPeriod: 10s{"}}"}
             scheduler: {"{"}leaderElection: {"{"}leaseDuration: 120s, renewDeadline: 90s, retryPeriod: 10s{"}}"}
-            network: {"{"}podRange: 10.128.0.0/24{"}"}
             controlPlane:
               startupTimeout: 20m
               manifests: s3://{Cells}/manifests
