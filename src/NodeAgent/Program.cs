@@ -11,6 +11,7 @@ var root = new RootCommand("Turns an EC2 instance into a Kubernetes node, says b
     CertsCommand.Create(),
     ClusterCommand.Create(),
     ConfigCommand.Create(LayersOfThisMachine, PendingCommand.Run),
+    EndpointCommand.Create(),
     FactsCommand.Create(FactsOfThisMachine, (path, content) => Files.Write(Path.GetFullPath(path), content, Files.OwnerOnly)),
     ImageCommand.Create(),
     IssuerCommand.Create(),

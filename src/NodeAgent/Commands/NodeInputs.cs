@@ -15,7 +15,6 @@ namespace NodeAgent.Commands;
 /// <summary>What a node is computed from, read from this machine or from files, and the list that follows from it.</summary>
 internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, ResourceList Resources)
 {
-
     private static readonly TimeSpan LongestForStore = TimeSpan.FromSeconds(30);
 
     public string NodeName => NodeNames.Of(Config.Config, Facts);
@@ -37,8 +36,40 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         var loaded = await LoadConfig(machine, sources, files, timeline, cancellation).ConfigureAwait(false);
         var facts = await GatherFacts(sources.Instance, host, Binaries(loaded.Config), timeline, cancellation).ConfigureAwait(false);
         known?.Invoke(loaded.Config, facts);
+        string? away = null;
+        if (loaded.Config.Cluster.EndpointFrom == EndpointSource.Tags && loaded.Config.Node.Role == NodeRole.Worker)
+        {
+            (facts, away) = await WithControlPlane(loaded.Config, facts, machine, deadline, cancellation).ConfigureAwait(false);
+        }
+
         var source = Source(loaded.Config, facts, deadline, cancellation);
-        return Build(loaded, facts, timeline, source, PodRangeSource(loaded.Config, facts, deadline)) with { StandIns = sources.StandIns, ToKeep = sources.ToKeep(facts.Instance.Id, machine.Now) };
+        return Build(loaded, facts, timeline, source, PodRangeSource(loaded.Config, facts, deadline)) with
+        {
+            StandIns = [.. sources.StandIns, .. away is null ? (string[])[] : [away]],
+            ToKeep = sources.ToKeep(facts.Instance.Id, machine.Now),
+        };
+    }
+
+    /// <summary>Where EC2 is away, what this node knew before stands in.</summary>
+    private static async Task<(NodeFacts Facts, string? Away)> WithControlPlane(
+        NodeConfig config, NodeFacts facts, IMachineReader machine, TimeSpan deadline, CancellationToken cancellation)
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        patience.CancelAfter(deadline * 0.5 < LongestForStore ? deadline * 0.5 : LongestForStore);
+        try
+        {
+            var found = await ControlPlane(config, facts, "cluster.endpointFrom: name, and EC2 is not asked", patience.Token).ConfigureAwait(false);
+            // EC2 keeps no order.
+            return (facts with { ControlPlane = [.. found.Select(i => i.PrivateIpAddress).Where(a => a.Length > 0).Order(StringComparer.Ordinal)] }, null);
+        }
+        catch (Exception e) when (e is AwsException { IsOutOfReach: true } || (e is OperationCanceledException && !cancellation.IsCancellationRequested))
+        {
+            var hosts = machine.File(HostsEntry.Path).Content is { } content ? System.Text.Encoding.UTF8.GetString(content) : "";
+            IReadOnlyList<string> known = [.. HostsEntry.Endpoints(hosts).Select(h => h.Address.ToString())];
+            return (
+                facts with { ControlPlane = known },
+                $"EC2 does not say where the control plane is ({(e is AwsException ? e.Message : "no answer in time")}); {(known.Count == 0 ? "it is looked for again" : $"it stays {string.Join(", ", known)}")}");
+        }
     }
 
     /// <summary>After a good run: keeps what it was made from, for a boot while S3 or EC2 is away. Not what stood in itself.</summary>
@@ -284,8 +315,15 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
 
     private static void Waiting(string why) => Console.Error.WriteLine($"nodeagent: waiting: {why}");
 
-    /// <summary>On every instance of the control plane, as tags name it: an autoscaling group replaces them, and no configuration has to follow.</summary>
     private static async Task<IReadOnlyList<Uri>> Issuers(NodeConfig config, NodeFacts facts, CancellationToken cancellation)
+    {
+        var found = await ControlPlane(config, facts, "name the issuers in certificates.issuer.endpoints, and EC2 is not asked", cancellation).ConfigureAwait(false);
+        return IssuerClientSettings.Found(found.Select(i => (string?)i.PrivateIpAddress));
+    }
+
+    /// <summary>Every instance of the control plane, as tags name it: an autoscaling group replaces them, and no configuration has to follow.</summary>
+    /// <param name="instead">What would do without this call.</param>
+    private static async Task<IReadOnlyList<Instance>> ControlPlane(NodeConfig config, NodeFacts facts, string instead, CancellationToken cancellation)
     {
         using var metadata = new InstanceMetadata(AwsEndpoint.Metadata, TimeSpan.FromSeconds(20));
         using var role = new RoleCredentials(metadata);
@@ -294,12 +332,11 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         try
         {
             var vpc = facts.Instance.Interfaces.FirstOrDefault(i => i.DeviceNumber == 0)?.VpcId;
-            var found = await Ec2.ControlPlane(ec2, config.Cluster.Name, vpc, cancellation).ConfigureAwait(false);
-            return IssuerClientSettings.Found(found.Select(i => (string?)i.PrivateIpAddress));
+            return await Ec2.ControlPlane(ec2, config.Cluster.Name, vpc, cancellation).ConfigureAwait(false);
         }
         catch (AwsException e) when (e.Kind == AwsFailureKind.NotAllowed)
         {
-            throw new AwsException(e.Failure with { Remedy = $"{e.Failure.Remedy} Or name the issuers in certificates.issuer.endpoints, and EC2 is not asked." }, e);
+            throw new AwsException(e.Failure with { Remedy = $"{e.Failure.Remedy} Or {instead}." }, e);
         }
     }
 

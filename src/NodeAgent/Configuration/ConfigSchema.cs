@@ -194,7 +194,7 @@ internal sealed class ConfigLeaf
         typeof(Choice<NodeRole>), typeof(Choice<NodeNaming>), typeof(Choice<ReadinessGate>), typeof(Choice<NoDisksPolicy>), typeof(Choice<WipePolicy>),
         typeof(Choice<LostMemberPolicy>), typeof(Choice<VolumeLayout>), typeof(Choice<FilesystemType>), typeof(Choice<ProxyMode>),
         typeof(Choice<ContainerRuntimeKind>), typeof(Choice<NetworkPlugin>), typeof(Choice<CertificateSourceKind>), typeof(Choice<TaintEffect>),
-        typeof(Choice<CloudProvider>), typeof(Choice<AdoptionMoment>), typeof(Choice<TlsVersion>), typeof(Choice<AutoCompactionMode>), typeof(KeyAlgorithmConverter),
+        typeof(Choice<CloudProvider>), typeof(Choice<EndpointSource>), typeof(Choice<AdoptionMoment>), typeof(Choice<TlsVersion>), typeof(Choice<AutoCompactionMode>), typeof(KeyAlgorithmConverter),
     ])]
 [JsonSerializable(typeof(NodeConfig))]
 internal sealed partial class ConfigJson : JsonSerializerContext;

@@ -159,6 +159,10 @@ internal sealed partial class ConfigValidation
                 $"'{Short(endpoint.OriginalString)}' has more than host and port; expected https://host[:port]");
         }
 
+        Require(
+            cluster.EndpointFrom == EndpointSource.Name || endpoint is not { HostNameType: UriHostNameType.IPv4 or UriHostNameType.IPv6 },
+            "cluster.endpointFrom",
+            "tags leads a name to the control plane's instances, and cluster.endpoint is an address; expected a name there, as in https://api.amber.internal:6443");
         Require(IsDnsName(cluster.Domain), "cluster.domain", $"'{Short(cluster.Domain)}' is not a DNS domain; expected lower case labels of letters, digits and '-', as in cluster.local");
         Authority("cluster.certificateAuthority", cluster.CertificateAuthority);
     }

@@ -101,6 +101,8 @@ internal sealed record ClusterConfig
     /// <summary>URL of the API server, as nodes reach it: https://host[:port].</summary>
     public required Uri Endpoint { get; init; }
 
+    public required EndpointSource EndpointFrom { get; init; }
+
     /// <summary>PEM, one certificate or more: what nodes trust as the cluster's CA.</summary>
     public required string CertificateAuthority { get; init; }
 
@@ -113,6 +115,16 @@ internal sealed record ClusterConfig
 
     /// <summary>The cluster's DNS service; the tenth address of the service range when not given.</summary>
     public string? DnsAddress { get; init; }
+}
+
+/// <summary>Who knows where the endpoint's name leads.</summary>
+internal enum EndpointSource
+{
+    /// <summary>DNS, or it is an address: whoever owns it looks after it.</summary>
+    Name,
+
+    /// <summary>EC2's tags of the control plane's instances; this agent keeps it in /etc/hosts.</summary>
+    Tags,
 }
 
 internal sealed record NodeSettings

@@ -22,13 +22,13 @@ internal static class NodeResources
         var controlPlane = ControlPlanePods.Build(config, facts, certificates);
 
         var trust = Trust.Build(config);
-        Resource[] others = [.. Networkd.Build(config, facts), .. TimeAndNames.Build(config, facts)];
+        Resource[] others = [.. Networkd.Build(config, facts), .. TimeAndNames.Build(config, facts), Endpoint.Hosts(config, facts)];
         var proxyFiles = HttpProxy.Files(config);
         Resource[] environment = [.. proxyFiles, trust.Bundle];
 
         var services = ControlPlaneServices.Files(config);
         var serviceUnits = ControlPlaneServices.UnitFiles(config, facts);
-        Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. runtime.UnitFiles, .. kubelet.UnitFiles, .. serviceUnits, .. Adoption.UnitFiles(config, facts), .. Lifecycle.UnitFiles(config, facts)];
+        Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. runtime.UnitFiles, .. kubelet.UnitFiles, .. serviceUnits, .. Adoption.UnitFiles(config, facts), .. Lifecycle.UnitFiles(config, facts), .. Endpoint.UnitFiles(config)];
         Resource[] files = [BootGate.Armed(), .. Lifecycle.Warm(facts), .. network, .. runtime.Files, .. kubelet.Files, .. controlPlane.Files, .. proxy, .. proxyFiles, .. services];
         Resource[] wanted = [.. kernel, .. certificates.Resources, .. files, .. unitFiles];
         var names = wanted.SelectMany(Certificates.FilesOf).ToHashSet(StringComparer.Ordinal);
@@ -79,6 +79,7 @@ internal static class NodeResources
             .. Lifecycle.IsWarm(facts) ? [] : kubelet.Running(stamp, mounts, environment, u => leftDropIns[u]),
             .. ControlPlaneServices.Running(config, services, serviceUnits, reload),
             Adoption.Timer(config, reload),
+            Endpoint.Timer(config, reload),
             .. Certificates.Timer(config),
             .. Lifecycle.Watch(config, facts, [.. unitFiles.Where(f => f.Name.Contains(Lifecycle.WatchUnit + ".d/", StringComparison.Ordinal)), leftDropIns[Lifecycle.WatchUnit]], reload),
             storage.Remains,

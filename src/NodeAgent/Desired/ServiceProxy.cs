@@ -98,6 +98,8 @@ internal static class ServiceProxy
                 new("certificate", certificateDirectory, "Directory"),
                 new("modules", "/lib/modules", "Directory"),
                 new("xtables-lock", "/run/xtables.lock", "FileOrCreate", IsReadOnly: false),
+                // Else kubelet gives it a copy as the container starts, and the endpoint's address may change after that.
+                .. Endpoint.IsInHosts(config) ? (HostPath[])[new("hosts", HostsEntry.Path, "File")] : [],
             ],
         };
     }

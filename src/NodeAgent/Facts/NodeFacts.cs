@@ -15,6 +15,10 @@ internal sealed record NodeFacts
     public required VersionFacts Versions { get; init; }
 
     public required IReadOnlyList<DiskReport> Disks { get; init; }
+
+    /// <summary>Addresses of the control plane's instances that run, by their tags, in order; null where nobody asked (cluster.endpointFrom).</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<string>? ControlPlane { get; init; }
 }
 
 /// <summary>From instance metadata, and EC2 where metadata does not say.</summary>

@@ -119,6 +119,27 @@ internal static class Files
         SyncDirectory(directory, what);
     }
 
+    /// <summary>Into the file that is there, whose inode others may hold.</summary>
+    public static void Overwrite(string path, ReadOnlySpan<byte> content, UnixFileMode mode)
+    {
+        try
+        {
+            using var file = new FileStream(path, new FileStreamOptions { Mode = FileMode.Open, Access = FileAccess.Write, Share = FileShare.Read, BufferSize = 0 });
+            // What is new first, so that nobody reads an empty file.
+            file.Write(content);
+            file.SetLength(content.Length);
+            file.Flush(flushToDisk: true);
+        }
+        catch (FileNotFoundException)
+        {
+            Write(path, content, mode);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new MachineException($"write {path}", e.Message, e);
+        }
+    }
+
     /// <summary>As <see cref="Write"/>, where there is nothing yet: of any number who try at once, one does it, and nobody sees a half.</summary>
     /// <returns>False where there is something.</returns>
     public static bool Create(string path, ReadOnlySpan<byte> content, UnixFileMode mode)

@@ -9,6 +9,11 @@ internal interface IMachineWriter
     /// <summary>Writes beside, syncs, renames, syncs the directory. Missing parents are made with mode 0755. Owner is root.</summary>
     void WriteFile(string path, byte[] content, UnixFileMode mode);
 
+    /// <summary>
+    /// Writes into the file that is there, for one that others hold open or have mounted; made where it is not there. For files of one block: a power cut leaves the old or the new.
+    /// </summary>
+    void OverwriteFile(string path, byte[] content, UnixFileMode mode);
+
     /// <summary>Removes a file or link; nothing happens when it is not there.</summary>
     void DeleteFile(string path);
 

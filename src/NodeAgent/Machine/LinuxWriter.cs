@@ -7,6 +7,8 @@ internal sealed class LinuxWriter(LinuxReader reader, CancellationToken cancella
 
     public void WriteFile(string path, byte[] content, UnixFileMode mode) => Then(() => Files.Write(path, content, mode), () => reader.ForgetFile(path));
 
+    public void OverwriteFile(string path, byte[] content, UnixFileMode mode) => Then(() => Files.Overwrite(path, content, mode), () => reader.ForgetFile(path));
+
     public void DeleteFile(string path) => Then(() => Files.Delete(path), () => reader.ForgetFile(path));
 
     public void MakeDirectory(string path, UnixFileMode mode) => Then(() => Files.MakeDirectory(path, mode), () => reader.ForgetFile(path));

@@ -109,6 +109,8 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
         UnitFileChanged(path);
     });
 
+    public void OverwriteFile(string path, byte[] content, UnixFileMode mode) => WriteFile(path, content, mode);
+
     public void DeleteFile(string path) => Write($"delete {path}", () =>
     {
         _files.Remove(path);
