@@ -103,15 +103,15 @@ internal sealed class VirtualNetwork : IAsyncDisposable
     private async Task<HashSet<(string Range, string Via)>> RoutesAsync(Fleet fleet)
     {
         var tables = XDocument.Parse(await lab.Aws.CallAsync("ec2", "2016-11-15", "DescribeRouteTables", ("RouteTableId.1", fleet.RouteTable)));
-        var instances = XDocument.Parse(await lab.Aws.CallAsync("ec2", "2016-11-15", "DescribeInstances"));
-        // The VPC drops what is not of or for the instance itself, as long as the check is on.
-        var forwards = instances.Descendants().Where(e => e.Name.LocalName == "item" && Text(e, "instanceId") is not null && Text(e, "privateIpAddress") is not null)
-            .Where(e => Text(e, "sourceDestCheck") == "false")
-            .GroupBy(e => Text(e, "instanceId")!, e => Text(e, "privateIpAddress")!)
-            .ToDictionary(g => g.Key, g => g.First());
+        var interfaces = XDocument.Parse(await lab.Aws.CallAsync("ec2", "2016-11-15", "DescribeNetworkInterfaces"));
+        // The VPC drops what is not of or for the instance itself, as long as its interface's check is on.
+        var forwards = interfaces.Descendants().Where(e => e.Name.LocalName == "item" && Text(e, "sourceDestCheck") == "false" && Text(e, "privateIpAddress") is not null)
+            .Select(e => (Instance: e.Elements().FirstOrDefault(a => a.Name.LocalName == "attachment") is { } attached ? Text(attached, "instanceId") : null, Address: Text(e, "privateIpAddress")!))
+            .Where(e => e.Instance is not null)
+            .ToLookup(e => e.Instance!, e => e.Address);
         return [.. tables.Descendants().Where(e => e.Name.LocalName == "item" && Text(e, "destinationCidrBlock") is not null)
-            .Where(e => Text(e, "instanceId") is { } id && forwards.ContainsKey(id))
-            .Select(e => (Text(e, "destinationCidrBlock")!, forwards[Text(e, "instanceId")!]))];
+            .Where(e => Text(e, "instanceId") is { } id && forwards.Contains(id))
+            .Select(e => (Text(e, "destinationCidrBlock")!, forwards[Text(e, "instanceId")!].First()))];
 
         static string? Text(XElement item, string name) => item.Elements().FirstOrDefault(e => e.Name.LocalName == name)?.Value;
     }

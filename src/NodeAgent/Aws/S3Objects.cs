@@ -80,30 +80,24 @@ internal sealed class S3Objects : IDisposable
         }
     }
 
-    /// <summary>Keys that begin so, without those of folders below, by name.</summary>
-    /// <exception cref="AwsException"/>
+    /// <summary>Keys that begin so, by name.</summary>
+    /// <exception cref="AwsException">Also where there are more than 1,000.</exception>
     public async Task<IReadOnlyList<string>> List(string prefix, CancellationToken cancellation)
     {
-        var keys = new List<string>();
-        string? next = null;
+        ListObjectsV2Response page;
         try
         {
-            do
-            {
-                var request = new ListObjectsV2Request { BucketName = Bucket, Prefix = prefix, Delimiter = "/", ContinuationToken = next };
-                var page = await _client.ListObjectsV2Async(request, cancellation).ConfigureAwait(false);
-                keys.AddRange((page.S3Objects ?? []).Select(o => o.Key));
-                next = page.NextContinuationToken;
-            }
-            while (next is not null);
+            page = await _client.ListObjectsV2Async(new() { BucketName = Bucket, Prefix = prefix }, cancellation).ConfigureAwait(false);
         }
         catch (Exception e) when (IsOfTheCall(e, cancellation))
         {
             throw Failure(S3.ListAction, prefix, e);
         }
 
-        keys.Sort(StringComparer.Ordinal);
-        return keys;
+        return page.IsTruncated == true
+            ? throw new AwsException(new(
+                AwsFailureKind.Malformed, Subject(S3.ListAction, prefix), "more than 1,000 objects, which nothing here lists", "Is it the right bucket and prefix?"))
+            : [.. (page.S3Objects ?? []).Select(o => o.Key).Order(StringComparer.Ordinal)];
     }
 
     /// <summary>Of any number who do this at once, for one it is true (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).</summary>

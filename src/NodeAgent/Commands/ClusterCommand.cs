@@ -70,15 +70,6 @@ internal static class ClusterCommand
 
     private static async Task<int> Run(Uri server, string? node, string? where, string? region, TimeSpan deadline, bool dryRun, CancellationToken stop)
     {
-        List<Manifest> open = [.. Manifest.Read("built in", NodeObjects.Manifests)];
-        if (where is not null)
-        {
-            foreach (var (name, text) in await Texts(where, region, deadline, stop).ConfigureAwait(false))
-            {
-                open.AddRange(Read(name, text));
-            }
-        }
-
         using var api = Client(server);
         var waiting = new Waiting();
         while (await api.Ailment(stop).ConfigureAwait(false) is { } ailment)
@@ -86,73 +77,116 @@ internal static class ClusterCommand
             await waiting.For($"the API server at {server.GetLeftPart(UriPartial.Authority)} is not ready: {ailment}", stop).ConfigureAwait(false);
         }
 
-        var objects = new ClusterObjects(api);
-        var refused = new List<string>();
-        var changes = 0;
-        while (true)
+        // First what nodes need, which shall not wait for S3 or for somebody's mistake in a manifest.
+        var run = new Ensuring(new ClusterObjects(api), waiting, dryRun);
+        await run.All(Manifest.Read("built in", NodeObjects.Manifests), stop).ConfigureAwait(false);
+        if (node is not null)
         {
-            var left = new List<Manifest>();
-            var waitsFor = "";
-            foreach (var manifest in open)
+            await run.Label(node, stop).ConfigureAwait(false);
+        }
+
+        if (where is not null)
+        {
+            var manifests = new List<Manifest>();
+            foreach (var (name, text) in await Texts(where, region, deadline, stop).ConfigureAwait(false))
             {
-                try
-                {
-                    Say(manifest.Id, await objects.Ensure(manifest, dryRun, stop).ConfigureAwait(false));
-                }
-                // A kind that a dry run does not get to see is one that an object before it would define.
-                catch (UnknownKindException e) when (dryRun)
-                {
-                    Say($"{manifest.Id} ({e.Message})", ObjectOutcome.Created);
-                }
-                catch (ApiException e) when (!e.Passes)
-                {
-                    refused.Add($"{manifest.Id} ({manifest.Source}): the API server refuses it: {e.Message}");
-                }
-                catch (Exception e) when (e is UnknownKindException or ApiException or HttpRequestException || (e is TaskCanceledException && !stop.IsCancellationRequested))
-                {
-                    left.Add(manifest);
-                    waitsFor = e.Message;
-                }
+                manifests.AddRange(Read(name, text));
             }
 
-            open = left;
-            if (node is not null && open.Count == 0)
+            await run.All(manifests, stop).ConfigureAwait(false);
+        }
+
+        return run.ExitCode();
+    }
+
+    private sealed class Ensuring(ClusterObjects objects, Waiting waiting, bool dryRun)
+    {
+        private readonly List<string> _refused = [];
+        private int _changes;
+
+        public int ExitCode()
+        {
+            foreach (var line in _refused)
             {
-                try
+                Console.Error.WriteLine($"nodeagent: {line}");
+            }
+
+            return _refused.Count > 0 ? Commands.ExitCode.Failed : dryRun && _changes > 0 ? Commands.ExitCode.ChangesPending : Commands.ExitCode.Ok;
+        }
+
+        /// <summary>In their order, and those that wait for one of the others again.</summary>
+        public async Task All(IReadOnlyList<Manifest> open, CancellationToken stop)
+        {
+            while (open.Count > 0)
+            {
+                var left = new List<Manifest>();
+                var waitsFor = "";
+                foreach (var manifest in open)
                 {
-                    var outcome = await objects.LabelNode(node, NodeObjects.ControlPlaneLabel, dryRun, stop).ConfigureAwait(false);
-                    waitsFor = outcome is null ? $"the API server knows no node {node} yet" : "";
-                    if (outcome is { } known)
+                    try
                     {
-                        Say($"node/{node}: label {NodeObjects.ControlPlaneLabel}", known);
-                        node = null;
+                        Say(manifest.Id, await objects.Ensure(manifest, dryRun, stop).ConfigureAwait(false));
+                    }
+                    // A kind that a dry run does not get to see is one that an object before it would define.
+                    catch (UnknownKindException e) when (dryRun)
+                    {
+                        Say($"{manifest.Id} ({e.Message})", ObjectOutcome.Created);
+                    }
+                    catch (ApiException e) when (!e.Passes)
+                    {
+                        _refused.Add($"{manifest.Id} ({manifest.Source}): the API server refuses it: {e.Message}");
+                    }
+                    catch (Exception e) when (IsOfNow(e, stop))
+                    {
+                        left.Add(manifest);
+                        waitsFor = e.Message;
                     }
                 }
-                catch (Exception e) when (e is ApiException or HttpRequestException || (e is TaskCanceledException && !stop.IsCancellationRequested))
+
+                open = left;
+                if (open.Count > 0)
+                {
+                    await waiting.For(waitsFor, stop).ConfigureAwait(false);
+                }
+            }
+        }
+
+        public async Task Label(string node, CancellationToken stop)
+        {
+            while (true)
+            {
+                var waitsFor = $"the API server knows no node {node} yet";
+                try
+                {
+                    if (await objects.LabelNode(node, NodeObjects.ControlPlaneLabel, dryRun, stop).ConfigureAwait(false) is { } outcome)
+                    {
+                        Say($"node/{node}: label {NodeObjects.ControlPlaneLabel}", outcome);
+                        return;
+                    }
+                }
+                catch (Exception e) when (IsOfNow(e, stop))
                 {
                     waitsFor = e.Message;
                 }
-            }
 
-            if (open.Count == 0 && (node is null || dryRun))
-            {
-                break;
-            }
+                if (dryRun)
+                {
+                    return;
+                }
 
-            await waiting.For(waitsFor, stop).ConfigureAwait(false);
+                await waiting.For(waitsFor, stop).ConfigureAwait(false);
+            }
         }
 
-        foreach (var line in refused)
-        {
-            Console.Error.WriteLine($"nodeagent: {line}");
-        }
+        private static bool IsOfNow(Exception e, CancellationToken stop) =>
+            e is UnknownKindException or ApiException { Passes: true } or HttpRequestException || (e is TaskCanceledException && !stop.IsCancellationRequested);
 
-        return refused.Count > 0 ? ExitCode.Failed : dryRun && changes > 0 ? ExitCode.ChangesPending : ExitCode.Ok;
-
-        void Say(string what, ObjectOutcome outcome)
+        private void Say(string what, ObjectOutcome outcome)
         {
-            changes += outcome == ObjectOutcome.Unchanged ? 0 : 1;
-            Console.Out.WriteLine($"{(dryRun ? outcome switch { ObjectOutcome.Created => "would create", ObjectOutcome.Updated => "would update", _ => "unchanged" } : outcome.ToString().ToLowerInvariant())} {what}");
+            _changes += outcome == ObjectOutcome.Unchanged ? 0 : 1;
+            var did = !dryRun ? outcome.ToString().ToLowerInvariant()
+                : outcome switch { ObjectOutcome.Created => "would create", ObjectOutcome.Updated => "would update", _ => "unchanged" };
+            Console.Out.WriteLine($"{did} {what}");
         }
     }
 
@@ -242,8 +276,9 @@ internal static class ClusterCommand
             region ??= await metadata.Text("placement/region", stop).ConfigureAwait(false);
             using var role = new RoleCredentials(metadata);
             using var bucket = new S3Objects(address.Bucket, region, AwsEndpoint.S3, role, null, new OutboundHttp(null, []));
-            var keys = await bucket.List(address.Prefix.Length == 0 ? "" : address.Prefix + "/", stop).ConfigureAwait(false);
-            foreach (var key in keys.Where(IsManifest))
+            var folder = address.Prefix.Length == 0 ? "" : address.Prefix + "/";
+            var keys = await bucket.List(folder, stop).ConfigureAwait(false);
+            foreach (var key in keys.Where(k => IsManifest(k) && !k[folder.Length..].Contains('/', StringComparison.Ordinal)))
             {
                 // Gone since it was listed: somebody took it away, as if before.
                 if (await bucket.Get(key, stop).ConfigureAwait(false) is { } content)

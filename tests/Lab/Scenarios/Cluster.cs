@@ -3,16 +3,38 @@ using Shouldly;
 namespace NodeAgent.Lab.Scenarios;
 
 /// <summary>
-/// From nothing: a control plane by booting one instance; a worker by booting another; pods that reach each other across nodes and through a Service; then one more worker of
-/// the same image, with nothing else touched.
+/// From nothing: a control plane by booting one instance; a worker that booted before it; pods that reach each other across nodes and through a Service, by the VPC's routes;
+/// then one more worker of the same image, with nothing else touched.
 /// </summary>
 internal static class Cluster
 {
     public static async Task RunAsync(Laboratory lab)
     {
         await using var cluster = await ClusterLab.CreateAsync(lab);
+        // The worker first: it waits for the issuer, and then for the API server, and needs nobody to come back to it.
+        var (first, _) = await cluster.LaunchAsync(ClusterLab.Worker, "worker-1", 21);
         var (controlPlane, _) = await cluster.LaunchAsync(ClusterLab.ControlPlane, "control-plane", 11);
         await cluster.ServesAsync(controlPlane, "10.0.16.11");
         await cluster.ReadyAsync(ClusterLab.NodeOf(11));
+        await cluster.ReadyAsync(ClusterLab.NodeOf(21));
+        await controlPlane.WaitForAsync("systemctl is-active nodeagent-cluster.service", TimeSpan.FromMinutes(10));
+        (await cluster.CheckKubectlAsync("get", "node", ClusterLab.NodeOf(11), "-o", "jsonpath={.metadata.labels}")).ShouldContain("node-role.kubernetes.io/control-plane");
+        (await first.CheckAsync("find / -xdev -name ca.key")).ShouldBe("");
+
+        // From the bootstrap manifests: a pod on each worker that there will be, and a Service before them.
+        await cluster.PodRunsAsync(ClusterLab.NodeOf(21));
+        await cluster.AnswersAsync(from: 11, to: 21);
+        await cluster.AnswersAsync(from: 21, to: 11);
+        await cluster.ServiceAnswersAsync(from: 11);
+
+        var (second, _) = await cluster.LaunchAsync(ClusterLab.Worker, "worker-2", 22);
+        await cluster.ReadyAsync(ClusterLab.NodeOf(22));
+        await cluster.PodRunsAsync(ClusterLab.NodeOf(22));
+        await cluster.AnswersAsync(from: 21, to: 22);
+        await cluster.ServiceAnswersAsync(from: 22);
+        foreach (var guest in new[] { controlPlane, first, second })
+        {
+            await Worker.NothingToDoAsync(guest);
+        }
     }
 }
