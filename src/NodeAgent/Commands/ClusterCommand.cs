@@ -80,11 +80,6 @@ internal static class ClusterCommand
         // First what nodes need, which shall not wait for S3 or for somebody's mistake in a manifest.
         var run = new Ensuring(new ClusterObjects(api), waiting, dryRun);
         await run.All(Manifest.Read("built in", NodeObjects.Manifests), stop).ConfigureAwait(false);
-        if (node is not null)
-        {
-            await run.Label(node, stop).ConfigureAwait(false);
-        }
-
         if (where is not null)
         {
             var manifests = new List<Manifest>();
@@ -94,6 +89,12 @@ internal static class ClusterCommand
             }
 
             await run.All(manifests, stop).ConfigureAwait(false);
+        }
+
+        // Last: a kubelet registers late, perhaps only once a CNI from there has come.
+        if (node is not null)
+        {
+            await run.Label(node, stop).ConfigureAwait(false);
         }
 
         return run.ExitCode();
@@ -164,6 +165,11 @@ internal static class ClusterCommand
                         return;
                     }
                 }
+                catch (ApiException e) when (!e.Passes)
+                {
+                    _refused.Add($"node/{node}: the API server refuses the label {NodeObjects.ControlPlaneLabel}: {e.Message}");
+                    return;
+                }
                 catch (Exception e) when (IsOfNow(e, stop))
                 {
                     waitsFor = e.Message;
@@ -183,9 +189,15 @@ internal static class ClusterCommand
 
         private void Say(string what, ObjectOutcome outcome)
         {
-            _changes += outcome == ObjectOutcome.Unchanged ? 0 : 1;
-            var did = !dryRun ? outcome.ToString().ToLowerInvariant()
-                : outcome switch { ObjectOutcome.Created => "would create", ObjectOutcome.Updated => "would update", _ => "unchanged" };
+            _changes += outcome is ObjectOutcome.Created or ObjectOutcome.Updated ? 1 : 0;
+            var did = outcome switch
+            {
+                ObjectOutcome.Left => "left as somebody else set it:",
+                ObjectOutcome.Unchanged => "unchanged",
+                _ when !dryRun => outcome.ToString().ToLowerInvariant(),
+                ObjectOutcome.Created => "would create",
+                _ => "would update",
+            };
             Console.Out.WriteLine($"{did} {what}");
         }
     }
@@ -218,7 +230,7 @@ internal static class ClusterCommand
     /// <summary>By the one certificate that RBAC cannot have shut out: the binding for the others is among what is made here.</summary>
     private static ApiClient Client(Uri server)
     {
-        var path = Certificates.PathOf("super-admin");
+        var path = RoleTable.Find("super-admin", Asker.ControlPlaneNode)!.Path;
         string text;
         try
         {

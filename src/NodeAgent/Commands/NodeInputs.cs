@@ -41,6 +41,10 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         {
             (facts, away) = await WithControlPlane(loaded.Config, facts, machine, deadline, cancellation).ConfigureAwait(false);
         }
+        else if (Etcd.MayBegin(loaded.Config) && machine.File(Etcd.MemberDirectory(loaded.Config)).Kind == FileKind.Absent)
+        {
+            (facts, away) = await WithOthers(loaded.Config, facts, deadline, cancellation).ConfigureAwait(false);
+        }
 
         var source = Source(loaded.Config, facts, deadline, cancellation);
         return Build(loaded, facts, timeline, source, PodRangeSource(loaded.Config, facts, deadline)) with
@@ -48,6 +52,22 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
             StandIns = [.. sources.StandIns, .. away is null ? (string[])[] : [away]],
             ToKeep = sources.ToKeep(facts.Instance.Id, machine.Now),
         };
+    }
+
+    /// <summary>A control plane node that has no data yet has to know whether it is the first. Where EC2 does not say, that is told and no more: it is so for every first boot.</summary>
+    private static async Task<(NodeFacts Facts, string? Away)> WithOthers(NodeConfig config, NodeFacts facts, TimeSpan deadline, CancellationToken cancellation)
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        patience.CancelAfter(deadline * 0.5 < LongestForStore ? deadline * 0.5 : LongestForStore);
+        try
+        {
+            var found = await ControlPlane(config, facts, "see to it yourself that no other control plane instance runs", patience.Token).ConfigureAwait(false);
+            return (facts with { ControlPlane = [.. found.Select(i => i.PrivateIpAddress).Where(a => a.Length > 0).Order(StringComparer.Ordinal)] }, null);
+        }
+        catch (Exception e) when (e is AwsException || (e is OperationCanceledException && !cancellation.IsCancellationRequested))
+        {
+            return (facts, $"EC2 does not say whether another control plane instance runs, beside which this one would begin a cluster of its own: {(e is AwsException ? e.Message : "no answer in time")}");
+        }
     }
 
     /// <summary>Where EC2 is away, what this node knew before stands in.</summary>

@@ -16,6 +16,8 @@ internal static class ControlPlaneServices
 
     public const string ClusterUnit = "nodeagent-cluster.service";
 
+    private const string EnvironmentPath = "/etc/nodeagent/issuer.env";
+
     private const string Target = "multi-user.target";
 
     /// <summary>Whose files are <see cref="UnitFiles"/>, for systemd to read again.</summary>
@@ -25,7 +27,7 @@ internal static class ControlPlaneServices
     public static IReadOnlyList<ConfigFile> Files(NodeConfig config) => !RunsIssuer(config) ? [] :
     [
         new ConfigFile(Concern.Certificates, "/etc/nodeagent/identity.pem", $"{Ownership.Header}\n{config.ControlPlane.Issuer!.IdentityCertificates.Trim()}\n"),
-        new ConfigFile(Concern.Certificates, "/etc/nodeagent/issuer.env", $"""
+        new ConfigFile(Concern.Certificates, EnvironmentPath, $"""
             {Ownership.Header}
             NODEAGENT_ISSUER="{string.Join(' ', IssuerOptions(config))}"
 
@@ -35,13 +37,20 @@ internal static class ControlPlaneServices
     public static IReadOnlyList<Resource> UnitFiles(NodeConfig config, NodeFacts facts) =>
     [
         .. RunsCluster(config) ? (Resource[])[Cluster(config, facts), Wanted(ClusterUnit)] : [],
-        .. RunsIssuer(config) ? (Resource[])[Wanted(IssuerUnit)] : [],
+        .. RunsIssuer(config) ? (Resource[])[.. Environment(config, IssuerUnit), Wanted(IssuerUnit)] : [],
     ];
+
+    /// <summary>Where it is a leftover: an issuer that we set up, and that runs on with what it was told. One that somebody else set up has an environment of theirs.</summary>
+    public static string? StopsFirst(string path) => path == EnvironmentPath ? IssuerUnit : null;
+
+    private static ConfigFile[] Environment(NodeConfig config, string unit) => HttpProxy.ServiceLines(config) is { Length: > 0 } lines
+        ? [new ConfigFile(Concern.Certificates, $"/etc/systemd/system/{unit}.d/50-nodeagent.conf", $"{Ownership.Header}\n[Service]{lines}\n")]
+        : [];
 
     private static ConfigFile Cluster(NodeConfig config, NodeFacts facts) =>
         new(Concern.StaticPods, $"/etc/systemd/system/{ClusterUnit}.d/50-nodeagent.conf", string.Create(CultureInfo.InvariantCulture, $"""
             {Ownership.Header}
-            [Service]
+            [Service]{HttpProxy.ServiceLines(config)}
             ExecStart=
             ExecStart=/usr/bin/nodeagent cluster apply --node {NodeNames.Of(config, facts)} --server https://127.0.0.1:{config.ApiServer.Port}{(
                 config.ControlPlane.Manifests is { } from ? $" --manifests {Kubelet.Quote(from)}" : "")}
@@ -53,7 +62,8 @@ internal static class ControlPlaneServices
     {
         if (RunsIssuer(config))
         {
-            var restart = new Restart(Concern.Certificates, IssuerUnit) { Needs = [ready, .. files], Inputs = files };
+            Resource[] inputs = [.. files, .. unitFiles.Where(f => f.Name.Contains(IssuerUnit + ".d/", StringComparison.Ordinal))];
+            var restart = new Restart(Concern.Certificates, IssuerUnit) { Needs = [ready, .. inputs], Inputs = inputs };
             yield return restart;
             yield return new Service(Concern.Certificates, IssuerUnit) { Needs = [ready, restart] };
         }

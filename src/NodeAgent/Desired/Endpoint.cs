@@ -11,6 +11,8 @@ namespace NodeAgent.Desired;
 /// </summary>
 internal static class Endpoint
 {
+    public const string Unit = "nodeagent-endpoint.service";
+
     public const string TimerUnit = "nodeagent-endpoint.timer";
 
     private const string Target = "timers.target";
@@ -22,8 +24,17 @@ internal static class Endpoint
         // The API server that is here is the one to be asked here.
         : new HostsEntry(config.Cluster.Endpoint, config.Node.Role == NodeRole.ControlPlane ? [facts.Instance.PrivateAddress] : facts.ControlPlane ?? []);
 
-    public static IReadOnlyList<Resource> UnitFiles(NodeConfig config) => !Watches(config) ? [] :
+    public static IReadOnlyList<Resource> UnitFiles(NodeConfig config, NodeFacts facts) => !Watches(config) ? [] :
     [
+        // All it goes by: what this node was made with, and not what its layers say by now.
+        new ConfigFile(Concern.Network, $"/etc/systemd/system/{Unit}.d/50-nodeagent.conf", $"""
+            {Ownership.Header}
+            [Service]{HttpProxy.ServiceLines(config)}
+            ExecStart=
+            ExecStart=/usr/bin/nodeagent endpoint --cluster {config.Cluster.Name} --server {config.Cluster.Endpoint} --region {facts.Instance.Region}{(
+                facts.Instance.Interfaces.FirstOrDefault(i => i.DeviceNumber == 0)?.VpcId is { } vpc ? $" --vpc {vpc}" : "")}
+
+            """),
         new ConfigFile(Concern.Network, $"/etc/systemd/system/{Target}.d/50-{TimerUnit}.conf", $"""
             {Ownership.Header}
             [Unit]

@@ -21,8 +21,26 @@ internal static class Etcd
     // Nothing but etcd's own certificates, keys and CA: by the directory, since it reads its certificates again at every handshake.
     private const string CertificateDirectory = RoleTable.Directory + "/etcd";
 
+    /// <summary>What is there from etcd's first start on.</summary>
+    public static string MemberDirectory(NodeConfig config) => config.Etcd.DataDirectory + "/member";
+
+    /// <summary>Whether a node of this configuration would begin a cluster where there is no data.</summary>
+    public static bool MayBegin(NodeConfig config) => config.Node.Role == NodeRole.ControlPlane && config.ControlPlane.StaticPods;
+
+    /// <exception cref="NotPossibleException">Another control plane instance runs, whose cluster this one would not be a member of.</exception>
     public static StaticPodManifest Build(NodeConfig config, NodeFacts facts, KubernetesVersion version, Certificates certificates)
     {
+        if (facts.ControlPlane?.Where(a => a != facts.Instance.PrivateAddress).ToList() is { Count: > 0 } others)
+        {
+            throw new NotPossibleException(
+                $"EC2 shows that another control plane instance of cluster {config.Cluster.Name} runs ({string.Join(", ", others)}), and this machine has no data of etcd "
+                + $"({MemberDirectory(config)}): it would begin an empty cluster beside that one, and nodes would follow it. etcd has a single member so far: end one of the "
+                + "instances, or give this one the data of the other (docs/replacing.md)")
+            {
+                IsRefusal = true,
+            };
+        }
+
         var etcd = config.Etcd;
         var name = NodeNames.Of(config, facts);
         var (client, peer) = (Url(facts, 2379), Url(facts, 2380));

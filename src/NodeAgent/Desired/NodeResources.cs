@@ -28,7 +28,7 @@ internal static class NodeResources
 
         var services = ControlPlaneServices.Files(config);
         var serviceUnits = ControlPlaneServices.UnitFiles(config, facts);
-        Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. runtime.UnitFiles, .. kubelet.UnitFiles, .. serviceUnits, .. Adoption.UnitFiles(config, facts), .. Lifecycle.UnitFiles(config, facts), .. Endpoint.UnitFiles(config)];
+        Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. runtime.UnitFiles, .. kubelet.UnitFiles, .. serviceUnits, .. Adoption.UnitFiles(config, facts), .. Lifecycle.UnitFiles(config, facts), .. Endpoint.UnitFiles(config, facts)];
         Resource[] files = [BootGate.Armed(), .. Lifecycle.Warm(facts), .. network, .. runtime.Files, .. kubelet.Files, .. controlPlane.Files, .. proxy, .. proxyFiles, .. services];
         Resource[] wanted = [.. kernel, .. certificates.Resources, .. files, .. unitFiles];
         var names = wanted.SelectMany(Certificates.FilesOf).ToHashSet(StringComparer.Ordinal);
@@ -38,6 +38,7 @@ internal static class NodeResources
             Keys = Certificates.Paths,
             SharedKeys = [.. Certificates.ControlPlanePaths, EncryptionConfiguration.PathOfIt],
             OwnDirectories = ContainerRuntime.OwnDirectories,
+            StopsFirst = (path, _) => ControlPlaneServices.StopsFirst(path),
             Costs = path => path.StartsWith(Kubelet.ManifestDirectory + "/", StringComparison.Ordinal) || path == PodNetwork.ConfigurationPath
                 ? Disruption.RecreatesPods : Disruption.None,
         };

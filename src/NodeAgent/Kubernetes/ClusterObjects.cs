@@ -5,8 +5,8 @@ using System.Text.Json.Nodes;
 namespace NodeAgent.Kubernetes;
 
 /// <summary>
-/// Makes sure of objects by server-side apply (KEP-555; on by default from 1.16): creates what is not there and sets what is written, and leaves all else of an object, and all other
-/// objects, alone. Nothing is ever deleted.
+/// Makes sure of objects by server-side apply (KEP-555; on by default from 1.16): creates what is not there and sets what is written, and leaves all else of an object, all other
+/// objects, and what somebody else has set since, alone. Nothing is ever deleted.
 /// </summary>
 internal sealed class ClusterObjects(ApiClient api)
 {
@@ -22,9 +22,18 @@ internal sealed class ClusterObjects(ApiClient api)
     {
         var path = await Path(manifest, cancellation).ConfigureAwait(false);
         var before = await api.Get(path, cancellation).ConfigureAwait(false);
-        // Forced: a field that is written here is ours, whoever set it last.
-        var after = await api.Patch(
-            $"{path}?fieldManager={Manager}&force=true{(dryRun ? "&dryRun=All" : "")}", "application/apply-patch+yaml", manifest.Text, cancellation).ConfigureAwait(false);
+        JsonElement after;
+        try
+        {
+            after = await api.Patch(
+                $"{path}?fieldManager={Manager}{(dryRun ? "&dryRun=All" : "")}", "application/apply-patch+yaml", manifest.Text, cancellation).ConfigureAwait(false);
+        }
+        // Not forced: who changed it since knows why, be it an administrator or what deploys applications.
+        catch (ApiException e) when (e.Status == HttpStatusCode.Conflict && before is not null)
+        {
+            return ObjectOutcome.Left;
+        }
+
         return before is null ? ObjectOutcome.Created : Same(before.Value, after) ? ObjectOutcome.Unchanged : ObjectOutcome.Updated;
     }
 
@@ -97,6 +106,9 @@ internal enum ObjectOutcome
     Created,
     Updated,
     Unchanged,
+
+    /// <summary>Somebody else has set what is written differently.</summary>
+    Left,
 }
 
 internal sealed class UnknownKindException(Manifest manifest, string why)

@@ -8,13 +8,15 @@ namespace NodeAgent.Resources;
 
 /// <summary>
 /// Lines of ours in /etc/hosts, which is everybody's file: each bears our mark at its end, and all others stay as they are. The file is written in place: pods that mount it see
-/// another file's content never (kops writes it so for the same reason), and it is one block of the disk at most.
+/// another file's content never (kops writes it so for the same reason); one of more than a block of the disk is renamed into place as any, for the sake of power cuts.
 /// </summary>
 /// <param name="endpoint">Whose host it is; null for none: lines of before go.</param>
 /// <param name="addresses">None: nobody is known yet, and lines of before stay.</param>
 internal sealed class HostsEntry(Uri? endpoint, IReadOnlyList<string> addresses) : Resource<FileReport>(Concern.Network, "hosts", Path)
 {
     public const string Path = "/etc/hosts";
+
+    private const int Block = 4096;
 
     private const string Mark = "# nodeagent: cluster.endpoint, port ";
 
@@ -38,7 +40,17 @@ internal sealed class HostsEntry(Uri? endpoint, IReadOnlyList<string> addresses)
             return endpoint is null ? InSync.Instance : new Refused($"{Path} is no regular file", "put one in its place: the cluster's endpoint is to be found by it");
         }
 
+        if (state.Kind == FileKind.Regular && state.Content is null)
+        {
+            return endpoint is null ? InSync.Instance : new Refused($"{Path} is larger than anything that is read whole (1 MiB)", "make it smaller: the cluster's endpoint is to be found by it");
+        }
+
         var text = Text(state);
+        if (endpoint is null && !text.Split('\n').Any(IsOurs))
+        {
+            return InSync.Instance;
+        }
+
         if (endpoint is not null && addresses.Count == 0)
         {
             return InSync.Saying([Addresses(text) is { Count: > 0 } kept
@@ -50,8 +62,18 @@ internal sealed class HostsEntry(Uri? endpoint, IReadOnlyList<string> addresses)
             : new Change(endpoint is null ? "lines of ours are no longer wanted" : $"{endpoint!.DnsSafeHost} is {Or(Addresses(text))}, should be {string.Join(", ", addresses)}");
     }
 
-    protected override void Apply(IMachineWriter writer, FileReport state, Change change, CancellationToken cancellation) =>
-        writer.OverwriteFile(Path, Encoding.UTF8.GetBytes(Wanted(Text(state))), ConfigFile.Readable);
+    protected override void Apply(IMachineWriter writer, FileReport state, Change change, CancellationToken cancellation)
+    {
+        var content = Encoding.Latin1.GetBytes(Wanted(Text(state)));
+        if (content.Length > Block)
+        {
+            writer.WriteFile(Path, content, ConfigFile.Readable);
+        }
+        else
+        {
+            writer.OverwriteFile(Path, content, ConfigFile.Readable);
+        }
+    }
 
     private string Wanted(string text)
     {
@@ -65,7 +87,8 @@ internal sealed class HostsEntry(Uri? endpoint, IReadOnlyList<string> addresses)
 
     private static List<string> Addresses(string text) => [.. Endpoints(text).Select(e => e.Address.ToString())];
 
-    private static string Text(FileReport state) => state.Content is { } content ? Encoding.UTF8.GetString(content) : "";
+    // Byte by byte, whatever others wrote it in.
+    private static string Text(FileReport state) => state.Content is { } content ? Encoding.Latin1.GetString(content) : "";
 
     private static string Or(List<string> known) => known.Count == 0 ? "not there" : string.Join(", ", known);
 }
