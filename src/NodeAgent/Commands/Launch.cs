@@ -1,4 +1,5 @@
 using NodeAgent.Aws;
+using NodeAgent.Desired;
 using NodeAgent.Machine;
 
 namespace NodeAgent.Commands;
@@ -11,6 +12,11 @@ namespace NodeAgent.Commands;
 internal sealed class Launch : IAsyncDisposable
 {
     private static readonly TimeSpan AnswerWithin = TimeSpan.FromMinutes(1);
+
+    // Back in a warm pool there is nearly nothing to be prepared, and the pool's action begins after the one of leaving has ended.
+    private static readonly TimeSpan ActionMayCome = TimeSpan.FromMinutes(2);
+
+    private static readonly TimeSpan BetweenAnswers = TimeSpan.FromSeconds(5);
 
     private readonly Lazy<LifecycleHook> _hook;
     private readonly TimeSpan _heartbeat;
@@ -69,6 +75,13 @@ internal sealed class Launch : IAsyncDisposable
         try
         {
             var isTaken = await _hook.Value.Complete(result, timer.Token).ConfigureAwait(false);
+            while (!isTaken && result == LifecycleResult.Continue && Lifecycle.IsWarm(_record.Target) && _record.Age(_time) < ActionMayCome)
+            {
+                await Task.Delay(BetweenAnswers, _time, stop).ConfigureAwait(false);
+                timer.CancelAfter(AnswerWithin);
+                isTaken = await _hook.Value.Complete(result, timer.Token).ConfigureAwait(false);
+            }
+
             Say(isTaken
                 ? $"hook {_hook.Value.Name} is told {LifecycleHook.Word(result)}: {why}"
                 : $"hook {_hook.Value.Name} waits for no answer ({LifecycleHook.Word(result)}: {why}): no launch of this instance is in progress");

@@ -8,7 +8,9 @@ namespace NodeAgent.Commands;
 /// <param name="Why">One clause.</param>
 /// <param name="Ends">When it is over, where that is said.</param>
 /// <param name="IsGroups">Whether the autoscaling group lets it go, so that a hook of the group's may wait for it.</param>
-internal sealed record Notice(string Why, DateTimeOffset? Ends, bool IsGroups)
+/// <param name="IsPools">Whether it goes back into the group's warm pool, where it lives on without a node.</param>
+/// <param name="IsAdvice">Whether EC2 merely advises it, so that nobody may ever end it.</param>
+internal sealed record Notice(string Why, DateTimeOffset? Ends, bool IsGroups, bool IsPools = false, bool IsAdvice = false)
 {
     /// <param name="target">autoscaling/target-lifecycle-state; null outside a group.</param>
     /// <param name="spot">spot/instance-action: {"action": "terminate", "time": "2026-11-21T08:22:00Z"}; null while there is none.</param>
@@ -30,9 +32,9 @@ internal sealed record Notice(string Why, DateTimeOffset? Ends, bool IsGroups)
         var group = target is "Terminated" or "Warmed:Terminated" ? $"its autoscaling group ends it ({target})"
             : Lifecycle.IsWarm(target) && !warm ? $"its autoscaling group takes it back into the warm pool ({target})"
             : null;
-        return group is not null ? new(group, ends, true)
+        return group is not null ? new(group, ends, true, IsPools: Lifecycle.IsWarm(target) && target != "Warmed:Terminated")
             : action is not null ? new($"EC2 interrupts it as a spot instance ({action})", ends, false)
-            : rebalance ? new("EC2 recommends to replace it as a spot instance (rebalance)", null, false)
+            : rebalance ? new("EC2 recommends to replace it as a spot instance (rebalance)", null, false, IsAdvice: true)
             : null;
     }
 

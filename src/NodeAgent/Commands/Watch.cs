@@ -15,14 +15,14 @@ internal sealed record WatchSettings(string? Node, HookSettings? Hook, Duration 
 
 /// <summary>
 /// Looks at metadata every few seconds, for as long as the machine runs. At a notice that the instance leaves, the node is drained while the looks go on: a notice
-/// that is taken back takes back the cordon. Out of a warm pool it has the rest of the node made. Killed in the middle, it goes on where it was: the cordon is on the
+/// that is taken back takes back the cordon. Out of a warm pool it has the rest of the node made, and back in it, after the drain, the node unmade. Killed in the middle, it goes on where it was: the cordon is on the
 /// Node, when it began and what the hook was told in <see cref="Lifecycle.LeavingPath"/>.
 /// </summary>
 /// <param name="connect">To the API server, as the node.</param>
 /// <param name="open">The hook, when there is something to tell it.</param>
-/// <param name="join">Has systemd begin anew with this node: returns at once.</param>
+/// <param name="begin">Has systemd begin anew with this machine, as its group wants it now, and the launch hook answered anew: returns at once.</param>
 internal sealed class Watch(
-    WatchSettings settings, InstanceMetadata metadata, Func<ApiClient> connect, Func<LifecycleHook> open, Action join, string path, TimeProvider time, Action<string> say)
+    WatchSettings settings, InstanceMetadata metadata, Func<ApiClient> connect, Func<LifecycleHook> open, Action begin, string path, TimeProvider time, Action<string> say)
 {
     /// <summary>A spot interruption is announced two minutes before.</summary>
     public static readonly TimeSpan Pause = TimeSpan.FromSeconds(5);
@@ -34,13 +34,18 @@ internal sealed class Watch(
     // The group says the target first and makes the action then: for so long "no action" may be said too early.
     private static readonly TimeSpan ActionMayCome = TimeSpan.FromMinutes(2);
 
+    // Capacity Rebalancing starts another instance first, which may take its group's longest time for a launch; without it nobody follows the advice.
+    private static readonly TimeSpan EndMayCome = TimeSpan.FromHours(1);
+
     // For what has to be done after the last pod, while EC2's clock runs. Where it is over already, as of an instance that hibernates, so long is tried all the same.
     private static readonly TimeSpan BeforeTheEnd = TimeSpan.FromSeconds(5);
 
     private readonly Lazy<LifecycleHook> _hook = new(open);
     private string _said = "";
     private Leaving? _leaving;
-    private bool _hasJoined;
+    private bool _hasBegun;
+    private bool _wasPools;
+    private string? _advice;
     private Task<bool>? _takingBack;
     private bool _isTakenBack;
 
@@ -77,20 +82,31 @@ internal sealed class Watch(
 
         if (seen.Notice is { } notice)
         {
+            _wasPools |= notice.IsPools;
             await Leave(notice, stop).ConfigureAwait(false);
         }
         else if (_leaving is not null || LifecycleRecord.Read(path) is not null)
         {
-            Say("the notice was taken back");
+            Say(settings.IsWarm ? "this instance is in the warm pool" : "the notice was taken back");
             await Stay().ConfigureAwait(false);
         }
 
         await Attend(stop).ConfigureAwait(false);
-        if (seen.Notice is null && settings.IsWarm && !_hasJoined && seen.Target == Lifecycle.InService)
+        if (seen.Notice is { IsPools: true })
         {
-            Join();
+            if (!_hasBegun && _leaving is { Draining: null } leaving && (settings.Hook is null || leaving.Record.Answer is not null))
+            {
+                Begin("back in the warm pool this instance is no node: it is made so");
+            }
         }
-        else if (seen.Notice is null && !settings.IsWarm && !_isTakenBack)
+        else if (seen.Notice is null && seen.Target == Lifecycle.InService && (settings.IsWarm ? !_hasBegun : _wasPools))
+        {
+            Begin("the group starts this instance into service: the node is made");
+            // This watch may stay, where the machine is as it was: then it can go back into the pool once more.
+            (_wasPools, _hasBegun) = (!_hasBegun, _hasBegun && settings.IsWarm);
+        }
+
+        if (seen.Notice is null && !settings.IsWarm && !_isTakenBack)
         {
             await TakeBack(stop).ConfigureAwait(false);
         }
@@ -107,7 +123,9 @@ internal sealed class Watch(
             var rebalance = settings.Rebalance ? metadata.TextOrNone("events/recommendations/rebalance", both.Token) : Task.FromResult<string?>(null);
             await Task.WhenAll(target, spot, rebalance).ConfigureAwait(false);
             var state = await target.ConfigureAwait(false) is { Length: > 0 } text ? text : null;
-            return (state, Notice.Of(state, await spot.ConfigureAwait(false), await rebalance.ConfigureAwait(false) is not null, settings.IsWarm));
+            _advice = await rebalance.ConfigureAwait(false);
+            var isFollowed = _advice is not null && LifecycleRecord.Read(PassedOver)?.Target != _advice;
+            return (state, Notice.Of(state, await spot.ConfigureAwait(false), isFollowed, settings.IsWarm));
         }
         catch (Exception e) when (e is AwsException || (e is OperationCanceledException && !stop.IsCancellationRequested))
         {
@@ -164,6 +182,12 @@ internal sealed class Watch(
             (leaving.Draining, leaving.NextCall) = (null, 0);
         }
 
+        if (leaving is { Draining: null, Notice.IsAdvice: true } && leaving.Record.Age(time) >= settings.DrainTimeout.Value + EndMayCome)
+        {
+            await PassOver().ConfigureAwait(false);
+            return;
+        }
+
         if (settings.Hook is null || !leaving.Notice.IsGroups || leaving.Record.Answer is not null || time.GetTimestamp() < leaving.NextCall)
         {
             return;
@@ -190,6 +214,19 @@ internal sealed class Watch(
         catch (Exception e) when (e is AwsException or MachineException)
         {
             Say(e.Message);
+        }
+    }
+
+    /// <summary>Advice stays in metadata for the instance's life. Another one has another time in it.</summary>
+    private string PassedOver => Path.Combine(Path.GetDirectoryName(path)!, "rebalance.json");
+
+    private async Task PassOver()
+    {
+        Say(FormattableString.Invariant(
+            $"WARNING: node {settings.Node} was drained since EC2 recommends to replace it, and within {EndMayCome.TotalMinutes:0} minutes nobody has: it takes pods again. autoscaling.rebalance is for groups with Capacity Rebalancing"));
+        if (Try(() => new LifecycleRecord(_advice ?? "", LifecycleRecord.Seconds(time)).Write(PassedOver)))
+        {
+            await Stay().ConfigureAwait(false);
         }
     }
 
@@ -220,10 +257,10 @@ internal sealed class Watch(
         }
     }
 
-    private void Join()
+    private void Begin(string why)
     {
-        Say("the group starts this instance into service: the node is made");
-        _hasJoined = Try(join);
+        Say(why);
+        _hasBegun = Try(begin);
     }
 
     private bool Try(Action write)

@@ -59,7 +59,7 @@ internal static class WatchCommand
             metadata,
             () => Connect(server!),
             () => InstanceHook.Open(settings.Hook!, MachineSources.Outbound(null, null)),
-            () => Join(stop),
+            () => Begin(stop),
             Lifecycle.LeavingPath,
             TimeProvider.System,
             Console.Out.WriteLine);
@@ -91,9 +91,13 @@ internal static class WatchCommand
         }
     }
 
-    /// <summary>The boot's two moments once more; the second is ordered after the first. Nobody waits: the first run changes what this unit is.</summary>
-    private static void Join(CancellationToken stop)
+    /// <summary>
+    /// The boot's two moments once more; the second is ordered after the first. Nobody waits: the first run changes what this unit is. What the launch hook was
+    /// told is forgotten: an instance that hibernated, or ran on in the pool, has a launch of the same words behind it.
+    /// </summary>
+    private static void Begin(CancellationToken stop)
     {
+        Files.Delete(Lifecycle.LaunchPath);
         using var machine = new LinuxReader(stop);
         machine.Systemd.QueueRestart("nodeagent.service");
         machine.Systemd.QueueRestart(Kubelet.ReadyUnit);

@@ -58,8 +58,8 @@ internal static class Lifecycle
             : $" --node {Kubelet.Quote(NodeNames.Of(config, facts))} --server {Kubelet.Quote(ControlPlanePods.Server(config).ToString())}");
         command.Append(CultureInfo.InvariantCulture, $" --drain-timeout {config.Autoscaling.DrainTimeout}{(config.Autoscaling.Rebalance ? " --rebalance" : "")}");
         command.Append(Hook(config, facts, config.Autoscaling.TerminateHook)?.Arguments("--terminate-hook"));
-        // Asking systemd to begin anew is for who may do everything (sd_bus_query_sender_privilege); a node that is in service has no need to.
-        var capability = isWarm ? "\nCapabilityBoundingSet=CAP_SYS_ADMIN" : "";
+        // Asking systemd to begin anew is for who may do everything (sd_bus_query_sender_privilege): out of a warm pool, and back into it. In no group there is none.
+        var capability = facts.Instance.LifecycleState is not null ? "\nCapabilityBoundingSet=CAP_SYS_ADMIN" : "";
         return
         [
             new ConfigFile(Concern.Runtime, $"/etc/systemd/system/{WatchUnit}.d/50-nodeagent.conf", $"""
@@ -128,6 +128,9 @@ internal static class Lifecycle
 
         return [.. resources.Where(r => !without.Contains(r))];
     }
+
+    /// <summary>An instance that was in service before has kubelet running, and back in the pool it is no node.</summary>
+    public static IReadOnlyList<Resource> WithoutKubelet(Resource stamp) => [new Service(Concern.Kubelet, Kubelet.Unit, runs: false) { Needs = [stamp] }];
 
     /// <summary>What nodeagent-ready.service waits for, and whom it tells: what follows `nodeagent ready --deadline ...`.</summary>
     public static string ReadyArguments(NodeConfig config, NodeFacts facts) => $"{(IsWarm(facts) ? " --warm" : "")}{LaunchHook(config, facts)?.Arguments("--launch-hook")}"

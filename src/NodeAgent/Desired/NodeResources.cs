@@ -77,7 +77,7 @@ internal static class NodeResources
             .. prepared,
             stamp,
             .. runtime.Running(stamp, mounts, environment, u => leftDropIns[u]),
-            .. Lifecycle.IsWarm(facts) ? [] : kubelet.Running(stamp, mounts, environment, u => leftDropIns[u]),
+            .. Lifecycle.IsWarm(facts) ? Lifecycle.WithoutKubelet(stamp) : kubelet.Running(stamp, mounts, environment, u => leftDropIns[u]),
             .. ControlPlaneServices.Running(config, services, serviceUnits, reload),
             Adoption.Timer(config, reload),
             Endpoint.Timer(config, reload),

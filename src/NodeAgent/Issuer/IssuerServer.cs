@@ -512,6 +512,7 @@ internal sealed class IssuerServer : IAsyncDisposable
             }
 
             Metric("route_quota", "gauge", "Routes that a table may have (--route-quota).", _podRanges.RouteQuota);
+            Metric("route_doubts", "gauge", "Routes to pods that this issuer reported in its last turn and leaves alone.", _podRanges.Doubts);
         }
 
         return text.ToString();

@@ -42,7 +42,7 @@ internal sealed record PodRangeSettings
     /// <summary>The same where EC2 does not know the instance at all, and says that the route leads nowhere.</summary>
     public TimeSpan UnknownGrace { get; init; } = TimeSpan.FromMinutes(15);
 
-    /// <summary>How long an instance may have two ranges.</summary>
+    /// <summary>How long an instance may have two ranges before it is reported.</summary>
     public TimeSpan TwiceGrace { get; init; } = TimeSpan.FromMinutes(10);
 
     /// <summary>How long the control plane must have been the same for turns to count.</summary>
@@ -70,6 +70,8 @@ internal sealed class PodRanges : IDisposable
     private const int MostTries = 64;
     private const int LargestFilter = 200;
     private const int MostBegun = 10_000;
+    private const int MostRemembered = 100_000;
+    private const string KeptPath = "/var/lib/nodeagent/pod-range.json";
 
     // Of a turn: its minute's first part, so that clocks and calls under way may differ from what is thought of them.
     private static readonly TimeSpan Turn = TimeSpan.FromSeconds(40);
@@ -87,6 +89,8 @@ internal sealed class PodRanges : IDisposable
     private readonly ConcurrentDictionary<string, int> _begun = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, bool> _warned = new(StringComparer.Ordinal);
     private readonly Dictionary<string, long> _goneSince = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, bool> _nodes = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _reported = new(StringComparer.Ordinal);
     private readonly CancellationTokenSource _stop = new();
     private readonly int _count;
     private (RouteView View, long At)? _last;
@@ -108,6 +112,9 @@ internal sealed class PodRanges : IDisposable
     public IReadOnlyList<(string Table, int Routes)> Routes => _last is { } last ? [.. last.View.Tables.Select(t => (t.Id, t.Count))] : [];
 
     public int RouteQuota => _settings.RouteQuota;
+
+    /// <summary>What this issuer reported in its last turn and leaves to somebody who knows more.</summary>
+    public int Doubts { get; private set; }
 
     /// <summary>Gives ranges of vanished instances back, from now on.</summary>
     public void Start() => _loop = Task.Run(() => Loop(_stop.Token));
@@ -140,6 +147,7 @@ internal sealed class PodRanges : IDisposable
             throw IssuerRefusal.Forbidden("range", $"the node asks for {wish}, and its tag {InstanceTag.PodRange} says {tag}");
         }
 
+        Remember(instance);
         var view = await Recently(cancellation).ConfigureAwait(false);
         if (tag is null && Own(view, instance).Count == 0)
         {
@@ -230,6 +238,13 @@ internal sealed class PodRanges : IDisposable
             if (made.Count > 0)
             {
                 view = await Until(v => v.Tables.All(t => t.At(index) is { } r && LeadsTo(r, instance)), index, cancellation).ConfigureAwait(false);
+                if (!standing && view.At(index).Any(r => !LeadsTo(r.Route, instance)))
+                {
+                    // An allocator with another size of ranges came at the same time.
+                    await TakeBack(instance, made, index, cancellation).ConfigureAwait(false);
+                    continue;
+                }
+
                 if (tag is null && !standing && Own(view, instance) is [var lower, ..] && lower < index)
                 {
                     // Another one, asked at the same time, was faster: nobody has heard of this range yet.
@@ -322,28 +337,47 @@ internal sealed class PodRanges : IDisposable
         var view = await View(cancellation).ConfigureAwait(false);
         var looked = _time.GetTimestamp();
         var instances = await Described(view, cancellation).ConfigureAwait(false);
-        var stillGone = new HashSet<string>(StringComparer.Ordinal);
-        List<(int Index, string Target)> due = [];
-        foreach (var (index, _, route) in view.All.Where(r => r.IsExact).Select(r => (r.Index, r.Table, r.Route)))
+        var still = new HashSet<string>(StringComparer.Ordinal);
+        var doubts = new SortedDictionary<string, string>(StringComparer.Ordinal);
+        List<RangeRoute> due = [];
+        foreach (var route in view.All)
         {
-            var grace = Gone(route, instances);
-            if (grace is null && instances.GetValueOrDefault(route.InstanceId) is { } instance && IsOurs(instance) && Chosen(view, instance) != index)
+            if (Gone(route.Route, instances) is { } grace && Waited($"{route.Destination} {Holder(route.Route)}", still) >= grace)
             {
-                grace = _settings.TwiceGrace;
-            }
-
-            if (grace is { } time && Waited(string.Create(CultureInfo.InvariantCulture, $"{index} {Holder(route)}"), stillGone) >= time)
-            {
-                due.Add((index, Holder(route)));
+                if (WasNodes(route.Route, instances))
+                {
+                    due.Add(route);
+                }
+                else
+                {
+                    doubts[$"{route.Destination} {Holder(route.Route)}"] =
+                        $"{route.Destination} leads to {Holder(route.Route)} in route table {route.Table}, which is gone and was no node's of {_settings.Cluster} as far as this issuer has seen: "
+                        + "it is not given back; delete the route if nobody needs it";
+                }
             }
         }
 
-        foreach (var key in _goneSince.Keys.Except(stillGone).ToList())
+        var settled = new HashSet<string>(StringComparer.Ordinal);
+        foreach (var instance in instances.Values.Where(i => IsOurs(i) && i.State.Name != "terminated"))
+        {
+            var own = view.All.Where(r => LeadsTo(r.Route, instance)).Select(r => r.Destination).Distinct().Order(StringComparer.Ordinal).ToList();
+            var what = string.Join(" and ", own);
+            if (own.Count > 1 && Waited($"{instance.InstanceId} {what}", still) >= _settings.TwiceGrace)
+            {
+                settled.Add(instance.InstanceId);
+                // Which of them its pods have, no call of EC2's says.
+                doubts[instance.InstanceId] =
+                    $"{instance.InstanceId} has routes for {what}, and a node uses one range: none is given back while it is there; {KeptPath} on the node says which it uses, delete the routes for what it does not";
+            }
+        }
+
+        foreach (var key in _goneSince.Keys.Except(still).ToList())
         {
             _goneSince.Remove(key);
         }
 
-        foreach (var (index, holder) in due.Distinct())
+        Report(doubts);
+        foreach (var (destination, routes) in due.GroupBy(r => r.Destination).Select(g => (g.Key, g.ToList())))
         {
             if (_time.GetElapsedTime(looked) > LookAgain)
             {
@@ -352,7 +386,8 @@ internal sealed class PodRanges : IDisposable
             }
 
             // The arbiter's last: while it stands, nobody else can have this range.
-            foreach (var table in view.Tables.Reverse().Where(t => t.At(index) is { } r && Holder(r) == holder).ToList())
+            var deleted = false;
+            foreach (var table in view.Tables.Reverse().Where(t => t.To(destination) is { } r && routes.Any(d => IsSame(d.Route, r))).ToList())
             {
                 using var turn = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
                 turn.CancelAfter(TimeSpan.FromSeconds(10));
@@ -361,30 +396,49 @@ internal sealed class PodRanges : IDisposable
                     return;
                 }
 
-                await Ec2.DeleteRoute(_ec2, table.Id, Text(index), turn.Token).ConfigureAwait(false);
-                Seen(index);
+                deleted |= await Ec2.DeleteRoute(_ec2, table.Id, destination, turn.Token).ConfigureAwait(false) == RouteOutcome.Done;
+                Seen(routes[0]);
             }
 
-            _settings.Say($"nodeagent: {Text(index)} was {holder}'s and is given back");
+            if (deleted)
+            {
+                _settings.Say($"nodeagent: {destination} was {Holder(routes[0].Route)}'s and is given back");
+            }
         }
 
-        await Complete(view, instances, cancellation).ConfigureAwait(false);
+        await Complete(view, instances, settled, cancellation).ConfigureAwait(false);
+    }
+
+    /// <summary>Each once, for as long as it is so.</summary>
+    private void Report(SortedDictionary<string, string> doubts)
+    {
+        foreach (var text in doubts.Values.Where(d => !_reported.Contains(d)))
+        {
+            _settings.Say($"nodeagent: {text}");
+        }
+
+        _reported.Clear();
+        _reported.UnionWith(doubts.Values);
+        Doubts = doubts.Count;
     }
 
     /// <summary>Routes that a table lacks: it was added later, or whoever made them did not get that far.</summary>
-    private async Task Complete(RouteView view, Dictionary<string, Instance> instances, CancellationToken cancellation)
+    /// <param name="settled">Instances that have had all their ranges for long: none of those is a claim's that will take it back.</param>
+    private async Task Complete(RouteView view, Dictionary<string, Instance> instances, HashSet<string> settled, CancellationToken cancellation)
     {
         if (view.Tables.Count < 2)
         {
             return;
         }
 
-        foreach (var index in view.All.Where(r => r.IsExact).Select(r => r.Index).Distinct().Order().ToList())
+        foreach (var index in view.All.Where(r => r.IsExact).Select(r => r.First).Distinct().Order().ToList())
         {
             var routes = view.At(index);
-            if (routes.Count >= view.Tables.Count || routes.DistinctBy(r => Holder(r.Route)).Count() != 1
-                || instances.GetValueOrDefault(routes[0].Route.InstanceId) is not { State.Name: "running" } instance || !IsOurs(instance)
-                || RouteTarget.Of(instance) is not { } target || Chosen(view, instance) != index)
+            if (view.Tables.All(t => t.At(index) is not null)
+                || instances.GetValueOrDefault(routes.First(r => r.IsExact).Route.InstanceId) is not { State.Name: "running" } instance || !IsOurs(instance)
+                || !routes.All(r => LeadsTo(r.Route, instance))
+                || RouteTarget.Of(instance) is not { } target
+                || !(settled.Contains(instance.InstanceId) ? Own(view, instance).Contains(index) : Chosen(view, instance) == index))
             {
                 continue;
             }
@@ -402,6 +456,27 @@ internal sealed class PodRanges : IDisposable
     }
 
     private bool IsOurs(Instance instance) => instance.Tags.Any(t => t.Key == InstanceTag.Cluster && t.Value == _settings.Cluster);
+
+    /// <summary>Whether a route led to a node of this cluster while this allocator looked, or its instance still says so.</summary>
+    private bool WasNodes(Route route, Dictionary<string, Instance> instances) =>
+        (instances.GetValueOrDefault(route.InstanceId) is { } instance && IsOurs(instance))
+        || (route.InstanceId.Length > 0 && _nodes.ContainsKey(route.InstanceId))
+        || (route.NetworkInterfaceId.Length > 0 && _nodes.ContainsKey(route.NetworkInterfaceId));
+
+    /// <summary>EC2 forgets instances within the hour, their tags and interfaces earlier.</summary>
+    private void Remember(Instance instance)
+    {
+        if (_nodes.Count > MostRemembered)
+        {
+            _nodes.Clear();
+        }
+
+        _nodes[instance.InstanceId] = true;
+        foreach (var one in instance.NetworkInterfaces.Where(i => i.NetworkInterfaceId.Length > 0))
+        {
+            _nodes[one.NetworkInterfaceId] = true;
+        }
+    }
 
     /// <summary>Which of an instance's ranges is its own: the tag's, or the lowest.</summary>
     private int? Chosen(RouteView view, Instance instance)
@@ -426,14 +501,14 @@ internal sealed class PodRanges : IDisposable
     private TimeSpan? Gone(Route route, Dictionary<string, Instance> instances) =>
         route.InstanceId.Length > 0 && instances.TryGetValue(route.InstanceId, out var instance)
             ? (instance.State.Name == "terminated" ? _settings.TerminatedGrace : null)
-            // Stopped instances have routes that lead nowhere, too, but EC2 knows them; a gateway's or an appliance's route is somebody's who knows why.
+            // Stopped instances have routes that lead nowhere, too, but EC2 knows them; a gateway's route is somebody's who knows why.
             : route.State == "blackhole" && (route.InstanceId.Length > 0 || route.NetworkInterfaceId.Length > 0) ? _settings.UnknownGrace
             : null;
 
     private async Task<Dictionary<string, Instance>> Described(RouteView view, CancellationToken cancellation)
     {
         var found = new Dictionary<string, Instance>(StringComparer.Ordinal);
-        var routes = view.All.Where(r => r.IsExact).Select(r => r.Route).ToList();
+        var routes = view.All.Select(r => r.Route).ToList();
         foreach (var ids in routes.Select(r => r.InstanceId).Where(i => i.Length > 0).Distinct().Chunk(LargestFilter))
         {
             foreach (var instance in await Ec2.Instances(_ec2, "instance-id", ids, cancellation).ConfigureAwait(false))
@@ -455,6 +530,11 @@ internal sealed class PodRanges : IDisposable
             }
         }
 
+        foreach (var instance in found.Values.Where(IsOurs))
+        {
+            Remember(instance);
+        }
+
         return found;
     }
 
@@ -466,7 +546,7 @@ internal sealed class PodRanges : IDisposable
         foreach (var table in view.Tables.Skip(1))
         {
             var there = view.At(index).Where(r => r.Table == table.Id).ToList();
-            if (there.Count == 0)
+            if (!there.Any(r => r.IsExact) && there.All(r => LeadsTo(r.Route, instance)))
             {
                 switch (await Ec2.CreateRoute(_ec2, table.Id, Text(index), target, cancellation).ConfigureAwait(false))
                 {
@@ -481,9 +561,9 @@ internal sealed class PodRanges : IDisposable
                 there = [.. view.At(index).Where(r => r.Table == table.Id)];
             }
 
-            foreach (var (_, _, isExact, route) in there.Where(r => !LeadsTo(r.Route, instance)))
+            foreach (var other in there.Where(r => !LeadsTo(r.Route, instance)))
             {
-                if (!isExact || !await HasVanished(route, cancellation).ConfigureAwait(false))
+                if (!other.IsExact || !await HasVanished(other.Route, cancellation).ConfigureAwait(false))
                 {
                     return false;
                 }
@@ -500,11 +580,16 @@ internal sealed class PodRanges : IDisposable
         return true;
     }
 
-    private async Task<bool> HasVanished(Route route, CancellationToken cancellation) => route.InstanceId.Length > 0
-        ? (await Ec2.Instances(_ec2, "instance-id", [route.InstanceId], cancellation).ConfigureAwait(false)) is var found
-            && (found.Count > 0 ? found[0].State.Name == "terminated" : route.State == "blackhole")
-        : route.NetworkInterfaceId.Length > 0 && route.State == "blackhole"
-            && (await Ec2.Instances(_ec2, "network-interface.network-interface-id", [route.NetworkInterfaceId], cancellation).ConfigureAwait(false)).Count == 0;
+    /// <summary>Whether a route is a node's of this cluster that is gone.</summary>
+    private async Task<bool> HasVanished(Route route, CancellationToken cancellation)
+    {
+        var found = route.InstanceId.Length > 0 ? await Ec2.Instances(_ec2, "instance-id", [route.InstanceId], cancellation).ConfigureAwait(false)
+            : route.NetworkInterfaceId.Length > 0
+                ? await Ec2.Instances(_ec2, "network-interface.network-interface-id", [route.NetworkInterfaceId], cancellation).ConfigureAwait(false)
+            : [];
+        var instances = found.ToDictionary(i => i.InstanceId, StringComparer.Ordinal);
+        return (found.Count > 0 ? found[0].State.Name == "terminated" : route.State == "blackhole") && WasNodes(route, instances);
+    }
 
     /// <summary>Of routes that this claim made and nobody has been told of; the arbiter's last.</summary>
     private async Task TakeBack(Instance instance, List<string> made, int index, CancellationToken cancellation)
@@ -563,12 +648,17 @@ internal sealed class PodRanges : IDisposable
     /// <summary>Lowest first. Not those that are another's by the arbiter.</summary>
     private static List<int> Own(RouteView view, Instance instance) =>
     [
-        .. view.All.Where(r => r.IsExact && LeadsTo(r.Route, instance)).Select(r => r.Index).Distinct()
+        .. view.All.Where(r => r.IsExact && LeadsTo(r.Route, instance)).Select(r => r.First).Distinct()
             .Where(i => view.Tables[0].At(i) is not { } first || LeadsTo(first, instance)).Order(),
     ];
 
     private static bool LeadsTo(Route route, Instance instance) => route.InstanceId == instance.InstanceId
         || (route.NetworkInterfaceId.Length > 0 && instance.NetworkInterfaces.Any(i => i.NetworkInterfaceId == route.NetworkInterfaceId));
+
+    // One route may be shown with its instance's ID now and without it then.
+    private static bool IsSame(Route one, Route other) => one.NetworkInterfaceId.Length > 0 && other.NetworkInterfaceId.Length > 0
+        ? one.NetworkInterfaceId == other.NetworkInterfaceId
+        : one.InstanceId.Length > 0 && one.InstanceId == other.InstanceId;
 
     private static string Holder(Route route) => route.InstanceId.Length > 0 ? route.InstanceId
         : route.NetworkInterfaceId.Length > 0 ? route.NetworkInterfaceId
@@ -643,10 +733,10 @@ internal sealed class PodRanges : IDisposable
     private async Task<IReadOnlyDictionary<string, RouteView>> Look(IReadOnlyList<string> keys, CancellationToken cancellation)
     {
         var tables = await Ec2.RouteTables(_ec2, _settings.VpcId, _settings.Cluster, _settings.RouteTables, cancellation).ConfigureAwait(false);
-        var view = new RouteView(tables, IndexOfRoute, _settings.NodePrefix);
-        foreach (var index in view.All.Select(r => r.Index))
+        var view = new RouteView(tables, Covers, _settings.NodePrefix);
+        foreach (var route in view.All)
         {
-            Seen(index);
+            Seen(route);
         }
 
         foreach (var table in view.Tables)
@@ -680,12 +770,29 @@ internal sealed class PodRanges : IDisposable
 
     private void Seen(int index) => _taken[index] = _time.GetTimestamp();
 
-    /// <summary>Of a route to a node's range or to a part of one; less specific ones give way to those, and take nothing.</summary>
-    private int? IndexOfRoute(Cidr range) => !range.IsIPv6 && range.Prefix >= _settings.NodePrefix && _settings.Whole.Contains(range.Address) ? Index(range) : null;
+    private void Seen(RangeRoute route)
+    {
+        for (var i = 0; i < route.Count; i++)
+        {
+            Seen(route.First + i);
+        }
+    }
 
-    private sealed record RangeRoute(string Table, int Index, bool IsExact, Route Route);
+    /// <summary>
+    /// The ranges of which a route takes a part or all. One wider than a node's that leads to an instance was a node's while network.nodePrefix was smaller, and
+    /// the longest prefix wins: whatever is given out of it is taken away from that node's pods. What leads to gateways for the whole gives way, and takes nothing.
+    /// </summary>
+    private (int First, int Count)? Covers(Cidr range, Route route) =>
+        range.IsIPv6 || !_settings.Whole.Contains(range.Address) ? null
+        : range.Prefix >= _settings.NodePrefix ? (Index(range), 1)
+        : range.Prefix > _settings.Whole.Prefix && (route.InstanceId.Length > 0 || route.NetworkInterfaceId.Length > 0)
+            ? (Index(range), 1 << (_settings.NodePrefix - range.Prefix))
+        : null;
 
-    private sealed class TableRoutes(string id, int count, IReadOnlyDictionary<int, Route> exact)
+    /// <param name="First">Of the ranges that it touches, and of those <paramref name="Count"/>.</param>
+    private sealed record RangeRoute(string Table, string Destination, int First, int Count, bool IsExact, Route Route);
+
+    private sealed class TableRoutes(string id, int count, IReadOnlyDictionary<int, Route> exact, IReadOnlyDictionary<string, Route> all)
     {
         public string Id { get; } = id;
 
@@ -693,43 +800,52 @@ internal sealed class PodRanges : IDisposable
         public int Count { get; } = count;
 
         public Route? At(int index) => exact.GetValueOrDefault(index);
+
+        public Route? To(string destination) => all.GetValueOrDefault(destination);
     }
 
     /// <summary>The cluster's route tables at one moment, lowest ID first.</summary>
     private sealed class RouteView
     {
         private readonly Dictionary<int, List<RangeRoute>> _byIndex = [];
+        private readonly List<RangeRoute> _all = [];
 
-        public RouteView(IReadOnlyList<RouteTable> tables, Func<Cidr, int?> indexOf, int prefix)
+        public RouteView(IReadOnlyList<RouteTable> tables, Func<Cidr, Route, (int First, int Count)?> covers, int prefix)
         {
             var list = new List<TableRoutes>();
             // A table may be on two pages that were read while it changed.
             foreach (var table in tables.DistinctBy(t => t.RouteTableId).OrderBy(t => t.RouteTableId, StringComparer.Ordinal))
             {
                 var exact = new Dictionary<int, Route>();
+                var all = new Dictionary<string, Route>(StringComparer.Ordinal);
                 foreach (var route in table.Routes)
                 {
-                    if (TryParse(route.DestinationCidrBlock) is not { } range || indexOf(range) is not { } index)
+                    if (TryParse(route.DestinationCidrBlock) is not { } range || covers(range, route) is not (var first, var count))
                     {
                         continue;
                     }
 
-                    var known = new RangeRoute(table.RouteTableId, index, range.Prefix == prefix, route);
+                    var known = new RangeRoute(table.RouteTableId, route.DestinationCidrBlock, first, count, range.Prefix == prefix, route);
+                    _all.Add(known);
+                    all[known.Destination] = route;
                     if (known.IsExact)
                     {
-                        exact[index] = route;
+                        exact[first] = route;
                     }
 
-                    if (!_byIndex.TryGetValue(index, out var routes))
+                    for (var index = first; index < first + count; index++)
                     {
-                        _byIndex[index] = routes = [];
-                    }
+                        if (!_byIndex.TryGetValue(index, out var routes))
+                        {
+                            _byIndex[index] = routes = [];
+                        }
 
-                    routes.Add(known);
+                        routes.Add(known);
+                    }
                 }
 
                 // Propagated ones have a quota of their own.
-                list.Add(new(table.RouteTableId, table.Routes.Count(r => r.Origin != "EnableVgwRoutePropagation"), exact));
+                list.Add(new(table.RouteTableId, table.Routes.Count(r => r.Origin != "EnableVgwRoutePropagation"), exact, all));
             }
 
             Tables = list;
@@ -737,7 +853,7 @@ internal sealed class PodRanges : IDisposable
 
         public IReadOnlyList<TableRoutes> Tables { get; }
 
-        public IEnumerable<RangeRoute> All => _byIndex.Values.SelectMany(r => r);
+        public IReadOnlyList<RangeRoute> All => _all;
 
         public IReadOnlyList<RangeRoute> At(int index) => _byIndex.TryGetValue(index, out var routes) ? routes : [];
     }

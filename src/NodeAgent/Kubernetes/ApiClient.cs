@@ -133,13 +133,14 @@ internal sealed class ApiClient : IDisposable
     /// neither taints nor labels (plugin/pkg/admission/noderestriction/admission.go, admitNode, kubernetes@01467da).
     /// </summary>
     /// <param name="value">Null takes the annotation away.</param>
+    /// <param name="version">Of the Node that this follows from: where it has changed since, nothing is done (409).</param>
     /// <returns>False when the API server knows no such node.</returns>
     /// <exception cref="HttpRequestException">No answer, or one that is neither 200 nor 404.</exception>
-    public async Task<bool> Cordon(string node, bool unschedulable, string annotation, string? value, CancellationToken cancellation)
+    public async Task<bool> Cordon(string node, bool unschedulable, string annotation, string? value, string version, CancellationToken cancellation)
     {
         var patch = new JsonObject
         {
-            ["metadata"] = new JsonObject { ["annotations"] = new JsonObject { [annotation] = value } },
+            ["metadata"] = new JsonObject { ["resourceVersion"] = version, ["annotations"] = new JsonObject { [annotation] = value } },
             ["spec"] = new JsonObject { ["unschedulable"] = unschedulable ? true : null },
         };
         using var content = new StringContent(patch.ToJsonString(), Encoding.UTF8, "application/merge-patch+json");
@@ -153,13 +154,25 @@ internal sealed class ApiClient : IDisposable
         return true;
     }
 
-    /// <summary>An annotation of the node; null where there is none, or no such node.</summary>
+    /// <summary>Whether the node takes no new pods, and an annotation of it; null when the API server knows no such node.</summary>
     /// <exception cref="HttpRequestException">No answer, or one that is neither 200 nor 404.</exception>
-    public async Task<string?> Annotation(string node, string annotation, CancellationToken cancellation)
+    public async Task<(string Version, bool IsUnschedulable, string? Annotation)?> Cordoned(string node, string annotation, CancellationToken cancellation)
     {
-        using var document = await Metadata(NodePath(node), "PartialObjectMetadata", cancellation).ConfigureAwait(false);
-        return document is not null && document.RootElement.TryGetProperty("metadata", out var metadata) && metadata.TryGetProperty("annotations", out var annotations)
-            && annotations.TryGetProperty(annotation, out var value) ? value.GetString() : null;
+        // All of the Node: its metadata alone does not say it.
+        using var response = await _http.GetAsync(NodePath(node), cancellation).ConfigureAwait(false);
+        if (response.StatusCode == HttpStatusCode.NotFound)
+        {
+            return null;
+        }
+
+        response.EnsureSuccessStatusCode();
+        await using var body = await response.Content.ReadAsStreamAsync(cancellation).ConfigureAwait(false);
+        using var document = await JsonDocument.ParseAsync(body, cancellationToken: cancellation).ConfigureAwait(false);
+        var metadata = document.RootElement.GetProperty("metadata");
+        return (
+            metadata.GetProperty("resourceVersion").GetString() ?? "",
+            document.RootElement.TryGetProperty("spec", out var spec) && spec.TryGetProperty("unschedulable", out var unschedulable) && unschedulable.ValueKind == JsonValueKind.True,
+            metadata.TryGetProperty("annotations", out var annotations) && annotations.TryGetProperty(annotation, out var value) ? value.GetString() : null);
     }
 
     /// <summary>Pods bound to the node. Their metadata alone is asked for, since whole pods of a full node are many megabytes.</summary>

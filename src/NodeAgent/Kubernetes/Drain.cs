@@ -35,7 +35,7 @@ internal sealed class Drain(Func<ApiClient> connect, string node, TimeProvider t
                 var waits = await Try(
                     async api =>
                     {
-                        isCordoned = isCordoned || await api.Cordon(node, true, Annotation, why, both.Token).ConfigureAwait(false);
+                        isCordoned = isCordoned || await Cordon(api, why, both.Token).ConfigureAwait(false);
                         return await Round(api, both.Token).ConfigureAwait(false);
                     },
                     both.Token).ConfigureAwait(false);
@@ -61,9 +61,9 @@ internal sealed class Drain(Func<ApiClient> connect, string node, TimeProvider t
         var waits = await Try(
             async api =>
             {
-                if (await api.Annotation(node, Annotation, cancellation).ConfigureAwait(false) is not null)
+                if (await api.Cordoned(node, Annotation, cancellation).ConfigureAwait(false) is { Annotation: not null } now)
                 {
-                    await api.Cordon(node, false, Annotation, null, cancellation).ConfigureAwait(false);
+                    await api.Cordon(node, false, Annotation, null, now.Version, cancellation).ConfigureAwait(false);
                     say($"node {node} takes pods again");
                 }
 
@@ -76,6 +76,27 @@ internal sealed class Drain(Func<ApiClient> connect, string node, TimeProvider t
         }
 
         return waits is null;
+    }
+
+    /// <summary>A cordon that somebody made before is theirs: without our annotation it is not taken back.</summary>
+    private async Task<bool> Cordon(ApiClient api, string why, CancellationToken cancellation)
+    {
+        if (await api.Cordoned(node, Annotation, cancellation).ConfigureAwait(false) is not { } now)
+        {
+            return false;
+        }
+
+        if (now.IsUnschedulable)
+        {
+            if (now.Annotation is null)
+            {
+                say($"node {node} was cordoned by somebody else, and stays so whatever becomes of this");
+            }
+
+            return true;
+        }
+
+        return await api.Cordon(node, true, Annotation, why, now.Version, cancellation).ConfigureAwait(false);
     }
 
     /// <returns>What is still waited for; null when nothing is.</returns>

@@ -3,6 +3,7 @@ using System.Net;
 using Amazon.Runtime;
 using NodeAgent.Aws;
 using NodeAgent.Commands;
+using NodeAgent.Tests.Aws;
 using NodeAgent.Tests.Machine;
 
 namespace NodeAgent.Tests.Commands;
@@ -82,6 +83,25 @@ public sealed class LaunchTests : IDisposable
     }
 
     [Fact]
+    public async Task Back_in_a_warm_pool_the_answer_waits_for_the_pools_action()
+    {
+        _group.InProgress = false;
+        await using var launch = Begin("Warmed:Running");
+
+        var answered = launch.Answer(LifecycleResult.Continue, "prepared", default);
+        while (!Answers().Any())
+        {
+            await Task.Delay(5);
+        }
+
+        _group.InProgress = true;
+
+        (await answered).ShouldBeTrue();
+        (_group.InProgress, Answers().Count() > 1).ShouldBe((false, true));
+        _said.ShouldNotContain(s => s.Contains("waits for no answer", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task A_right_that_is_missing_is_named_and_the_answer_is_still_owed()
     {
         _group.Failure = new AmazonServiceException("not authorized", null, ErrorType.Sender, "AccessDenied", "1", HttpStatusCode.Forbidden);
@@ -97,7 +117,7 @@ public sealed class LaunchTests : IDisposable
     }
 
     private Launch Begin(string target = "InService", TimeSpan? giveUpAfter = null) => Launch.Begin(
-        target, () => _group.Hook, TimeSpan.FromMinutes(1), giveUpAfter ?? TimeSpan.FromHours(1), $"{_directory.Path}/launch.json", TimeProvider.System, _said.Enqueue);
+        target, () => _group.Hook, TimeSpan.FromMinutes(1), giveUpAfter ?? TimeSpan.FromHours(1), $"{_directory.Path}/launch.json", new Hurried(), _said.Enqueue);
 
     private IEnumerable<string> Answers() => _group.Calls.Where(c => c != "heartbeat");
 }

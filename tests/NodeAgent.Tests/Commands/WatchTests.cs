@@ -30,6 +30,7 @@ public sealed class WatchTests : IAsyncLifetime, IDisposable
     private readonly ImdsServer _imds;
     private readonly string _client = ClientPem();
     private InstanceMetadata? _metadata;
+    private readonly Jumping _time = new();
     private int _joins;
     private MachineException? _joinFails;
 
@@ -179,6 +180,104 @@ public sealed class WatchTests : IAsyncLifetime, IDisposable
     }
 
     [Fact]
+    public async Task A_cordon_that_somebody_made_before_the_drain_stays_theirs()
+    {
+        (_api.IsCordoned, _api.Pods) = (true, ["app"]);
+        Target("Terminated");
+        var watch = Make();
+        await Until(watch, () => !_group.InProgress);
+        (_api.Pods.Count, _api.Annotations.Count).ShouldBe((0, 0));
+
+        Target("InService");
+        var reads = _api.Reads.Count;
+        await Until(watch, () => _api.Reads.Count > reads);
+        await watch.Step(default);
+
+        (_api.IsCordoned, _api.Writes.Any(w => w.StartsWith("cordon", StringComparison.Ordinal))).ShouldBe((true, false));
+    }
+
+    [Fact]
+    public async Task A_node_that_changes_between_the_look_and_the_cordon_is_looked_at_again()
+    {
+        _api.Pods = ["app"];
+        // Somebody cordons it in between.
+        _api.AfterRead = () =>
+        {
+            _api.AfterRead = () => { };
+            (_api.IsCordoned, _api.Version) = (true, _api.Version + 1);
+        };
+        Target("Terminated");
+
+        await Until(Make(), () => !_group.InProgress);
+
+        (_api.IsCordoned, _api.Annotations.Count, _api.Pods.Count).ShouldBe((true, 0, 0));
+    }
+
+    [Fact]
+    public async Task Back_into_the_warm_pool_the_machine_is_made_anew_once_it_is_drained_and_the_hook_answered()
+    {
+        _api.Pods = ["budgeted"];
+        _api.Budgeted = true;
+        Target("Warmed:Running");
+        var watch = Make();
+        await Until(watch, () => _api.Writes.Contains("evict budgeted 429"));
+        _joins.ShouldBe(0);
+
+        _api.Budgeted = false;
+        await Until(watch, () => !_group.InProgress && _joins > 0);
+        for (var i = 0; i < 5; i++)
+        {
+            await watch.Step(default);
+        }
+
+        (_joins, _group.Calls.Last()).ShouldBe((1, "CONTINUE"));
+        // Woken before that came to anything: this watch is still that of a node in service, and the launch hook waits.
+        Target("InService");
+        await Until(watch, () => !_api.IsCordoned);
+        await watch.Step(default);
+        _joins.ShouldBe(2);
+    }
+
+    [Fact]
+    public async Task Ended_for_good_nothing_is_made_anew()
+    {
+        Target("Terminated");
+        var watch = Make();
+        await Until(watch, () => !_group.InProgress);
+        await watch.Step(default);
+
+        _joins.ShouldBe(0);
+    }
+
+    [Fact]
+    public async Task Advice_that_nobody_follows_is_passed_over_and_another_one_is_not()
+    {
+        _api.Pods = ["app"];
+        _state.Paths["events/recommendations/rebalance"] = """{"noticeTime": "2026-11-21T08:22:00Z"}""";
+        var watch = Make(rebalance: true);
+        await Until(watch, () => _said.Any(s => s.EndsWith("is drained", StringComparison.Ordinal)));
+        _api.IsCordoned.ShouldBeTrue();
+        _time.Offset = TimeSpan.FromMinutes(60);
+        await watch.Step(default);
+        _api.IsCordoned.ShouldBeTrue();
+
+        _time.Offset = TimeSpan.FromMinutes(71);
+        await Until(watch, () => !_api.IsCordoned);
+        _said.ShouldContain(s => s.StartsWith("WARNING", StringComparison.Ordinal) && s.Contains("Capacity Rebalancing", StringComparison.Ordinal));
+
+        // Nor does one that is started anew drain it once more.
+        var second = Make(rebalance: true);
+        for (var i = 0; i < 5; i++)
+        {
+            await second.Step(default);
+        }
+
+        _api.IsCordoned.ShouldBeFalse();
+        _state.Paths["events/recommendations/rebalance"] = """{"noticeTime": "2026-11-22T08:22:00Z"}""";
+        await Until(second, () => _api.IsCordoned);
+    }
+
+    [Fact]
     public async Task Started_anew_after_a_false_alarm_that_it_did_not_see_it_takes_its_cordon_back()
     {
         (_api.IsCordoned, _api.Annotations[Drain.Annotation]) = (true, "its autoscaling group ends it (Terminated)");
@@ -250,8 +349,8 @@ public sealed class WatchTests : IAsyncLifetime, IDisposable
 
     private void Target(string state) => _state.Paths["autoscaling/target-lifecycle-state"] = state;
 
-    private Watch Make(bool warm = false) => new(
-        new(warm ? null : "worker", new("hook", "workers", "i-0123456789abcdef0", "eu-central-1", "Terminated", Duration.Parse("1m")), Duration.Parse("10m"), false),
+    private Watch Make(bool warm = false, bool rebalance = false) => new(
+        new(warm ? null : "worker", new("hook", "workers", "i-0123456789abcdef0", "eu-central-1", "Terminated", Duration.Parse("1m")), Duration.Parse("10m"), rebalance),
         _metadata!,
         () => new ApiClient(_api.Endpoint, "", _client, TimeSpan.FromSeconds(10)),
         () => _group.Hook,
@@ -264,7 +363,7 @@ public sealed class WatchTests : IAsyncLifetime, IDisposable
             }
         },
         Record,
-        new Hurried(),
+        _time,
         _said.Enqueue);
 
     /// <summary>Looks, as often as it takes; each is some requests to metadata.</summary>
@@ -280,6 +379,18 @@ public sealed class WatchTests : IAsyncLifetime, IDisposable
         }
 
         throw new ShouldAssertException("it never came to that");
+    }
+
+    /// <summary>Short waits are none, and what o'clock it is can be said.</summary>
+    private sealed class Jumping : TimeProvider
+    {
+        private readonly Hurried _hurried = new();
+
+        public TimeSpan Offset { get; set; }
+
+        public override long GetTimestamp() => base.GetTimestamp() + (long)(Offset.TotalSeconds * TimestampFrequency);
+
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) => _hurried.CreateTimer(callback, state, dueTime, period);
     }
 
     private static string ClientPem()
@@ -303,6 +414,12 @@ internal sealed class FakeApiServer : IAsyncDisposable
     public bool IsCordoned { get; set; }
 
     public ConcurrentDictionary<string, string> Annotations { get; } = new();
+
+    /// <summary>The Node's resourceVersion.</summary>
+    public int Version { get; set; } = 1;
+
+    /// <summary>When the Node was read.</summary>
+    public Action AfterRead { get; set; } = () => { };
 
     public IReadOnlyList<string> Pods
     {
@@ -365,12 +482,24 @@ internal sealed class FakeApiServer : IAsyncDisposable
     private (int Status, string Body) Node()
     {
         Reads.Enqueue("node");
-        return (200, JsonSerializer.Serialize(new { metadata = new { name = "worker", annotations = Annotations.ToDictionary() } }));
+        var node = JsonSerializer.Serialize(new
+        {
+            metadata = new { name = "worker", resourceVersion = $"{Version}", annotations = Annotations.ToDictionary() },
+            spec = new { unschedulable = IsCordoned },
+        });
+        AfterRead();
+        return (200, node);
     }
 
     private (int Status, string Body) Patch(string body)
     {
         using var patch = JsonDocument.Parse(body);
+        if (patch.RootElement.GetProperty("metadata").GetProperty("resourceVersion").GetString() != $"{Version}")
+        {
+            return (409, """{"message": "the object has been modified"}""");
+        }
+
+        Version++;
         IsCordoned = patch.RootElement.GetProperty("spec").GetProperty("unschedulable").ValueKind == JsonValueKind.True;
         foreach (var annotation in patch.RootElement.GetProperty("metadata").GetProperty("annotations").EnumerateObject())
         {

@@ -119,10 +119,24 @@ public class LifecycleTests
         writes.FindLastIndex(w => w.Contains(Lifecycle.WarmPath, StringComparison.Ordinal)).ShouldBeInRange(0, writes.FindIndex(w => w.StartsWith("start kubelet", StringComparison.Ordinal)));
         WorkerTests.Pending(worker.Plan()).ShouldBeEmpty();
 
-        State(worker, "Warmed:Stopped");
+        State(worker, "Warmed:Running");
         WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
         worker.Machine.File(KubeletCertificate).Kind.ShouldBe(FileKind.Regular);
+        worker.Machine.Unit(Kubelet.Unit).IsActive.ShouldBeFalse();
+        worker.Machine.Unit(Lifecycle.WatchUnit).IsActive.ShouldBeTrue();
         WorkerTests.Pending(worker.Plan()).ShouldBeEmpty();
+    }
+
+    [Theory]
+    [InlineData("InService", true)]
+    [InlineData("Warmed:Running", true)]
+    [InlineData(null, false)]
+    public void Who_may_have_the_machine_made_anew_is_the_watch_of_a_group_s_instance(string? state, bool expected)
+    {
+        var worker = InGroup(state, "watch: true");
+        worker.Apply();
+
+        Text(worker, WatchDropIn).Contains("CapabilityBoundingSet=CAP_SYS_ADMIN", StringComparison.Ordinal).ShouldBe(expected);
     }
 
     [Fact]

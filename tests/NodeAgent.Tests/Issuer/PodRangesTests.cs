@@ -173,17 +173,115 @@ public sealed class PodRangesTests : IDisposable
         _ec2.At(Other, "10.32.9.0/24").ShouldBe("i-1");
     }
 
+    /// <summary>Which of them its pods have, nobody here knows: somebody may have added the lower one to a node that works.</summary>
     [Fact]
-    public async Task Of_two_ranges_the_lower_counts_and_the_other_is_given_back()
+    public async Task Of_two_ranges_of_an_instance_that_is_there_none_is_given_back_and_it_is_said_once()
     {
-        _ec2.AddTable(Arbiter, ("10.32.9.0/24", "i-1"), ("10.32.10.0/24", "i-1"));
         using var ranges = Ranges("i-c1");
         _ec2.Run("i-c1", role: "control-plane");
+        _ec2.AddTable(Arbiter, ("10.32.10.0/24", "i-1"));
+        _ec2.AddTable(Other, ("10.32.10.0/24", "i-1"));
+        (await Claim(ranges, _ec2.Run("i-1"))).ToString().ShouldBe("10.32.10.0/24");
+        _ec2.AddTable(Arbiter, ("10.32.9.0/24", "i-1"), ("10.32.10.0/24", "i-1"));
 
-        (await Claim(ranges, _ec2.Run("i-1"))).ToString().ShouldBe("10.32.9.0/24");
+        await Rounds(ranges, TimeSpan.FromMinutes(60));
+
+        _ec2.Ranges().ShouldBe(["10.32.10.0/24", "10.32.9.0/24"], ignoreOrder: true);
+        _said.ShouldHaveSingleItem().ShouldContain("i-1 has routes for 10.32.10.0/24 and 10.32.9.0/24");
+        ranges.Doubts.ShouldBe(1);
+        // Asked again, the node is told what it kept, where it says so.
+        (await Claim(ranges, _ec2.Run("i-1"), "10.32.10.0/24")).ToString().ShouldBe("10.32.10.0/24");
+        // A table that comes later gets both.
+        _ec2.AddTable("rtb-0000000000000000c");
+        await Rounds(ranges, TimeSpan.FromMinutes(5));
+        _ec2.At("rtb-0000000000000000c", "10.32.10.0/24").ShouldBe("i-1");
+        _ec2.End("i-1");
         await Rounds(ranges, TimeSpan.FromMinutes(20));
+        _ec2.Ranges().ShouldBeEmpty();
+        ranges.Doubts.ShouldBe(0);
+    }
 
-        _ec2.Ranges().ShouldBe(["10.32.9.0/24"]);
+    [Theory]
+    [InlineData(25, "10.32.0.0/24", new[] { "10.32.1.0/25", "10.32.1.128/25" })]
+    [InlineData(23, "10.32.0.0/24", new string[0])]
+    [InlineData(24, "10.32.0.0/24", new[] { "10.32.1.0/24" })]
+    public async Task What_has_a_route_of_the_size_before_is_not_given_out_again(int prefix, string old, string[] free)
+    {
+        _ec2.Run("i-old");
+        _ec2.AddTable(Other, (old, "i-old"));
+        using var ranges = new PodRanges(Settings(null) with { Whole = Cidr.Parse("10.32.0.0/23"), NodePrefix = prefix }, _ec2.Client(), _time);
+
+        var given = new List<string>();
+        for (var i = 0; i < free.Length; i++)
+        {
+            given.Add((await Claim(ranges, _ec2.Run($"i-{i}"))).ToString());
+        }
+
+        given.ShouldBe(free, ignoreOrder: true);
+        (await Refused(ranges, _ec2.Run("i-9"))).Code.ShouldBe("no-range");
+        (await Refused(ranges, _ec2.Run("i-8", $"10.32.0.0/{prefix}"))).Message.ShouldContain("it is i-old's");
+    }
+
+    [Theory]
+    [InlineData("10.32.8.0/23")]
+    [InlineData("10.32.8.0/25")]
+    public async Task A_route_of_the_size_before_is_given_back_when_its_instance_is_gone(string old)
+    {
+        _ec2.Run("i-c1", role: "control-plane");
+        _ec2.Run("i-1");
+        _ec2.AddTable(Arbiter, (old, "i-1"));
+        using var ranges = Ranges("i-c1");
+        await Rounds(ranges, TimeSpan.FromMinutes(30));
+        _ec2.At(Arbiter, old).ShouldBe("i-1");
+
+        _ec2.End("i-1");
+        await Rounds(ranges, TimeSpan.FromMinutes(10));
+
+        _ec2.At(Arbiter, old).ShouldBeNull();
+    }
+
+    [Fact]
+    public async Task A_route_to_an_interface_that_was_no_nodes_is_said_once_and_stays()
+    {
+        _ec2.Run("i-c1", role: "control-plane");
+        _ec2.AddTable(Arbiter, ("10.32.9.0/24", "eni-appliance"));
+        using var ranges = Ranges("i-c1");
+
+        await Rounds(ranges, TimeSpan.FromHours(2));
+
+        _ec2.At(Arbiter, "10.32.9.0/24").ShouldBe("eni-appliance");
+        _said.ShouldHaveSingleItem().ShouldContain($"10.32.9.0/24 leads to eni-appliance in route table {Arbiter}, which is gone and was no node's of prod");
+        ranges.Doubts.ShouldBe(1);
+    }
+
+    [Fact]
+    public async Task What_leads_to_an_interface_is_given_back_when_a_second_look_names_its_instance_no_more()
+    {
+        _ec2.Run("i-c1", role: "control-plane");
+        _ec2.Run("i-1");
+        _ec2.Run("i-2");
+        _ec2.AddTable(Arbiter, ("10.32.8.0/24", "eni-10"), ("10.32.9.0/24", "eni-20"));
+        _ec2.End("i-1");
+        _ec2.End("i-2");
+        // The first deletion takes so long that it is looked again before the second.
+        _ec2.Before = _ =>
+        {
+            _ec2.Before = _ => { };
+            Task.Delay(TimeSpan.FromSeconds(6), _time).Wait();
+        };
+        var deleted = new List<string>();
+        _ec2.Deleted = (range, _) =>
+        {
+            deleted.Add(range);
+            // What is said was done before.
+            _said.ShouldNotContain(s => s.Contains(range, StringComparison.Ordinal));
+        };
+        using var ranges = Ranges("i-c1");
+
+        await Rounds(ranges, TimeSpan.FromMinutes(10));
+
+        deleted.ShouldBe(["10.32.8.0/24", "10.32.9.0/24"], ignoreOrder: true);
+        _said.Count(s => s.EndsWith("is given back", StringComparison.Ordinal)).ShouldBe(2);
     }
 
     [Fact]
