@@ -31,7 +31,7 @@ internal static class Etcd
         var flags = new ComponentFlags
         {
             ["name"] = name,
-            ["data-dir"] = etcd.DataDirectory,
+            ["data-dir"] = EtcdVolume.DataDirectory(etcd),
             ["listen-client-urls"] = $"{ClientUrl},{client}",
             ["advertise-client-urls"] = client,
             ["listen-peer-urls"] = peer,
@@ -73,7 +73,7 @@ internal static class Etcd
             Paths =
             [
                 new("certificates", CertificateDirectory, "Directory"),
-                new("data", etcd.DataDirectory, "Directory", IsReadOnly: false),
+                new("data", EtcdVolume.DataDirectory(etcd), "Directory", IsReadOnly: false),
             ],
         };
         return ControlPlanePods.Manifest(pod, [ControlPlanePods.Reads(ca)], [certificates.ByRole["etcd-server"], certificates.ByRole["etcd-peer"]]);
