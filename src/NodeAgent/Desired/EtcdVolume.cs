@@ -11,7 +11,8 @@ internal static class EtcdVolume
 {
     private const string Name = "data";
 
-    private const string Label = "na-etcd";
+    // Not na-, as those of storage.volumes begin: one of them may be called etcd.
+    private const string Label = "nodeag-etcd";
 
     /// <summary>
     /// etcd's --data-dir. On a volume a directory below the mount: nothing but etcd's is in it whatever the file system keeps at its root, its mode is etcd's

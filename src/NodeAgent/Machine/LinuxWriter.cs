@@ -78,7 +78,8 @@ internal sealed class LinuxWriter(LinuxReader reader, CancellationToken cancella
             bool IsThere()
             {
                 reader.ForgetStorage();
-                return reader.Disks().Any(d => d.Serial == serial);
+                // Linked: before udev is done with it, LVM does not look at it, and what is on it would not be seen.
+                return reader.Disks().Any(d => d.Serial == serial && (d.Links.Count > 0 || !File.Exists("/run/udev/control")));
             }
         },
         reader.ForgetStorage);
