@@ -20,13 +20,32 @@ internal sealed record Disk(string Kind, string Serial, string Size)
 /// <summary>A place in a virtual network for one instance.</summary>
 /// <param name="Name">Of its folder among the scenario's, too.</param>
 /// <param name="Memory">MiB.</param>
-internal sealed record Seat(VirtualNetwork Network, string Name, string Address, int Memory = 2048)
+/// <param name="Volume">An EBS volume that is attached before it boots, and outlives it.</param>
+internal sealed record Seat(VirtualNetwork Network, string Name, string Address, int Memory = 2048, Volume? Volume = null)
 {
     private string Last => Address[(Address.LastIndexOf('.') + 1)..];
 
     public string Tap => $"lab{Last}";
 
     public string Mac => $"02:5d:00:00:10:{int.Parse(Last, CultureInfo.InvariantCulture):x2}";
+}
+
+/// <summary>
+/// An EBS volume that moves from guest to guest: a file of its own behind QEMU's NVMe. Its serial is EBS's; its model QEMU does not let anybody choose.
+/// </summary>
+/// <param name="Id">As in vol-0a1b2c3d4e5f60718.</param>
+internal sealed record Volume(string Id, string File) : IDisposable
+{
+    public string Serial => Id.Replace("-", "", StringComparison.Ordinal);
+
+    public static async Task<Volume> CreateAsync(Laboratory lab, string id, string size)
+    {
+        var volume = new Volume(id, Path.Combine(lab.Folder, id + ".qcow2"));
+        (await Child.RunAsync("qemu-img", ["create", "-q", "-f", "qcow2", volume.File, size], TimeSpan.FromSeconds(30))).EnsureSuccess();
+        return volume;
+    }
+
+    public void Dispose() => System.IO.File.Delete(File);
 }
 
 internal sealed record GuestOptions
@@ -308,6 +327,9 @@ internal sealed class VirtualMachine : Guest
         // The guest calls them by where they sit: ens5 is the instance's, and where it has neighbours, ens6 leads to the laboratory.
         "-device", seat is null ? $"virtio-net-pci,netdev=net,addr=5,mac={Imds.Mac}" : "virtio-net-pci,netdev=net,addr=6,mac=02:5d:00:00:02:0e",
         .. seat is null ? (string[])[] : ["-netdev", $"tap,id=vpc,ifname={seat.Tap},script=no,downscript=no", "-device", $"virtio-net-pci,netdev=vpc,addr=5,mac={seat.Mac}"],
+        .. seat?.Volume is { } volume
+            ? (string[])["-drive", $"if=none,id=ebs,format=qcow2,cache=unsafe,file={volume.File}", "-device", $"nvme,drive=ebs,serial={volume.Serial}"]
+            : [],
         "-device", "virtio-rng-pci",
         "-device", "virtio-serial-pci",
         "-chardev", $"socket,id=agent,server=on,wait=off,path={sockets}/agent", "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",

@@ -34,7 +34,7 @@ internal static class AdoptionSchedule
         : AdoptionStep.Now;
 
     /// <summary>What decides where containers and volumes are, and the node's name: below pods it is changed by nobody but a person.</summary>
-    private static readonly string[] AtBootOnly = ["docker.dataRoot", "docker.storageDriver", "node.name", "runtime", "storage"];
+    private static readonly string[] AtBootOnly = ["docker.dataRoot", "docker.storageDriver", "etcd.dataDirectory", "etcd.volume", "node.name", "runtime", "storage"];
 
     /// <param name="paths">Of values that differ.</param>
     /// <returns>Those of <see cref="AtBootOnly"/> that are among them, whole or in part.</returns>

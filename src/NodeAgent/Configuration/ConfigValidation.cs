@@ -598,14 +598,7 @@ internal sealed partial class ConfigValidation
 
         Quantities("kubelet.kubeReserved", kubelet.KubeReserved);
         Quantities("kubelet.systemReserved", kubelet.SystemReserved);
-        if (kubelet.AllowUnlisted is { } minor)
-        {
-            var parts = minor.Split('.');
-            Require(
-                parts is ["1", { Length: 1 or 2 } number] && int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out _),
-                "kubelet.allowUnlisted",
-                $"'{Short(minor)}' is not a minor of Kubernetes; expected one as in \"1.37\"");
-        }
+        Minor("kubelet.allowUnlisted", kubelet.AllowUnlisted);
 
         foreach (var field in kubelet.Configuration.EnumerateObject())
         {

@@ -13,6 +13,9 @@ internal sealed record ControlPlaneConfig
 
     public required TlsVersion TlsMinVersion { get; init; }
 
+    /// <summary>A minor whose flags and plugins are passed on whatever the table says, and which may be newer than the table: as in 1.37.</summary>
+    public string? AllowUnlisted { get; init; }
+
     /// <summary>s3://BUCKET[/PREFIX], or a directory: objects for the cluster's API, made sure of once it answers.</summary>
     public string? Manifests { get; init; }
 
@@ -57,6 +60,9 @@ internal interface IStaticPodConfig
 
 internal sealed record EtcdConfig : IStaticPodConfig
 {
+    /// <summary>On <see cref="Volume"/>.</summary>
+    public const string VolumeGroup = "nodeagent-etcd";
+
     /// <summary>The one that goes with kubelet's Kubernetes when not given.</summary>
     public string? Image { get; init; }
 
@@ -65,6 +71,9 @@ internal sealed record EtcdConfig : IStaticPodConfig
     public required IReadOnlyDictionary<string, string> Requests { get; init; }
 
     public required string DataDirectory { get; init; }
+
+    /// <summary>ID of an EBS volume that has the data, mounted at <see cref="DataDirectory"/>; null: the data is where the directory is.</summary>
+    public string? Volume { get; init; }
 
     /// <summary>Milliseconds.</summary>
     public required int HeartbeatInterval { get; init; }

@@ -85,6 +85,7 @@ internal sealed partial class ConfigValidation
         var startup = config.ControlPlane.StartupTimeout;
         Require(
             startup.Value >= TimeSpan.FromSeconds(30) && startup.Value <= TimeSpan.FromHours(2), "controlPlane.startupTimeout", $"{startup} is out of range; expected 30s to 2h");
+        Minor("controlPlane.allowUnlisted", config.ControlPlane.AllowUnlisted);
         EtcdSettings();
         ApiServer();
         LeaderElection("controllerManager.leaderElection", config.ControllerManager.LeaderElection);
@@ -153,6 +154,7 @@ internal sealed partial class ConfigValidation
             Array.IndexOf(SystemDirectories, etcd.DataDirectory) < 0 && Array.Exists(VolumeRoots, r => etcd.DataDirectory.StartsWith($"{r}/", StringComparison.Ordinal)),
             "etcd.dataDirectory",
             $"'{Short(etcd.DataDirectory)}' is the system's; expected a directory of etcd's alone, below {string.Join(", ", VolumeRoots)}");
+        EtcdVolume(etcd);
         Require(etcd.HeartbeatInterval is >= 10 and <= 10_000, "etcd.heartbeatInterval", $"{etcd.HeartbeatInterval} ms is out of range; expected 10 to 10000");
         // etcd server/embed/config.go: at least five heartbeats, at most 50 s.
         Require(
@@ -172,6 +174,36 @@ internal sealed partial class ConfigValidation
         }
 
         static bool IsCount(string text) => int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var count) && count > 0;
+    }
+
+    private void Minor(string path, string? minor) => Require(
+        minor is null || (minor.Split('.') is ["1", { Length: 1 or 2 } number] && int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out _)),
+        path,
+        $"'{Short(minor ?? "")}' is not a minor of Kubernetes; expected one as in \"1.37\"");
+
+    private void EtcdVolume(EtcdConfig etcd)
+    {
+        if (etcd.Volume is not { } volume)
+        {
+            return;
+        }
+
+        Require(
+            volume.StartsWith("vol-", StringComparison.Ordinal) && volume.Length is 12 or 21 && volume.Skip(4).All(char.IsAsciiHexDigitLower),
+            "etcd.volume",
+            $"'{Short(volume)}' is not the ID of an EBS volume; expected one as in vol-0a1b2c3d4e5f60718");
+        foreach (var (name, local) in _config.Storage.Volumes)
+        {
+            Require(
+                local.Mount is not { } mount || !$"{mount}/".StartsWith($"{etcd.DataDirectory}/", StringComparison.Ordinal),
+                ConfigPath.Child("storage.volumes", name) + ".mount",
+                $"'{Short(local.Mount ?? "")}' is in the way of etcd.volume ({Where("etcd.volume")}), which is mounted at {etcd.DataDirectory}");
+        }
+
+        Require(
+            _config.Storage.VolumeGroup != EtcdConfig.VolumeGroup,
+            "storage.volumeGroup",
+            $"{EtcdConfig.VolumeGroup} is the name of the volume group on etcd.volume ({Where("etcd.volume")}); give this one another");
     }
 
     private void ApiServer()

@@ -18,6 +18,14 @@ internal static class Ownership
     /// <summary>LVM tag of a logical volume of ours from its creation until its file system stands.</summary>
     public const string UnformattedTag = "nodeagent.unformatted";
 
+    private const string DataMark = "nodeagent.etcd=";
+
+    /// <summary>LVM tag of a volume group that outlives machines: whose data is on it, by the cluster's name, whose characters LVM takes.</summary>
+    public static string DataTag(string cluster) => DataMark + cluster;
+
+    /// <summary>The cluster that a tag of <see cref="DataTag"/> names; null for other tags.</summary>
+    public static string? DataOwner(string tag) => tag.StartsWith(DataMark, StringComparison.Ordinal) ? tag[DataMark.Length..] : null;
+
     private const string OnInstance = "# Written by NodeAgent. On ";
 
     /// <summary>

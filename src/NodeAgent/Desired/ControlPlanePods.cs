@@ -11,6 +11,9 @@ namespace NodeAgent.Desired;
 /// <param name="Directories">Where they write: below mounts, perhaps.</param>
 internal sealed record ControlPlanePods(IReadOnlyList<Resource> Files, IReadOnlyList<DirectoryResource> Directories)
 {
+    /// <summary>What was allowed by name and is not known to work.</summary>
+    public IReadOnlyList<string> Warnings { get; private init; } = [];
+
     /// <summary>Whether this node runs them by this agent.</summary>
     public static bool RunHere(NodeConfig config) => config.Node.Role == NodeRole.ControlPlane && config.ControlPlane.StaticPods;
 
@@ -34,15 +37,19 @@ internal sealed record ControlPlanePods(IReadOnlyList<Resource> Files, IReadOnly
 
         // It has passed Kubelet.Build.
         var version = KubernetesVersion.Parse(facts.Versions.Kubelet)!.Value;
+        var releases = ControlPlaneReleases.Check(config, version);
         var (apiServer, logs) = ApiServer.Build(config, facts, certificates);
         return new(
             [
                 Etcd.Build(config, facts, version, certificates),
                 .. apiServer,
-                ControllerManager.Build(config, facts, version, certificates),
-                Scheduler.Build(config, facts, version, certificates),
+                ControllerManager.Build(config, facts, releases.ControllerManager ?? version, certificates),
+                Scheduler.Build(config, facts, releases.Scheduler ?? version, certificates),
             ],
-            [new DirectoryResource(Concern.StaticPods, config.Etcd.DataDirectory, Owner), .. logs]);
+            [new DirectoryResource(Concern.StaticPods, EtcdVolume.DataDirectory(config.Etcd), Owner), .. logs])
+        {
+            Warnings = releases.Warnings,
+        };
     }
 
     internal const UnixFileMode Owner = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;

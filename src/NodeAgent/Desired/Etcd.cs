@@ -22,10 +22,12 @@ internal static class Etcd
     private const string CertificateDirectory = RoleTable.Directory + "/etcd";
 
     /// <summary>What is there from etcd's first start on.</summary>
-    public static string MemberDirectory(NodeConfig config) => config.Etcd.DataDirectory + "/member";
+    public static string MemberDirectory(NodeConfig config) => EtcdVolume.DataDirectory(config.Etcd) + "/member";
 
     /// <summary>Whether a node of this configuration would begin a cluster where there is no data.</summary>
-    public static bool MayBegin(NodeConfig config) => config.Node.Role == NodeRole.ControlPlane && config.ControlPlane.StaticPods;
+    /// <remarks>Where the data is on a volume of its own, that volume is what the cluster is; it can be at one machine only.</remarks>
+    public static bool MayBegin(NodeConfig config) =>
+        config.Node.Role == NodeRole.ControlPlane && config.ControlPlane.StaticPods && config.Etcd.Volume is null;
 
     /// <exception cref="NotPossibleException">Another control plane instance runs, whose cluster this one would not be a member of.</exception>
     public static StaticPodManifest Build(NodeConfig config, NodeFacts facts, KubernetesVersion version, Certificates certificates)
@@ -49,7 +51,7 @@ internal static class Etcd
         var flags = new ComponentFlags
         {
             ["name"] = name,
-            ["data-dir"] = etcd.DataDirectory,
+            ["data-dir"] = EtcdVolume.DataDirectory(etcd),
             ["listen-client-urls"] = $"{ClientUrl},{client}",
             ["advertise-client-urls"] = client,
             ["listen-peer-urls"] = peer,
@@ -91,7 +93,7 @@ internal static class Etcd
             Paths =
             [
                 new("certificates", CertificateDirectory, "Directory"),
-                new("data", etcd.DataDirectory, "Directory", IsReadOnly: false),
+                new("data", EtcdVolume.DataDirectory(etcd), "Directory", IsReadOnly: false),
             ],
         };
         return ControlPlanePods.Manifest(pod, [ControlPlanePods.Reads(ca)], [certificates.ByRole["etcd-server"], certificates.ByRole["etcd-peer"]]);

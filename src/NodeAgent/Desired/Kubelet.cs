@@ -59,7 +59,7 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             [Unit]
             Wants={services} {ContainerRuntime.ImagesUnit}
             After={services} {ContainerRuntime.ImagesUnit}
-            {storage.RequiresMountsFor(Root, PodLogs, runtime.Root)}
+            {storage.RequiresMountsFor([Root, PodLogs, runtime.Root, .. ControlPlanePods.RunHere(config) ? [config.Etcd.DataDirectory] : Array.Empty<string>()])}
             [Service]{HttpProxy.ServiceLines(config)}{DockershimEnvironment(config, facts, server)}
             ExecStart=
             ExecStart={CommandLine(config, facts, kubelet, server, endpoint)}

@@ -12,7 +12,7 @@ internal static class NodeResources
     public static ResourceList Build(NodeConfig config, NodeFacts facts, ICertificateSource certificateSource, IPodRangeSource podRangeSource)
     {
         var gate = BootGate.DropIns();
-        var storage = Storage.Build(config.Storage, config.RuntimeRoot(), facts);
+        var storage = EtcdVolume.AddTo(Storage.Build(config.Storage, config.RuntimeRoot(), facts), config);
         var kernel = Kernel.Build(config);
         var certificates = Certificates.Build(config, facts, certificateSource);
         var network = PodNetwork.Build(config, facts, podRangeSource);
@@ -86,7 +86,7 @@ internal static class NodeResources
             storage.Remains,
         ])
         {
-            Warnings = [.. kubelet.Warnings, .. Lifecycle.Warnings(config, facts)],
+            Warnings = [.. kubelet.Warnings, .. controlPlane.Warnings, .. Lifecycle.Warnings(config, facts)],
         };
     }
 

@@ -57,23 +57,7 @@ internal sealed record Storage(IReadOnlyList<Resource> Volumes, IReadOnlyList<Re
             var logical = new LogicalVolume(config.VolumeGroup, name, volume.Size, stripes) { Needs = [group] };
             var filesystem = new Filesystem(config.VolumeGroup, name, type, Label(name)) { Needs = [logical] };
             resources.AddRange([logical, filesystem]);
-            var file = new ConfigFile(Concern.Storage, $"/etc/systemd/system/{MountUnit(target)}", $"""
-                {Ownership.Header}
-                [Unit]
-                Description=Node storage {name} at {target}
-                # Not part of local-fs.target: a lost disk keeps what needs this mount from starting, and nothing else.
-                DefaultDependencies=no
-                After=local-fs-pre.target
-                Conflicts=umount.target
-                Before=umount.target
-
-                [Mount]
-                # By label, because the volume appears before its file system does.
-                What=/dev/disk/by-label/{Label(name)}
-                Where={target}
-                Type={type}
-                {(volume.Options.Count == 0 ? "" : $"Options={string.Join(',', volume.Options)}\n")}
-                """);
+            var file = UnitFile($"Node storage {name}", target, Label(name), type, volume.Options);
             files.Add(file);
             mounts.Add(new PlannedMount(MountUnit(target), target, config.VolumeGroup, name, type, volume.Options, filesystem, file));
         }
@@ -83,6 +67,25 @@ internal sealed record Storage(IReadOnlyList<Resource> Volumes, IReadOnlyList<Re
             Remains = new UnwantedVolumes(config.VolumeGroup, mounts.ToDictionary(m => m.Volume, m => m.Target)),
         };
     }
+
+    public static ConfigFile UnitFile(string what, string target, string label, string type, IReadOnlyList<string> options) =>
+        new(Concern.Storage, $"/etc/systemd/system/{MountUnit(target)}", $"""
+            {Ownership.Header}
+            [Unit]
+            Description={what} at {target}
+            # Not part of local-fs.target: a lost disk keeps what needs this mount from starting, and nothing else.
+            DefaultDependencies=no
+            After=local-fs-pre.target
+            Conflicts=umount.target
+            Before=umount.target
+
+            [Mount]
+            # By label, because the volume appears before its file system does.
+            What=/dev/disk/by-label/{label}
+            Where={target}
+            Type={type}
+            {(options.Count == 0 ? "" : $"Options={string.Join(',', options)}\n")}
+            """);
 
     /// <summary>A RequiresMountsFor= line with the mounts of ours that hold any of the paths or a part of one; empty when there are none.</summary>
     public string RequiresMountsFor(params IReadOnlyList<string> paths)

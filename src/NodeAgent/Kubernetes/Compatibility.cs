@@ -38,6 +38,14 @@ internal static class Compatibility
             : null;
     }
 
+    /// <summary>As <see cref="Skew"/>, of what talks to kube-apiserver from beside it: of its minor or the one before (kubernetes/website version-skew-policy.md).</summary>
+    public static string? ClientSkew(KubernetesVersion apiServer, string program, KubernetesVersion version) =>
+        version.CompareTo(apiServer) > 0
+            ? $"{program} {version} is newer than kube-apiserver {apiServer}, which it must not be (version skew policy); take the same image tag for both"
+        : version.Major != apiServer.Major || apiServer.Minor - version.Minor > 1
+            ? $"{program} {version} is too old for kube-apiserver {apiServer}: it may be one minor behind (version skew policy); take the same image tag for both"
+        : null;
+
     private static string? Interface(KubeletSurroundings pair)
     {
         if (Release(pair.Server, pair.ServerVersion) is not { } release || (release.Cri & pair.Kubelet.Cri) != 0)

@@ -88,8 +88,9 @@ internal sealed class BlockDevices(string root = "")
     }
 
     /// <summary>Waits until <paramref name="condition"/> holds.</summary>
+    /// <param name="pause">Between two looks; 20 ms where it is not given.</param>
     /// <returns>False when <paramref name="limit"/> passed first.</returns>
-    public static bool WaitUntil(Func<bool> condition, TimeSpan limit, CancellationToken cancellation)
+    public static bool WaitUntil(Func<bool> condition, TimeSpan limit, CancellationToken cancellation, TimeSpan? pause = null)
     {
         var end = Environment.TickCount64 + (long)limit.TotalMilliseconds;
         while (!condition())
@@ -99,7 +100,7 @@ internal sealed class BlockDevices(string root = "")
                 return false;
             }
 
-            cancellation.WaitHandle.WaitOne(20);
+            cancellation.WaitHandle.WaitOne(pause ?? TimeSpan.FromMilliseconds(20));
             cancellation.ThrowIfCancellationRequested();
         }
 

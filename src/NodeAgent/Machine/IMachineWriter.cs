@@ -48,6 +48,9 @@ internal interface IMachineWriter
 
     void SetSysctl(string name, string value);
 
+    /// <summary>Waits until a disk of this serial number is there: somebody else attaches it. Failing to come in time is being out of reach.</summary>
+    void WaitForDisk(string serial, TimeSpan limit);
+
     /// <summary>Removes every signature from a device. The caller has decided that what is there may go.</summary>
     void WipeDevice(string device);
 

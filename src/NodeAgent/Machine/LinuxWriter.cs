@@ -63,6 +63,27 @@ internal sealed class LinuxWriter(LinuxReader reader, CancellationToken cancella
 
     public void SetSysctl(string name, string value) => Then(() => reader.Kernel.SetSysctl(name, value), reader.ForgetKernel);
 
+    public void WaitForDisk(string serial, TimeSpan limit) => Then(
+        () =>
+        {
+            if (!BlockDevices.WaitUntil(IsThere, limit, cancellation, TimeSpan.FromSeconds(1)))
+            {
+                throw new MachineException(
+                    $"wait for disk {serial}",
+                    $"it was not attached within {(int)limit.TotalMinutes} minutes; there are {string.Join(", ", reader.Disks().Select(d => $"{d.Path} {d.Serial}".Trim()))}. "
+                    + "Attach the volume (aws ec2 attach-volume), in the zone of this instance, and not before the machine that had it lets go of it; on Xen instances volumes do not show their IDs")
+                { IsOutOfReach = true };
+            }
+
+            bool IsThere()
+            {
+                reader.ForgetStorage();
+                // Linked: before udev is done with it, LVM does not look at it, and what is on it would not be seen.
+                return reader.Disks().Any(d => d.Serial == serial && (d.Links.Count > 0 || !File.Exists("/run/udev/control")));
+            }
+        },
+        reader.ForgetStorage);
+
     public void WipeDevice(string device) => Then(() => reader.Storage.Wipe(device), reader.ForgetStorage);
 
     public void CreateVolumeGroup(string name, string tag, IReadOnlyList<string> devices) =>

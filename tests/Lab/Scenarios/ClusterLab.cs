@@ -18,6 +18,7 @@ internal sealed class ClusterLab : IAsyncDisposable
 
     private readonly Laboratory lab;
     private readonly Dictionary<string, string> images = [];
+    private Volume? volume;
     private string kubectl = "";
     private string kubeconfig = "";
 
@@ -32,10 +33,11 @@ internal sealed class ClusterLab : IAsyncDisposable
 
     private string Cells => $"{lab.Scenario}-cells";
 
-    public static async Task<ClusterLab> CreateAsync(Laboratory lab)
+    /// <param name="volume">The control plane's, for etcd's data; null: its root disk.</param>
+    public static async Task<ClusterLab> CreateAsync(Laboratory lab, Volume? volume = null)
     {
         var fleet = await Fleet.CreateAsync(lab, VirtualNetwork.Range);
-        var cluster = new ClusterLab(lab, fleet, await VirtualNetwork.StartAsync(lab, fleet)) { kubectl = Path.Combine(await Caches.KubernetesAsync(), "kubectl") };
+        var cluster = new ClusterLab(lab, fleet, await VirtualNetwork.StartAsync(lab, fleet)) { kubectl = Path.Combine(await Caches.KubernetesAsync(), "kubectl"), volume = volume };
         await cluster.ConfigureAsync(await fleet.InitializeAuthoritiesAsync());
         foreach (var role in new[] { ControlPlane, Worker })
         {
@@ -48,7 +50,7 @@ internal sealed class ClusterLab : IAsyncDisposable
     /// <summary>An instance of that role's image, launched and booted; nobody touches it. Returns when commands run in it.</summary>
     public async Task<(VirtualMachine Guest, string Instance)> LaunchAsync(string role, string name, int last)
     {
-        var guest = await lab.CreateAsync(images[role], Network.Seat(name, last, role == ControlPlane ? 3072 : 1536));
+        var guest = await lab.CreateAsync(images[role], Network.Seat(name, last, role == ControlPlane ? 3072 : 1536) with { Volume = role == ControlPlane ? volume : null });
         var instance = await Fleet.LaunchAsync(guest, role, $"10.0.16.{last}", Actions(role));
         await guest.Imds.SetUserDataAsync(Encoding.UTF8.GetBytes($$"""
             apiVersion: nodeagent/v1
@@ -59,6 +61,14 @@ internal sealed class ClusterLab : IAsyncDisposable
         await guest.BootAsync();
         lab.Say($"{name} is {instance}");
         return (guest, instance);
+    }
+
+    /// <summary>Its machine is gone, and EC2 says so. Nobody told it beforehand.</summary>
+    public async Task TerminateAsync(VirtualMachine guest, string instance)
+    {
+        await guest.TerminateAsync();
+        await lab.Aws.CallAsync("ec2", "2016-11-15", "TerminateInstances", ("InstanceId.1", instance));
+        lab.Say($"{instance} is terminated");
     }
 
     public static string NodeOf(int last) => $"ip-10-0-16-{last}.ec2.internal";
@@ -157,7 +167,7 @@ internal sealed class ClusterLab : IAsyncDisposable
               source: store
               store: {Fleet.Store}
             # Under emulation what is quick takes minutes: nobody shall lose patience with it.
-            etcd: {"{"}heartbeatInterval: 1000, electionTimeout: 10000{"}"}
+            etcd: {"{"}heartbeatInterval: 1000, electionTimeout: 10000{(volume is null ? "" : $", volume: {volume.Id}")}{"}"}
             controllerManager: {"{"}leaderElection: {"{"}leaseDuration: 120s, renewDeadline: 90s, retryPeriod: 10s{"}}"}
             scheduler: {"{"}leaderElection: {"{"}leaseDuration: 120s, renewDeadline: 90s, retryPeriod: 10s{"}}"}
             controlPlane:

@@ -21,6 +21,8 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
     private readonly List<MountReport> _mounts = [];
     private readonly List<DiskReport> _disks;
     private readonly List<VolumeGroupReport> _groups = [];
+    // By the source of the mount that they are on, while it is not mounted.
+    private readonly Dictionary<string, List<KeyValuePair<string, FileReport>>> _unmounted = new(StringComparer.Ordinal);
     private int _invocation;
 
     public SimulatedMachine(IEnumerable<DiskReport> disks)
@@ -51,6 +53,9 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
 
     /// <summary>Devices whose signatures cannot be read.</summary>
     public HashSet<string> Unreadable { get; } = [];
+
+    /// <summary>Attached by somebody else while they are waited for.</summary>
+    public List<DiskReport> Coming { get; } = [];
 
     /// <summary>Fails a write, given its words, with the message that is returned; null lets it pass.</summary>
     public Func<string, string?> Breaks { get; set; } = _ => null;
@@ -142,6 +147,7 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
     public void StopUnit(string name) => Write($"stop {name}", () =>
     {
         var where = Setting(name, "Where");
+        PutAway(where);
         _mounts.RemoveAll(m => m.Target == where);
         _units[name] = Unit(name) with { ActiveState = "inactive", SubState = "dead" };
     });
@@ -163,6 +169,11 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
     public void LoadModule(string name) => Write($"load {name}", () => _modules[name] = ModuleState.Loaded);
 
     public void SetSysctl(string name, string value) => Write($"sysctl {name}={value}", () => _sysctls[name] = value);
+
+    public void WaitForDisk(string serial, TimeSpan limit) => Write($"wait for {serial}", () =>
+    {
+        _disks.Add(Coming.FirstOrDefault(d => d.Serial == serial) ?? throw new MachineException($"wait for {serial}", "it did not come") { IsOutOfReach = true });
+    });
 
     public void WipeDevice(string device) => Write($"wipe {device}", () =>
     {
@@ -233,6 +244,11 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
         }
 
         _packetFilters.Clear();
+        foreach (var target in _mounts.Select(m => m.Target).OrderByDescending(t => t.Length).ToList())
+        {
+            PutAway(target);
+        }
+
         _mounts.Clear();
         foreach (var unit in _units.Values.ToList())
         {
@@ -247,6 +263,33 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
         _groups.Clear();
         _signatures.Clear();
         _labels.Clear();
+        _unmounted.Clear();
+    }
+
+    /// <summary>A volume with a group on it, and all that the group holds, from a machine that is no more.</summary>
+    public void Attach(DiskReport disk, SimulatedMachine former)
+    {
+        var group = former._groups.Single(g => g.Devices.Contains(former._disks.Single(d => d.Serial == disk.Serial).Path));
+        _disks.Add(disk);
+        _groups.Add(group with { Devices = [disk.Path] });
+        Sign(disk.Path, "LVM2_member");
+        foreach (var volume in group.Volumes)
+        {
+            foreach (var signature in former._signatures.Where(s => s.Key == volume.Path))
+            {
+                _signatures[volume.Path] = signature.Value;
+            }
+
+            foreach (var label in former._labels.Where(l => l.Value == volume.Path))
+            {
+                _labels[label.Key] = volume.Path;
+            }
+
+            if (former._unmounted.TryGetValue(Source(volume.Path), out var files))
+            {
+                _unmounted[Source(volume.Path)] = files;
+            }
+        }
     }
 
     public void Put(string path, FileReport file)
@@ -316,9 +359,28 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
 
     private void MountUnit(string name)
     {
-        var device = _labels[Setting(name, "What")["/dev/disk/by-label/".Length..]];
-        _mounts.Add(new MountReport(
-            "/dev/mapper/" + device["/dev/".Length..].Replace('/', '-'), Setting(name, "Where"), Setting(name, "Type"), Options(name)));
+        var source = Source(_labels[Setting(name, "What")["/dev/disk/by-label/".Length..]]);
+        _mounts.Add(new MountReport(source, Setting(name, "Where"), Setting(name, "Type"), Options(name)));
+        foreach (var (path, file) in _unmounted.GetValueOrDefault(source) ?? [])
+        {
+            _files[path] = file;
+        }
+    }
+
+    // Device mapper's name of a volume.
+    private static string Source(string device) =>
+        "/dev/mapper/" + device["/dev/".Length..].Replace("-", "--", StringComparison.Ordinal).Replace('/', '-');
+
+    private void PutAway(string target)
+    {
+        if (_mounts.LastOrDefault(m => m.Target == target) is { } mount)
+        {
+            _unmounted[mount.Source] = [.. _files.Where(f => f.Key.StartsWith(target + "/", StringComparison.Ordinal))];
+            foreach (var (path, _) in _unmounted[mount.Source])
+            {
+                _files.Remove(path);
+            }
+        }
     }
 
     private List<string> Options(string name) => ["rw", "relatime", .. Setting(name, "Options").Split(',', StringSplitOptions.RemoveEmptyEntries)];
