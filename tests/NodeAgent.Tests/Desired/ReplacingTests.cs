@@ -7,7 +7,7 @@ namespace NodeAgent.Tests.Desired;
 /// <summary>docs/replacing.md, what of it needs no machine.</summary>
 public class ReplacingTests
 {
-    private static readonly string[] Programs = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+    private static readonly string[] Programs = ["kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler"];
 
     [Fact]
     public void After_a_change_of_the_instance_type_the_next_boot_goes_by_the_machine_that_it_finds()
