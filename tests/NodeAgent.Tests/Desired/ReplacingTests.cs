@@ -7,6 +7,8 @@ namespace NodeAgent.Tests.Desired;
 /// <summary>docs/replacing.md, what of it needs no machine.</summary>
 public class ReplacingTests
 {
+    private static readonly string[] Programs = ["kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler"];
+
     [Fact]
     public void After_a_change_of_the_instance_type_the_next_boot_goes_by_the_machine_that_it_finds()
     {
@@ -50,7 +52,7 @@ public class ReplacingTests
         Run("1.20.15");
 
         var changed = Files(plane).Where(f => before[f.Key] != f.Value).Select(f => f.Key).ToList();
-        changed.ShouldBe([.. new[] { "kube-apiserver", "kube-controller-manager", "kube-scheduler" }.Select(p => $"/etc/kubernetes/manifests/{p}.yaml")]);
+        changed.ShouldBe([.. Programs.Select(p => $"/etc/kubernetes/manifests/{p}.yaml")]);
         Text(plane.Node, changed[0]).ShouldContain("registry.k8s.io/kube-apiserver:v1.20.15");
 
         Run("1.20.2");

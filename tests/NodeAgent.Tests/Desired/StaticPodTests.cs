@@ -195,7 +195,7 @@ public class StaticPodTests
     [InlineData("etcd: {dataDirectory: /var/lib}", "etcd.dataDirectory: '/var/lib' is the system's")]
     [InlineData("etcd: {volume: /dev/sdf}", "etcd.volume: '/dev/sdf' is not the ID of an EBS volume")]
     [InlineData("etcd: {volume: vol-0A1b2c3d}", "etcd.volume: 'vol-0A1b2c3d' is not the ID of an EBS volume")]
-    [InlineData("etcd: {volume: vol-0a1b2c3d}\nstorage: {volumes: {logs: {size: 1GiB, mount: /var/lib/etcd}}}", "storage.volumes.logs.mount: '/var/lib/etcd' is in the way of etcd.volume")]
+    [InlineData("etcd: {volume: vol-0a1b2c3d}\nstorage: {volumes: {runtime: {mount: /var/lib/etcd}}}", "storage.volumes.runtime.mount: '/var/lib/etcd' is in the way of etcd.volume")]
     [InlineData("etcd: {volume: vol-0a1b2c3d}\nstorage: {volumeGroup: nodeagent-etcd}", "storage.volumeGroup: nodeagent-etcd is the name of the volume group on etcd.volume")]
     [InlineData("controlPlane: {allowUnlisted: '2.0'}", "controlPlane.allowUnlisted: '2.0' is not a minor")]
     [InlineData("etcd: {electionTimeout: 400}", "etcd.electionTimeout: 400 ms is out of range")]
