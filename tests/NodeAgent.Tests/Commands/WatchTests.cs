@@ -236,6 +236,13 @@ public sealed class WatchTests : IAsyncLifetime, IDisposable
         await Until(watch, () => !_api.IsCordoned);
         await watch.Step(default);
         _joins.ShouldBe(2);
+
+        // And the way round once more.
+        _group.InProgress = true;
+        Target("Warmed:Running");
+        await Until(watch, () => !_group.InProgress && _joins > 2);
+        await watch.Step(default);
+        _joins.ShouldBe(3);
     }
 
     [Fact]
