@@ -14,6 +14,9 @@ namespace NodeAgent.Pki;
 /// <param name="store">Where the cluster's CAs are.</param>
 internal sealed class CaRotation(ICaStore store, Func<string?, KmsKeys> kms, DateTimeOffset now)
 {
+    /// <summary>How long an issuer may take to see that another CA signs, and to have a certificate of its own by that one.</summary>
+    public static readonly TimeSpan Following = TimeSpan.FromMinutes(3);
+
     private readonly List<string> _made = [];
 
     /// <summary>Makes the next CA, or finds it.</summary>
@@ -65,6 +68,13 @@ internal sealed class CaRotation(ICaStore store, Func<string?, KmsKeys> kms, Dat
         if (all.Former is not null)
         {
             var signs = all.Current.Signs!.Value;
+            if (now < signs + Following)
+            {
+                throw new CaException(
+                    $"{store.Name}: {all.Current.File(CaGeneration.CertificateFile)} signs since {signs.UtcDateTime:u}, and issuers may not all have seen it: what was renewed so far may be of "
+                    + $"{all.Former.File(CaGeneration.CertificateFile)} again. Look at 'nodeagent certs list' of the nodes, and try again after {(signs + Following).UtcDateTime:u}");
+            }
+
             if (now < signs + lifetime)
             {
                 throw new CaException(string.Create(

@@ -37,6 +37,9 @@ internal sealed partial class ClusterAuthorities : IDisposable
 
     public CertificateAuthority this[Authority authority] => _authorities[authority];
 
+    /// <summary>DER of the cluster's CAs that are to be trusted: in a rotation, two.</summary>
+    public IReadOnlyList<byte[]> Trusted { get; private set; } = [];
+
     /// <summary>PEM, PKCS#8.</summary>
     public string ServiceAccountKey { get; }
 
@@ -110,6 +113,7 @@ internal sealed partial class ClusterAuthorities : IDisposable
         {
             await loaded.CheckSums(store, sums, cancellation).ConfigureAwait(false);
             await loaded.ReadEncryption(store, cancellation).ConfigureAwait(false);
+            loaded.Trusted = [.. generations.Trusted.Select(g => g.Der)];
             return loaded;
         }
         catch

@@ -3,6 +3,7 @@ using Amazon.Runtime;
 using NodeAgent.Aws;
 using NodeAgent.Commands;
 using NodeAgent.Pki;
+using NodeAgent.Resources;
 using NodeAgent.Tests.Aws;
 using NodeAgent.Tests.Simulation;
 
@@ -71,6 +72,7 @@ public sealed class CaRotationTests : IAsyncLifetime
         await Trust(store);
         (await Refusal(() => Drop(store))).ShouldContain("ca.2/ca.crt does not sign yet: '--stage sign' comes first");
         await Sign(store);
+        (await Refusal(() => Rotation(store, Now.AddMinutes(2)).Drop(TimeSpan.Zero, default))).ShouldContain("issuers may not all have seen it");
         (await Refusal(() => Rotation(store, Now.AddDays(364)).Drop(TimeSpan.FromDays(365), default))).ShouldContain(
             "ca.2/ca.crt signs since 2026-06-01 12:00:00Z, and what ca.crt signed before that may hold until 2027-06-01 12:00:00Z");
 
@@ -194,7 +196,7 @@ public sealed class CaRotationTests : IAsyncLifetime
         // Whoever repeats it with another key finds the one that is there.
         (await new CaRotation(store, Kms, Now).Trust(KeyAlgorithm.EcdsaP256, FakeKms.Arn("other"), default)).Made.ShouldBeEmpty();
         await new CaRotation(store, Kms, Now).Sign(default);
-        await new CaRotation(store, Kms, Now).Drop(TimeSpan.Zero, default);
+        await new CaRotation(store, Kms, Now.AddMinutes(3)).Drop(TimeSpan.Zero, default);
 
         using var authorities = await ClusterAuthorities.Load(store, Kms, default);
 
@@ -237,13 +239,31 @@ public sealed class CaRotationTests : IAsyncLifetime
         CaText.Text(await ClusterAuthorities.Certificates(store, default), Now).ShouldNotContain("CN=kubernetes,");
     }
 
+    [Fact]
+    public async Task What_is_made_all_at_once_trusts_whom_the_cluster_trusts_and_is_of_the_one_that_signs()
+    {
+        var store = MemoryStore.Make(Now);
+        await Trust(store);
+        await Sign(store);
+        using var authorities = await ClusterAuthorities.Load(store, NoKms.Any, default);
+
+        var files = await ControlPlaneFiles.Make(
+            authorities, "test", new Uri("https://api.test.example:6443"), new("n", [], []), new("cluster.local", [], []), KeyAlgorithm.EcdsaP256, Now);
+
+        Text("pki/ca.crt").ShouldBe(store.Text("ca.crt") + store.Text("ca.2/ca.crt"));
+        Text("admin.conf").ShouldContain(Convert.ToBase64String(Encoding.ASCII.GetBytes(Text("pki/ca.crt"))));
+        ParsedCertificate.Parse(Pem.Certificates(Text("pki/apiserver.crt"))[0])!.Issuer.ShouldBe("CN = kubernetes-2");
+
+        string Text(string path) => Encoding.UTF8.GetString(files.Single(f => f.Path == $"/etc/kubernetes/{path}").Content);
+    }
+
     private static CaRotation Rotation(ICaStore store, DateTimeOffset? now = null) => new(store, NoKms.Any, now ?? Now);
 
     internal static Task<CaRotated> Trust(ICaStore store) => Rotation(store).Trust(KeyAlgorithm.EcdsaP256, null, CancellationToken.None);
 
     internal static Task<CaRotated> Sign(ICaStore store) => Rotation(store).Sign(CancellationToken.None);
 
-    internal static Task<CaRotated> Drop(ICaStore store) => Rotation(store).Drop(TimeSpan.Zero, CancellationToken.None);
+    internal static Task<CaRotated> Drop(ICaStore store) => Rotation(store, Now.AddMinutes(3)).Drop(TimeSpan.Zero, CancellationToken.None);
 
     internal static async Task Rotate(ICaStore store)
     {
