@@ -24,7 +24,7 @@ internal static class CaRotateCommand
         };
         var renewed = new Option<bool>("--renewed")
         {
-            Description = "With --stage drop: no node has a certificate of the CA of before any more. Otherwise it is refused for the longest life of a certificate.",
+            Description = "With --stage drop: no node has a certificate of the CA of before any more. Otherwise it is refused for the longest life of one.",
         };
         var command = new Command("rotate", """
             Put another CA of the cluster (Kubernetes) into its store, in three stages. After each, all nodes have to follow: docs/certificates.md has the steps. Each
@@ -84,9 +84,11 @@ internal static class CaRotateCommand
         var all = done.All;
         var made = done.Made.Count == 0 ? $"Nothing to do in {store}." : $"Made in {store}: {string.Join(", ", done.Made)}.";
         var next = all.Next is { } waiting
-            ? $"{File(all.Current)} signs, {File(waiting)} is next: have cluster.certificateAuthority be both on every node, wait until all have adopted it, then '--stage sign'."
+            ? $"{File(all.Current)} signs, {File(waiting)} is next: have cluster.certificateAuthority be both on every node, wait until all have adopted it, then "
+            + "'--stage sign'."
             : all.Former is { } former
-            ? $"{File(all.Current)} signs, {File(former)} is trusted still: renew the certificates of every node ('nodeagent certs renew --all'), then '--stage drop'."
+            ? $"{File(all.Current)} signs, {File(former)} is trusted still: wait three minutes, until all issuers have seen it, renew the certificates of every node "
+            + "('nodeagent certs renew --all'), then '--stage drop'."
             : $"{File(all.Current)} is the cluster's CA, alone: have cluster.certificateAuthority be that on every node.";
         return $"{made} {next}";
     }

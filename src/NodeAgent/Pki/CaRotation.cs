@@ -8,8 +8,8 @@ namespace NodeAgent.Pki;
 
 /// <summary>
 /// Another CA for a cluster that runs, in three stages: the next one is made, for nodes to trust it beside the one that signs; it signs; the one before is
-/// dropped. Each stage is one file that is created last, so a stage has been reached or it has not, whoever else is at it and wherever the power failed; to repeat
-/// one is to go on with it, or to find it done.
+/// dropped. Each stage is one file that is created last, so a stage has been reached or it has not, whoever else is at it and wherever the power failed; to
+/// repeat one is to go on with it, or to find it done.
 /// </summary>
 /// <param name="store">Where the cluster's CAs are.</param>
 internal sealed class CaRotation(ICaStore store, Func<string?, KmsKeys> kms, DateTimeOffset now)
@@ -62,30 +62,32 @@ internal sealed class CaRotation(ICaStore store, Func<string?, KmsKeys> kms, Dat
         if (all.Next is { } next)
         {
             throw new CaException(
-                $"{store.Name}: {next.File(CaGeneration.CertificateFile)} does not sign yet: '--stage sign' comes first, once every node trusts it, and then new certificates for all");
+                $"{store.Name}: {next.File(CaGeneration.CertificateFile)} does not sign yet: '--stage sign' comes first, once every node trusts it, and then new "
+                + "certificates for all");
         }
 
         if (all.Former is not null)
         {
             var signs = all.Current.Signs!.Value;
+            var (current, former) = (all.Current.File(CaGeneration.CertificateFile), all.Former.File(CaGeneration.CertificateFile));
             if (now < signs + Following)
             {
                 throw new CaException(
-                    $"{store.Name}: {all.Current.File(CaGeneration.CertificateFile)} signs since {signs.UtcDateTime:u}, and issuers may not all have seen it: what was renewed so far may be of "
-                    + $"{all.Former.File(CaGeneration.CertificateFile)} again. Look at 'nodeagent certs list' of the nodes, and try again after {(signs + Following).UtcDateTime:u}");
+                    $"{store.Name}: {current} signs since {signs.UtcDateTime:u}, and issuers may not all have seen it: what was renewed so far may be of {former} "
+                    + $"again. Look at 'nodeagent certs list' of the nodes, and try again after {(signs + Following).UtcDateTime:u}");
             }
 
             if (now < signs + lifetime)
             {
                 throw new CaException(string.Create(
                     CultureInfo.InvariantCulture,
-                    $"{store.Name}: {all.Current.File(CaGeneration.CertificateFile)} signs since {signs.UtcDateTime:u}, and what {all.Former.File(CaGeneration.CertificateFile)} signed before "
-                    + $"that may hold until {(signs + lifetime).UtcDateTime:u}. The store does not know whether a node still has such a certificate: renew all ('nodeagent certs renew --all' on "
-                    + $"every node), see that 'nodeagent certs list' names the new issuer everywhere, and say --renewed"));
+                    $"{store.Name}: {current} signs since {signs.UtcDateTime:u}, and what {former} signed before that may hold until "
+                    + $"{(signs + lifetime).UtcDateTime:u}. The store does not know whether a node still has such a certificate: renew all "
+                    + $"('nodeagent certs renew --all' on every node), see that 'nodeagent certs list' names the new issuer everywhere, and say --renewed"));
             }
 
-            using var current = await Load(all.Current, cancellation).ConfigureAwait(false);
-            await Say(all.Current, CaGeneration.Drop, all.Current, current, cancellation).ConfigureAwait(false);
+            using var signer = await Load(all.Current, cancellation).ConfigureAwait(false);
+            await Say(all.Current, CaGeneration.Drop, all.Current, signer, cancellation).ConfigureAwait(false);
         }
         else if (all.Current.Number == 1)
         {
@@ -126,7 +128,8 @@ internal sealed class CaRotation(ICaStore store, Func<string?, KmsKeys> kms, Dat
         // Of the right key, and made with it.
         if (Pem.Certificates(pem) is not [var der] || !ParsedCertificate.IsIssuedBy([der], [der]))
         {
-            throw new CaException($"{store.Name}: {file} is not one certificate that its own key has signed: somebody else put it there. Find out who, and remove it");
+            throw new CaException(
+                $"{store.Name}: {file} is not one certificate that its own key has signed: somebody else put it there. Find out who, and remove it");
         }
 
         await ClusterAuthorities.MakeSums(store, next, kms, _made, cancellation).ConfigureAwait(false);
@@ -150,7 +153,8 @@ internal sealed class CaRotation(ICaStore store, Func<string?, KmsKeys> kms, Dat
             if (!isInKms)
             {
                 var (found, _) = await ClusterAuthorities.FindInKms(kmsKey!, kms, cancellation).ConfigureAwait(false);
-                await Create(inKms, Signed(() => CaGeneration.SealKey(inKms, found.Arn + "\n", Encoding.ASCII.GetBytes(found.Arn), current, signer)), cancellation).ConfigureAwait(false);
+                var sealedKey = Signed(() => CaGeneration.SealKey(inKms, found.Arn + "\n", Encoding.ASCII.GetBytes(found.Arn), current, signer));
+                await Create(inKms, sealedKey, cancellation).ConfigureAwait(false);
             }
 
             var text = Encoding.UTF8.GetString((await store.Read(inKms, cancellation).ConfigureAwait(false))!);
@@ -178,7 +182,8 @@ internal sealed class CaRotation(ICaStore store, Func<string?, KmsKeys> kms, Dat
         if (!CaGeneration.IsSealedKey(file, content, publicKey, current))
         {
             throw new CaException(
-                $"{store.Name}: {file} does not bear the signature of {current.File(CaGeneration.CertificateFile)}: somebody else put it there. Find out who, and remove it");
+                $"{store.Name}: {file} does not bear the signature of {current.File(CaGeneration.CertificateFile)}: somebody else put it there. "
+                + "Find out who, and remove it");
         }
     }
 
