@@ -17,7 +17,7 @@ namespace NodeAgent.Commands;
 /// <summary>nodeagent ca: a cluster's CAs in their store. For administrators and control plane nodes; workers have no right to it.</summary>
 internal static class CaCommand
 {
-    public static Command Create() => new("ca", "The cluster's CAs and its service account key, in their store.") { Init(), Show(), Issue() };
+    public static Command Create() => new("ca", "The cluster's CAs and its service account key, in their store.") { Init(), Show(), Issue(), CaRotateCommand.Create() };
 
     private static Command Init()
     {
@@ -44,7 +44,7 @@ internal static class CaCommand
             foreach (var pair in result.GetValue(kmsKeys) ?? [])
             {
                 if (pair.Split('=', 2) is not [var role, { Length: > 0 } key] || RoleTable.Authorities.All(a => a.Role != role)
-                    || !(key.StartsWith("alias/", StringComparison.Ordinal) || (key.StartsWith("arn:", StringComparison.Ordinal) && key.Split(':').Length == 6)))
+                    || !IsKmsKey(key))
                 {
                     result.AddError($"--ca-key: '{pair}' is not ROLE=KEY, with {string.Join(", ", RoleTable.Authorities.Select(a => a.Role))} and an ARN or alias/NAME");
                 }
@@ -231,7 +231,10 @@ internal static class CaCommand
         return command;
     }
 
-    private static Option<KeyAlgorithm> Algorithm() => new("--key-algorithm")
+    internal static bool IsKmsKey(string key) =>
+        key.StartsWith("alias/", StringComparison.Ordinal) || (key.StartsWith("arn:", StringComparison.Ordinal) && key.Split(':').Length == 6);
+
+    internal static Option<KeyAlgorithm> Algorithm() => new("--key-algorithm")
     {
         Description = $"Of new keys ({KeyAlgorithm.EcdsaP256.Name()} unless given).",
         HelpName = string.Join('|', KeyAlgorithms.Names),
@@ -272,10 +275,10 @@ internal static class CaText
 
     public static bool IsExpired(byte[] der, DateTimeOffset now) => ParsedCertificate.Parse(der) is { } certificate && now >= certificate.NotAfter;
 
-    public static string Text(IReadOnlyList<(RoleAuthority Row, byte[]? Certificate)> all, DateTimeOffset now)
+    public static string Text(IReadOnlyList<(RoleAuthority Row, byte[]? Certificate, string? Stage)> all, DateTimeOffset now)
     {
         var text = new StringBuilder();
-        foreach (var (row, der) in all)
+        foreach (var (row, der, stage) in all)
         {
             if (der is null)
             {
@@ -287,14 +290,14 @@ internal static class CaText
             var kind = KeyAlgorithms.Describe(certificate.PublicKey.ExportSubjectPublicKeyInfo());
             text.Append(CultureInfo.InvariantCulture, $"{row.Role}: {certificate.Subject}, {kind}, ");
             text.Append(CultureInfo.InvariantCulture, $"{certificate.NotBefore.ToUniversalTime():yyyy-MM-dd} to {certificate.NotAfter.ToUniversalTime():yyyy-MM-dd}");
-            text.Append(IsExpired(der, now) ? ": expired\n" : "\n");
+            text.Append(stage is null ? "" : $", {stage}").Append(IsExpired(der, now) ? ": expired\n" : "\n");
             text.Append(CultureInfo.InvariantCulture, $"  certificate SHA-256 {Convert.ToHexStringLower(SHA256.HashData(der))}\n  public key  {KeyPin(certificate)}\n");
         }
 
         return text.ToString();
     }
 
-    public static string Json(string store, IReadOnlyList<(RoleAuthority Row, byte[]? Certificate)> all, DateTimeOffset now)
+    public static string Json(string store, IReadOnlyList<(RoleAuthority Row, byte[]? Certificate, string? Stage)> all, DateTimeOffset now)
     {
         using var buffer = new MemoryStream();
         using (var json = new Utf8JsonWriter(buffer, Options))
@@ -302,7 +305,7 @@ internal static class CaText
             json.WriteStartObject();
             json.WriteString("store", store);
             json.WriteStartArray("authorities");
-            foreach (var (row, der) in all)
+            foreach (var (row, der, stage) in all)
             {
                 json.WriteStartObject();
                 json.WriteString("role", row.Role);
@@ -311,6 +314,11 @@ internal static class CaText
                 {
                     using var certificate = X509CertificateLoader.LoadCertificate(der);
                     json.WriteString("subject", certificate.Subject);
+                    if (stage is not null)
+                    {
+                        json.WriteString("stage", stage);
+                    }
+
                     json.WriteString("keyAlgorithm", KeyAlgorithms.Describe(certificate.PublicKey.ExportSubjectPublicKeyInfo()));
                     json.WriteString("notBefore", Rfc3339.Text(certificate.NotBefore));
                     json.WriteString("notAfter", Rfc3339.Text(certificate.NotAfter));

@@ -243,13 +243,13 @@ internal static class IssuerCommand
         }
     }
 
-    /// <summary>Once, as it begins.</summary>
     private static Task<ICertificateSigner> Signer(StoreOptions where, ParseResult parse, CancellationToken stop) => where.Within(
         parse,
         async timer =>
         {
-            using var store = await where.Open(parse, timer).ConfigureAwait(false);
-            return await Issuer.Signers.Of(store, where.Kms(parse), TimeProvider.System, timer).ConfigureAwait(false);
+            return await FollowingSigner.Start(
+                async open => new OpenStore(await where.Open(parse, open).ConfigureAwait(false), where.Kms(parse)), TimeProvider.System, Console.Error.WriteLine, timer)
+                .ConfigureAwait(false);
         },
         stop);
 

@@ -33,6 +33,7 @@ internal sealed class StoreOptions
 
     private readonly Option<Duration> _deadline = CommonOptions.Deadline("2m");
     private string? _regionOfInstance;
+    private RoleCredentials? _role;
 
     /// <param name="writes">Whether the command makes what is not there.</param>
     /// <param name="ends">Whether it is over some time: a service has no deadline, and two minutes to begin.</param>
@@ -110,6 +111,7 @@ internal sealed class StoreOptions
         {
             ({ } id, { } secret, { } token) => new SessionAWSCredentials(id, secret, token),
             ({ } id, { } secret, null) => new BasicAWSCredentials(id, secret),
-            _ => new RoleCredentials(AwsEndpoint.Metadata, Deadline(parse) * 0.9),
+            // A service opens its store again and again.
+            _ => _role ??= new RoleCredentials(AwsEndpoint.Metadata, Deadline(parse) * 0.9),
         };
 }

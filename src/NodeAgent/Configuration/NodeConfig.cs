@@ -471,7 +471,6 @@ internal enum NetworkPlugin
     /// <summary>A bridge whose range the issuer's side allocates, and routes of the VPC to it.</summary>
     VpcRoutes,
 
-
     /// <summary>Somebody else writes the CNI configuration.</summary>
     None,
 }

@@ -334,7 +334,7 @@ internal sealed class Admission(
     private ParsedCertificate Shown(X509Certificate2 certificate, AuditEntry audit)
     {
         var raw = certificate.RawData;
-        if (ParsedCertificate.Parse(raw) is not { } shown || !ParsedCertificate.IsIssuedBy([raw], [signer.Authority]))
+        if (ParsedCertificate.Parse(raw) is not { } shown || !ParsedCertificate.IsIssuedBy([raw], signer.Trusted))
         {
             throw IssuerRefusal.Forbidden("certificate", "the certificate is not of this cluster's CA");
         }

@@ -400,7 +400,8 @@ internal sealed class IssuerClient : IDisposable
             AwsFailureKind.NotReachable,
             Subject(endpoint),
             _badServer ?? inner.GetBaseException().Message,
-            "An issuer shows a certificate of the cluster's CA (cluster.certificateAuthority) for the name nodeagent-issuer, and this node's clock has to be set."),
+            "An issuer shows a certificate of the cluster's CA for the name nodeagent-issuer, and this node's clock has to be set. Where the CA was rotated, cluster.certificateAuthority has to "
+            + "hold the new one on this node."),
         true,
         inner: inner);
 

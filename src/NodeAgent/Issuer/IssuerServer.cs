@@ -98,10 +98,12 @@ internal sealed class IssuerServer : IAsyncDisposable
         TimeProvider time,
         CancellationToken cancellation)
     {
-        var key = await signer.SharedKey("nodeagent issuer: nonces, version 1", cancellation).ConfigureAwait(false);
+        const string purpose = "nodeagent issuer: nonces, version 1";
+        var key = await signer.SharedKey(purpose, cancellation).ConfigureAwait(false);
         var nonces = new Nonces(key, settings.Cluster, settings.Limits.NonceLifetime, time);
         var watched = new WatchedSigner(signer);
-        var identity = await ServerIdentity.Issue(watched, time, settings.Say, cancellation).ConfigureAwait(false);
+        var identity = await ServerIdentity.Issue(
+            watched, time, settings.Say, cancellation, async () => nonces.Follow(await signer.SharedKey(purpose, CancellationToken.None).ConfigureAwait(false))).ConfigureAwait(false);
         var server = new IssuerServer(settings, watched, nonces, identity, sts, ec2, audit, time);
         await server._server.StartAsync(cancellation).ConfigureAwait(false);
         await server._loopback.StartAsync(cancellation).ConfigureAwait(false);

@@ -22,13 +22,18 @@ internal sealed class Nonces(byte[] key, string cluster, TimeSpan lifetime, Time
     private readonly byte[] _cluster = Encoding.UTF8.GetBytes(cluster);
     private readonly ConcurrentDictionary<string, long> _used = new(StringComparer.Ordinal);
     private long _pruned = time.GetTimestamp();
+    // Of the CA that signs, and of the one that did before: issuers do not all follow in the same moment.
+    private volatile byte[][] _keys = [key];
+
+    /// <summary>Another CA signs by now.</summary>
+    public void Follow(byte[] another) => _keys = another.AsSpan().SequenceEqual(_keys[0]) ? _keys : [another, _keys[0]];
 
     public string New()
     {
         Span<byte> nonce = stackalloc byte[Stamp + Random + Seal];
         BinaryPrimitives.WriteInt64BigEndian(nonce, time.GetUtcNow().ToUnixTimeMilliseconds());
         RandomNumberGenerator.Fill(nonce.Slice(Stamp, Random));
-        SealOf(nonce[..(Stamp + Random)], nonce[(Stamp + Random)..]);
+        SealOf(_keys[0], nonce[..(Stamp + Random)], nonce[(Stamp + Random)..]);
         return Base64Url.EncodeToString(nonce);
     }
 
@@ -44,8 +49,14 @@ internal sealed class Nonces(byte[] key, string cluster, TimeSpan lifetime, Time
         }
 
         Span<byte> seal = stackalloc byte[Seal];
-        SealOf(bytes[..(Stamp + Random)], seal);
-        if (!CryptographicOperations.FixedTimeEquals(seal, bytes[(Stamp + Random)..]))
+        var isOurs = false;
+        foreach (var one in _keys)
+        {
+            SealOf(one, bytes[..(Stamp + Random)], seal);
+            isOurs |= CryptographicOperations.FixedTimeEquals(seal, bytes[(Stamp + Random)..]);
+        }
+
+        if (!isOurs)
         {
             return "the nonce is none of this cluster's issuers";
         }
@@ -74,11 +85,11 @@ internal sealed class Nonces(byte[] key, string cluster, TimeSpan lifetime, Time
         return _used.TryAdd(nonce, time.GetTimestamp());
     }
 
-    private void SealOf(ReadOnlySpan<byte> nonce, Span<byte> seal)
+    private void SealOf(byte[] with, ReadOnlySpan<byte> nonce, Span<byte> seal)
     {
         Span<byte> both = stackalloc byte[nonce.Length + _cluster.Length];
         nonce.CopyTo(both);
         _cluster.CopyTo(both[nonce.Length..]);
-        HMACSHA256.HashData(key, both, seal);
+        HMACSHA256.HashData(with, both, seal);
     }
 }

@@ -7,8 +7,8 @@ namespace NodeAgent.Issuer;
 
 /// <summary>
 /// The issuer's own certificate: in memory alone, from the CA that it signs with. Each minute it is held against the wall clock, which may jump either way: a
-/// new one is made when less than a third of its life is left, when its time has not begun, and when the last signature failed, to see whether
-/// signing works again.
+/// new one is made when less than a third of its life is left, when its time has not begun, when another CA signs by now, and when the last signature failed, to
+/// see whether signing works again.
 /// </summary>
 internal sealed class ServerIdentity : IDisposable
 {
@@ -19,14 +19,15 @@ internal sealed class ServerIdentity : IDisposable
     private readonly WatchedSigner _signer;
     private readonly TimeProvider _time;
     private readonly Action<string> _say;
+    private readonly Func<Task> _follow;
     private readonly ITimer _timer;
     private volatile SslStreamCertificateContext _current;
     private string? _said;
     private int _looking;
 
-    private ServerIdentity(WatchedSigner signer, TimeProvider time, Action<string> say, SslStreamCertificateContext first)
+    private ServerIdentity(WatchedSigner signer, TimeProvider time, Action<string> say, Func<Task> follow, SslStreamCertificateContext first)
     {
-        (_signer, _time, _say, _current) = (signer, time, say, first);
+        (_signer, _time, _say, _follow, _current) = (signer, time, say, follow, first);
         _timer = time.CreateTimer(_ => _ = Look(), null, Often, Often);
     }
 
@@ -37,9 +38,11 @@ internal sealed class ServerIdentity : IDisposable
     public bool IsInTime => _time.GetUtcNow() is var now && now >= NotBefore && now < NotAfter;
 
     /// <param name="say">Hears why there is no new certificate, once for each cause.</param>
+    /// <param name="follow">What else there is to do when another CA signs.</param>
     /// <exception cref="CryptographicException">The CA does not sign.</exception>
-    public static async Task<ServerIdentity> Issue(WatchedSigner signer, TimeProvider time, Action<string> say, CancellationToken cancellation) =>
-        new(signer, time, say, await New(signer, cancellation).ConfigureAwait(false));
+    public static async Task<ServerIdentity> Issue(
+        WatchedSigner signer, TimeProvider time, Action<string> say, CancellationToken cancellation, Func<Task>? follow = null) =>
+        new(signer, time, say, follow ?? (static () => Task.CompletedTask), await New(signer, cancellation).ConfigureAwait(false));
 
     public SslStreamCertificateContext Current() => _current;
 
@@ -56,7 +59,13 @@ internal sealed class ServerIdentity : IDisposable
         try
         {
             var now = _time.GetUtcNow();
-            if (_signer.Flaw is not null || now < NotBefore || NotAfter - now < (NotAfter - NotBefore) / 3)
+            var isOfAnother = !ParsedCertificate.IsIssuedBy([_current.TargetCertificate.RawData], [_signer.Authority]);
+            if (isOfAnother)
+            {
+                await _follow().ConfigureAwait(false);
+            }
+
+            if (isOfAnother || _signer.Flaw is not null || now < NotBefore || NotAfter - now < (NotAfter - NotBefore) / 3)
             {
                 _current = await New(_signer, CancellationToken.None).ConfigureAwait(false);
                 _said = null;
@@ -99,6 +108,8 @@ internal sealed class WatchedSigner(ICertificateSigner signer) : ICertificateSig
     public string? Flaw => _flaw;
 
     public byte[] Authority => signer.Authority;
+
+    public IReadOnlyList<byte[]> Trusted => signer.Trusted;
 
     public async ValueTask<byte[]> Sign(PublicKey key, CertificateContent content, TimeSpan lifetime, CancellationToken cancellation)
     {

@@ -13,6 +13,9 @@ internal interface ICertificateSigner : IDisposable
     /// <summary>DER of the CA's certificate: what it signs is signed by this one.</summary>
     byte[] Authority { get; }
 
+    /// <summary>DER of all CAs of the cluster whose certificates count: in a rotation, two.</summary>
+    IReadOnlyList<byte[]> Trusted => [Authority];
+
     /// <returns>DER.</returns>
     /// <exception cref="CryptographicException">It cannot, for one because its own time is over.</exception>
     ValueTask<byte[]> Sign(PublicKey key, CertificateContent content, TimeSpan lifetime, CancellationToken cancellation);
@@ -29,13 +32,19 @@ internal static class Signers
     /// <exception cref="AwsException"/>
     public static async Task<ICertificateSigner> Of(ICaStore store, Func<string?, KmsKeys> kms, TimeProvider time, CancellationToken cancellation)
     {
-        var (certificate, key, inKms) = await ClusterAuthorities.Read(store, Authority.Cluster, kms, cancellation).ConfigureAwait(false);
+        var generations = await CaGenerations.Read(store, cancellation).ConfigureAwait(false);
+        IReadOnlyList<byte[]> trusted = [.. generations.Trusted.Select(g => g.Der)];
+        var certificate = generations.Current.Certificate;
+        var (key, inKms) = await ClusterAuthorities.ReadKey(store, generations.Current, kms, cancellation).ConfigureAwait(false);
         try
         {
             return inKms is null
-                ? new FileSigner(Encoding.ASCII.GetBytes(certificate), Encoding.ASCII.GetBytes(key!), time)
+                ? new FileSigner(Encoding.ASCII.GetBytes(certificate), Encoding.ASCII.GetBytes(key!), time) { Trusted = trusted }
                 : new KmsSigner(
-                    CertificateAuthority.Load(certificate, inKms), await ClusterAuthorities.ServiceAccount(store, cancellation).ConfigureAwait(false), time);
+                    CertificateAuthority.Load(certificate, inKms), await ClusterAuthorities.ServiceAccount(store, cancellation).ConfigureAwait(false), time)
+                {
+                    Trusted = trusted,
+                };
         }
         catch (CryptographicException e)
         {
@@ -49,6 +58,8 @@ internal static class Signers
 internal sealed class KmsSigner(CertificateAuthority authority, AsymmetricAlgorithm secret, TimeProvider time) : ICertificateSigner
 {
     public byte[] Authority { get; } = authority.Certificate.RawData;
+
+    public required IReadOnlyList<byte[]> Trusted { get; init; }
 
     public async ValueTask<byte[]> Sign(PublicKey key, CertificateContent content, TimeSpan lifetime, CancellationToken cancellation)
     {
@@ -92,10 +103,13 @@ internal sealed class FileSigner : ICertificateSigner
         _time = time;
         var first = CertificateAuthority.Load(_certificate, _key);
         Authority = first.Certificate.RawData;
+        Trusted = [Authority];
         _free.Add(first);
     }
 
     public byte[] Authority { get; }
+
+    public IReadOnlyList<byte[]> Trusted { get; init; }
 
     public ValueTask<byte[]> Sign(PublicKey key, CertificateContent content, TimeSpan lifetime, CancellationToken cancellation) =>
         ValueTask.FromResult(With(authority => authority.Sign(key, content, lifetime, _time.GetUtcNow(), RandomNumberGenerator.GetBytes(16))));

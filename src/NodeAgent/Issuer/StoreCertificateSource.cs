@@ -103,7 +103,7 @@ internal sealed class StoreCertificateSource : ICertificateSource, IDisposable
             _objection = new Refused(
                 $"the CA of {_what.Store} (SHA-256 {Convert.ToHexStringLower(SHA256.HashData(ca))}) is not among cluster.certificateAuthority, "
                 + "so nobody in this cluster would trust what it signs",
-                $"one of both is another cluster's: compare with 'nodeagent ca show --store {_what.Store}', "
+                $"one of both is another cluster's, or the CA was rotated and this node was not told: compare with 'nodeagent ca show --store {_what.Store}', "
                 + "and mend certificates.store or cluster.certificateAuthority");
             loaded.Dispose();
         }

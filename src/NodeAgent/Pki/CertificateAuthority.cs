@@ -190,10 +190,13 @@ internal sealed class CertificateAuthority : IDisposable
     /// <exception cref="AwsException"/>
     public byte[] SignText(byte[] text) => _generator.SignData(text, HashAlgorithmName.SHA256);
 
-    public bool HasSigned(byte[] text, byte[] signature)
+    public bool HasSigned(byte[] text, byte[] signature) => HasSigned(Certificate, text, signature);
+
+    /// <summary>Whether the key of <paramref name="authority"/> has made this of <see cref="SignText"/>.</summary>
+    public static bool HasSigned(X509Certificate2 authority, byte[] text, byte[] signature)
     {
-        using var ec = Certificate.GetECDsaPublicKey();
-        using var rsa = Certificate.GetRSAPublicKey();
+        using var ec = authority.GetECDsaPublicKey();
+        using var rsa = authority.GetRSAPublicKey();
         return ec?.VerifyData(text, signature, HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence)
             ?? rsa?.VerifyData(text, signature, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1) ?? false;
     }

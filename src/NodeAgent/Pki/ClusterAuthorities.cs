@@ -18,7 +18,6 @@ internal sealed partial class ClusterAuthorities : IDisposable
     /// </summary>
     public const string Sums = "cluster.sums";
 
-    private const string Signed = "# signed by ca.crt: ";
 
     /// <summary>
     /// Keys for what kube-apiserver encrypts in etcd: 32 bytes each, base64, one a line; the first encrypts, all decrypt. Stores of before have none until the next
@@ -32,9 +31,14 @@ internal sealed partial class ClusterAuthorities : IDisposable
 
     private readonly Dictionary<string, string> _encryption = new(StringComparer.Ordinal);
 
-    private ClusterAuthorities(string serviceAccountKey) => ServiceAccountKey = serviceAccountKey;
+    private readonly CaGeneration _generation;
+
+    private ClusterAuthorities(string serviceAccountKey, CaGeneration generation) => (ServiceAccountKey, _generation) = (serviceAccountKey, generation);
 
     public CertificateAuthority this[Authority authority] => _authorities[authority];
+
+    /// <summary>DER of the cluster's CAs that are to be trusted: in a rotation, two.</summary>
+    public IReadOnlyList<byte[]> Trusted { get; private set; } = [];
 
     /// <summary>PEM, PKCS#8.</summary>
     public string ServiceAccountKey { get; }
@@ -68,37 +72,48 @@ internal sealed partial class ClusterAuthorities : IDisposable
             else
             {
                 await MakePair(
-                    store, row.KeyPath, row.CertificatePath, fresh, key => Certificate(row, CertificateAuthority.Generator(key), now), made, cancellation)
+                    store, row.KeyPath, row.CertificatePath, fresh, key => SelfSigned(row.CommonName, CertificateAuthority.Generator(key), now), made, cancellation)
                     .ConfigureAwait(false);
             }
         }
 
         var (secret, shared) = RoleTable.ServiceAccount;
         await MakePair(store, secret, shared, fresh, static key => key.ExportSubjectPublicKeyInfoPem() + "\n", made, cancellation).ConfigureAwait(false);
-        var (whole, sums) = await LoadPairs(store, kms, cancellation).ConfigureAwait(false);
+        var generations = await CaGenerations.Read(store, cancellation).ConfigureAwait(false);
+        await MakeSums(store, generations.Current, kms, made, cancellation).ConfigureAwait(false);
+        return made;
+    }
+
+    /// <summary>What that CA of the cluster says of the rest of the store, as far as it is not there.</summary>
+    /// <exception cref="CaException">What is there says otherwise, or is somebody else's word.</exception>
+    public static async Task MakeSums(
+        ICaStore store, CaGeneration generation, Func<string?, KmsKeys> kms, List<string> made, CancellationToken cancellation)
+    {
+        var (whole, sums) = await LoadPairs(store, generation, kms, cancellation).ConfigureAwait(false);
         using (whole)
         {
-            if (await store.Read(Sums, cancellation).ConfigureAwait(false) is null
-                && await store.Create(Sums, whole.Sign(sums, store.Name), isSecret: false, cancellation).ConfigureAwait(false))
+            var file = generation.File(Sums);
+            if (await store.Read(file, cancellation).ConfigureAwait(false) is null
+                && await store.Create(file, whole.Sign(sums, store.Name, file), isSecret: false, cancellation).ConfigureAwait(false))
             {
-                made.Add(Sums);
+                made.Add(file);
             }
 
             await whole.CheckSums(store, sums, cancellation).ConfigureAwait(false);
             await whole.MakeEncryptionKeys(store, made, cancellation).ConfigureAwait(false);
         }
-
-        return made;
     }
 
     /// <exception cref="CaException">One is missing, is no CA, is not its key's, or is not what <see cref="Sums"/> says.</exception>
     public static async Task<ClusterAuthorities> Load(ICaStore store, Func<string?, KmsKeys> kms, CancellationToken cancellation)
     {
-        var (loaded, sums) = await LoadPairs(store, kms, cancellation).ConfigureAwait(false);
+        var generations = await CaGenerations.Read(store, cancellation).ConfigureAwait(false);
+        var (loaded, sums) = await LoadPairs(store, generations.Current, kms, cancellation).ConfigureAwait(false);
         try
         {
             await loaded.CheckSums(store, sums, cancellation).ConfigureAwait(false);
             await loaded.ReadEncryption(store, cancellation).ConfigureAwait(false);
+            loaded.Trusted = [.. generations.Trusted.Select(g => g.Der)];
             return loaded;
         }
         catch
@@ -109,20 +124,25 @@ internal sealed partial class ClusterAuthorities : IDisposable
     }
 
     /// <returns>With what <see cref="Sums"/> has to say of them, unsigned.</returns>
-    private static async Task<(ClusterAuthorities Loaded, string Sums)> LoadPairs(ICaStore store, Func<string?, KmsKeys> kms, CancellationToken cancellation)
+    private static async Task<(ClusterAuthorities Loaded, string Sums)> LoadPairs(
+        ICaStore store, CaGeneration generation, Func<string?, KmsKeys> kms, CancellationToken cancellation)
     {
         var (secret, shared) = RoleTable.ServiceAccount;
         var serviceAccountKey = await Text(store, secret, cancellation).ConfigureAwait(false);
-        var loaded = new ClusterAuthorities(serviceAccountKey);
+        var loaded = new ClusterAuthorities(serviceAccountKey, generation);
         // For this purpose and version alone.
         var sums = new StringBuilder("# nodeagent cluster.sums 1\n");
         try
         {
             foreach (var row in RoleTable.Authorities)
             {
-                var (certificate, key, inKms) = await Read(store, row.Authority, kms, cancellation).ConfigureAwait(false);
+                var isCluster = row.Authority == Authority.Cluster;
+                var certificate = isCluster ? generation.Certificate : await Text(store, row.CertificatePath, cancellation).ConfigureAwait(false);
+                var (key, inKms) = isCluster
+                    ? await ReadKey(store, generation, kms, cancellation).ConfigureAwait(false)
+                    : await ReadKey(store, Below(row.KeyPath), kms, cancellation).ConfigureAwait(false);
                 loaded._authorities[row.Authority] = inKms is null ? CertificateAuthority.Load(certificate, key) : CertificateAuthority.Load(certificate, inKms);
-                Add(row.CertificatePath, certificate);
+                Add(isCluster ? generation.File(CaGeneration.CertificateFile) : Below(row.CertificatePath), certificate);
             }
 
             var publicKey = await Text(store, shared, cancellation).ConfigureAwait(false);
@@ -132,7 +152,7 @@ internal sealed partial class ClusterAuthorities : IDisposable
                 throw new CaException($"{store.Name}: {Below(shared)} is not the public half of {Below(secret)}: somebody has replaced one of both");
             }
 
-            Add(shared, publicKey);
+            Add(Below(shared), publicKey);
             return (loaded, sums.ToString());
         }
         catch (CryptographicException e)
@@ -146,20 +166,21 @@ internal sealed partial class ClusterAuthorities : IDisposable
             throw;
         }
 
-        void Add(string path, string content) =>
-            sums.Append(CultureInfo.InvariantCulture, $"{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(content)))}  {Below(path)}\n");
+        void Add(string file, string content) =>
+            sums.Append(CultureInfo.InvariantCulture, $"{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(content)))}  {file}\n");
     }
 
     /// <summary>Base64, in their order.</summary>
     /// <exception cref="CaException">There are none, or they are not what the cluster's CA signed for.</exception>
     public IReadOnlyList<string> Encryption(string store)
     {
-        if (!_encryption.TryGetValue(EncryptionKeys, out var keys) || !_encryption.TryGetValue(EncryptionSums, out var signed))
+        var sums = _generation.File(EncryptionSums);
+        if (!_encryption.TryGetValue(EncryptionKeys, out var keys) || !_encryption.TryGetValue(sums, out var signed))
         {
-            throw new CaException($"{store} has no {(_encryption.ContainsKey(EncryptionKeys) ? EncryptionSums : EncryptionKeys)}: 'nodeagent ca init --store {store}' adds it");
+            throw new CaException($"{store} has no {(_encryption.ContainsKey(EncryptionKeys) ? sums : EncryptionKeys)}: 'nodeagent ca init --store {store}' adds it");
         }
 
-        CheckSigned(store, EncryptionSums, SumsOfEncryption(keys), Encoding.UTF8.GetBytes(signed));
+        CheckSigned(store, sums, SumsOfEncryption(keys), Encoding.UTF8.GetBytes(signed));
         string[] lines = [.. keys.Split('\n').Where(l => l.Length > 0)];
         var room = new byte[EncryptionKeyBytes];
         return lines.Length > 0 && lines.All(l => Convert.TryFromBase64String(l, room, out var length) && length == EncryptionKeyBytes) ? lines
@@ -171,7 +192,7 @@ internal sealed partial class ClusterAuthorities : IDisposable
 
     private async Task ReadEncryption(ICaStore store, CancellationToken cancellation)
     {
-        foreach (var file in (string[])[EncryptionKeys, EncryptionSums])
+        foreach (var file in (string[])[EncryptionKeys, _generation.File(EncryptionSums)])
         {
             if (await store.Read(file, cancellation).ConfigureAwait(false) is { } content)
             {
@@ -197,17 +218,20 @@ internal sealed partial class ClusterAuthorities : IDisposable
         }
 
         var keys = Encoding.UTF8.GetString((await store.Read(EncryptionKeys, cancellation).ConfigureAwait(false))!);
-        if (await store.Read(EncryptionSums, cancellation).ConfigureAwait(false) is null
-            && await store.Create(EncryptionSums, Sign(SumsOfEncryption(keys), store.Name, EncryptionSums), isSecret: false, cancellation).ConfigureAwait(false))
+        var file = _generation.File(EncryptionSums);
+        if (await store.Read(file, cancellation).ConfigureAwait(false) is null
+            && await store.Create(file, Sign(SumsOfEncryption(keys), store.Name, file), isSecret: false, cancellation).ConfigureAwait(false))
         {
-            made.Add(EncryptionSums);
+            made.Add(file);
         }
 
         await ReadEncryption(store, cancellation).ConfigureAwait(false);
         _ = Encryption(store.Name);
     }
 
-    private byte[] Sign(string sums, string store, string file = Sums)
+    private string Signed => $"# signed by {_generation.File(CaGeneration.CertificateFile)}: ";
+
+    private byte[] Sign(string sums, string store, string file)
     {
         try
         {
@@ -221,14 +245,15 @@ internal sealed partial class ClusterAuthorities : IDisposable
 
     private async Task CheckSums(ICaStore store, string sums, CancellationToken cancellation)
     {
-        if (await store.Read(Sums, cancellation).ConfigureAwait(false) is not { } content)
+        var file = _generation.File(Sums);
+        if (await store.Read(file, cancellation).ConfigureAwait(false) is not { } content)
         {
             throw new CaException(
-                $"{store.Name} has no {Sums}, by which it shows that the cluster's CA stands for the rest of it: 'nodeagent ca init --store {store.Name}' adds it. "
+                $"{store.Name} has no {file}, by which it shows that the cluster's CA stands for the rest of it: 'nodeagent ca init --store {store.Name}' adds it. "
                 + "If it was there before, find out first who took it away, and what else they changed");
         }
 
-        CheckSigned(store.Name, Sums, sums, content);
+        CheckSigned(store.Name, file, sums, content);
     }
 
     private void CheckSigned(string store, string file, string sums, byte[] content)
@@ -248,7 +273,7 @@ internal sealed partial class ClusterAuthorities : IDisposable
         if (!Convert.TryFromBase64String(text[head.Length..].TrimEnd('\n'), signature, out var length)
             || !this[Authority.Cluster].HasSigned(Encoding.UTF8.GetBytes(sums), signature[..length]))
         {
-            throw new CaException($"{store}: {file} does not bear the signature of ca.crt: somebody else wrote it. Put back the version of before");
+            throw new CaException($"{store}: {file} does not bear the signature of {_generation.File(CaGeneration.CertificateFile)}: somebody else wrote it. Put back the version of before");
         }
     }
 
@@ -266,17 +291,20 @@ internal sealed partial class ClusterAuthorities : IDisposable
         }
     }
 
-    /// <summary>One CA alone: its certificate as PEM, and its key as PEM or behind KMS. What is not needed for it is not read.</summary>
-    /// <exception cref="CaException">One of them is missing.</exception>
-    public static async Task<(string Certificate, string? Key, KmsSignatureGenerator? InKms)> Read(
-        ICaStore store, Authority authority, Func<string?, KmsKeys> kms, CancellationToken cancellation)
-    {
-        var row = RoleTable.Of(authority);
-        var certificate = await Text(store, row.CertificatePath, cancellation).ConfigureAwait(false);
-        return await store.Read(Kms(row), cancellation).ConfigureAwait(false) is { } arn
-            ? (certificate, null, await InKms(Encoding.UTF8.GetString(arn).Trim(), kms, cancellation).ConfigureAwait(false))
-            : (certificate, await Text(store, row.KeyPath, cancellation).ConfigureAwait(false), null);
-    }
+    /// <summary>The key of one of the cluster's CAs: PEM, or behind KMS. Nothing else is read.</summary>
+    /// <exception cref="CaException">It is missing.</exception>
+    public static Task<(string? Key, KmsSignatureGenerator? InKms)> ReadKey(
+        ICaStore store, CaGeneration generation, Func<string?, KmsKeys> kms, CancellationToken cancellation) =>
+        ReadKey(store, generation.File(CaGeneration.KeyFile), kms, cancellation);
+
+    private static async Task<(string? Key, KmsSignatureGenerator? InKms)> ReadKey(
+        ICaStore store, string keyFile, Func<string?, KmsKeys> kms, CancellationToken cancellation) =>
+        await store.Read(Path.ChangeExtension(keyFile, ".kms"), cancellation).ConfigureAwait(false) is { } arn
+            ? (null, await InKms(Arn(Encoding.UTF8.GetString(arn)), kms, cancellation).ConfigureAwait(false))
+            : (await Content(store, keyFile, cancellation).ConfigureAwait(false), null);
+
+    /// <summary>Below the line with another CA's word for it, where there is one.</summary>
+    internal static string Arn(string file) => file[(file.StartsWith('#') ? file.IndexOf('\n', StringComparison.Ordinal) + 1 : 0)..].Trim();
 
     /// <exception cref="CaException">There is none.</exception>
     public static async Task<AsymmetricAlgorithm> ServiceAccount(ICaStore store, CancellationToken cancellation)
@@ -285,16 +313,24 @@ internal sealed partial class ClusterAuthorities : IDisposable
         return Key(await Text(store, path, cancellation).ConfigureAwait(false), $"{store.Name}: {Below(path)}");
     }
 
-    /// <summary>What everybody may know: certificates by row. No key is read.</summary>
-    public static async Task<IReadOnlyList<(RoleAuthority Row, byte[]? Certificate)>> Certificates(ICaStore store, CancellationToken cancellation)
+    /// <summary>What everybody may know: certificates by row, of the cluster's CA all that are to be trusted. No key is read.</summary>
+    /// <returns>Of a rotation: what of it the CA is.</returns>
+    public static async Task<IReadOnlyList<(RoleAuthority Row, byte[]? Certificate, string? Stage)>> Certificates(ICaStore store, CancellationToken cancellation)
     {
-        var found = new List<(RoleAuthority, byte[]?)>();
+        var found = new List<(RoleAuthority, byte[]?, string?)>();
         foreach (var row in RoleTable.Authorities)
         {
+            if (row.Authority == Authority.Cluster && await CaGenerations.Find(store, cancellation).ConfigureAwait(false) is { } all)
+            {
+                found.AddRange(all.Trusted.Select(g => (row, (byte[]?)g.Der, all.Trusted.Count == 1 ? null
+                    : g == all.Current ? "signs" : g == all.Next ? "to be trusted everywhere, signs next" : "trusted still, signs no more")));
+                continue;
+            }
+
             var content = await store.Read(Below(row.CertificatePath), cancellation).ConfigureAwait(false);
             found.Add((row, content is null ? null
                 : Pem.Certificates(Encoding.UTF8.GetString(content)) is [var first, ..] && ParsedCertificate.Parse(first) is not null ? first
-                : throw new CaException($"{store.Name}: {Below(row.CertificatePath)} holds no certificate that can be read")));
+                : throw new CaException($"{store.Name}: {Below(row.CertificatePath)} holds no certificate that can be read"), null));
         }
 
         return found;
@@ -314,7 +350,7 @@ internal sealed partial class ClusterAuthorities : IDisposable
     /// <summary>Instead of the key: the ARN of the one in KMS.</summary>
     private static string Kms(RoleAuthority row) => Path.ChangeExtension(Below(row.KeyPath), ".kms");
 
-    private static async Task<KmsSignatureGenerator> InKms(string arn, Func<string?, KmsKeys> kms, CancellationToken cancellation)
+    internal static async Task<KmsSignatureGenerator> InKms(string arn, Func<string?, KmsKeys> kms, CancellationToken cancellation)
     {
         var keys = kms(RegionOf(arn));
         return KmsSignatureGenerator.Of(keys, await keys.Find(arn, cancellation).ConfigureAwait(false));
@@ -329,6 +365,14 @@ internal sealed partial class ClusterAuthorities : IDisposable
     [GeneratedRegex(@"\Aarn:aws[a-z-]{0,20}:kms:([a-z]{2,}(?:-[a-z]{1,20}){1,3}-[0-9]{1,2}):[0-9]{12}:(?:key|alias)/[A-Za-z0-9/_-]{1,256}\z")]
     private static partial Regex KeyArn();
 
+    /// <summary>A key that an administrator names.</summary>
+    internal static async Task<(KmsKey Key, KmsSignatureGenerator Generator)> FindInKms(string asked, Func<string?, KmsKeys> kms, CancellationToken cancellation)
+    {
+        var keys = kms(asked.StartsWith("arn:", StringComparison.Ordinal) ? RegionOf(asked) : null);
+        var found = await keys.Find(asked, cancellation).ConfigureAwait(false);
+        return (found, KmsSignatureGenerator.Of(keys, found));
+    }
+
     /// <summary>The ARN is written down first; which key it is, is then decided, and the certificate is made with that one.</summary>
     private static async Task MakeInKms(
         ICaStore store, RoleAuthority row, string? asked, Func<string?, KmsKeys> kms, DateTimeOffset now, List<string> made, CancellationToken cancellation)
@@ -341,9 +385,7 @@ internal sealed partial class ClusterAuthorities : IDisposable
 
         if (await store.Read(Kms(row), cancellation).ConfigureAwait(false) is null)
         {
-            var keys = kms(asked!.StartsWith("arn:", StringComparison.Ordinal) ? RegionOf(asked) : null);
-            var found = await keys.Find(asked, cancellation).ConfigureAwait(false);
-            _ = KmsSignatureGenerator.Of(keys, found);
+            var (found, _) = await FindInKms(asked!, kms, cancellation).ConfigureAwait(false);
             if (await store.Create(Kms(row), Encoding.ASCII.GetBytes(found.Arn + "\n"), isSecret: false, cancellation).ConfigureAwait(false))
             {
                 made.Add(Kms(row));
@@ -357,7 +399,7 @@ internal sealed partial class ClusterAuthorities : IDisposable
             string pem;
             try
             {
-                pem = Certificate(row, generator, now);
+                pem = SelfSigned(row.CommonName, generator, now);
             }
             catch (CryptographicException e)
             {
@@ -371,8 +413,8 @@ internal sealed partial class ClusterAuthorities : IDisposable
         }
     }
 
-    private static string Certificate(RoleAuthority row, X509SignatureGenerator generator, DateTimeOffset now) => Pem.Write([CertificateAuthority.SelfSigned(
-        row.CommonName, generator.PublicKey, generator, RoleAuthority.Lifetime, now, RandomNumberGenerator.GetBytes(16))]);
+    internal static string SelfSigned(string commonName, X509SignatureGenerator generator, DateTimeOffset now) => Pem.Write([CertificateAuthority.SelfSigned(
+        commonName, generator.PublicKey, generator, RoleAuthority.Lifetime, now, RandomNumberGenerator.GetBytes(16))]);
 
     private static async Task MakePair(
         ICaStore store,
@@ -428,9 +470,10 @@ internal sealed partial class ClusterAuthorities : IDisposable
         throw new CaException($"{what} is no private key that can be read");
     }
 
-    private static async Task<string> Text(ICaStore store, string path, CancellationToken cancellation)
+    private static Task<string> Text(ICaStore store, string path, CancellationToken cancellation) => Content(store, Below(path), cancellation);
+
+    private static async Task<string> Content(ICaStore store, string file, CancellationToken cancellation)
     {
-        var file = Below(path);
         var content = await store.Read(file, cancellation).ConfigureAwait(false)
             ?? throw new CaException(
                 $"{store.Name} has no {file}: 'nodeagent ca init' makes what is not there, unless somebody took it away; then look for a copy first");

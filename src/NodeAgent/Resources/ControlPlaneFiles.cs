@@ -20,13 +20,14 @@ internal static class ControlPlaneFiles
     {
         // Each RSA key costs 150 ms of a processor, and nothing else here costs anything.
         var keys = RoleTable.All.ToDictionary(r => r.Role, _ => Task.Run(() => algorithm.NewKey()));
-        var trusted = Pem.Write([authorities[Authority.Cluster].Certificate.RawData]);
+        var trusted = Pem.Write(authorities.Trusted);
         var access = new ClusterAccess(cluster, endpoint, trusted);
         var (accountKey, accountPublic) = RoleTable.ServiceAccount;
         using var account = ClusterAuthorities.Key(authorities.ServiceAccountKey, "the key of service accounts");
         List<MadeFile> files =
         [
-            .. RoleTable.Authorities.Select(a => Public(a.CertificatePath, Pem.Write([authorities[a.Authority].Certificate.RawData]))),
+            .. RoleTable.Authorities.Select(a => Public(
+                a.CertificatePath, a.Authority == Authority.Cluster ? trusted : Pem.Write([authorities[a.Authority].Certificate.RawData]))),
             new(accountKey, Encoding.UTF8.GetBytes(authorities.ServiceAccountKey), ConfigFile.Private),
             Public(accountPublic, account.ExportSubjectPublicKeyInfoPem() + "\n"),
         ];

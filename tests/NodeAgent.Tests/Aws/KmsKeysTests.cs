@@ -44,7 +44,7 @@ public sealed class KmsKeysTests : IAsyncLifetime
         using var store = new DirectoryCaStore(_directory.Path);
         var made = await Make(store);
 
-        made.Order(StringComparer.Ordinal).ShouldBe("ca.crt ca.kms cluster.sums etcd/ca.crt etcd/ca.kms front-proxy-ca.crt front-proxy-ca.kms sa.key sa.pub".Split(' '));
+        made.Order(StringComparer.Ordinal).ShouldBe("ca.crt ca.kms cluster.sums encryption.key encryption.sums etcd/ca.crt etcd/ca.kms front-proxy-ca.crt front-proxy-ca.kms sa.key sa.pub".Split(' '));
         using var authorities = await ClusterAuthorities.Load(store, Kms, CancellationToken.None);
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var content = RoleTable.Find("kubelet-client")!.For(new("n", [], []));

@@ -117,9 +117,9 @@ public sealed class S3ObjectsTests : IAsyncLifetime
             return await ClusterAuthorities.Make(store, KeyAlgorithm.EcdsaP256, NoKms.Keys, NoKms.Any, TestAuthority.Noon, CancellationToken.None);
         })));
 
-        made.Sum(m => m.Count).ShouldBe(9);
+        made.Sum(m => m.Count).ShouldBe(11);
         _fake.Objects.Keys.Order(StringComparer.Ordinal).ShouldBe(
-            "ca.crt ca.key cluster.sums etcd/ca.crt etcd/ca.key front-proxy-ca.crt front-proxy-ca.key sa.key sa.pub".Split(' ').Select(f => $"bucket/clusters/amber/{f}"));
+            "ca.crt ca.key cluster.sums encryption.key encryption.sums etcd/ca.crt etcd/ca.key front-proxy-ca.crt front-proxy-ca.key sa.key sa.pub".Split(' ').Select(f => $"bucket/clusters/amber/{f}"));
         using var any = new S3CaStore(Bucket(), "clusters/amber");
         any.Name.ShouldBe("s3://bucket/clusters/amber");
         using var whole = await ClusterAuthorities.Load(any, NoKms.Any, CancellationToken.None);

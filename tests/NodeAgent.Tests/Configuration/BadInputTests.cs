@@ -66,7 +66,7 @@ public class BadInputTests
             "tag nodeagent:node.maxPod: node: unknown field 'maxPod'; did you mean 'maxPods'?",
             "tag nodeagent:storage.wipe: storage.wipe: expected one of never, foreign, found the text 'all'",
             "b.yaml:1:1: apiVersion: required in every document; expected 'nodeagent/v1'",
-            "b.yaml:2:19: network.plugin: expected one of bridge, none, found the text 'calico'",
+            "b.yaml:2:19: network.plugin: expected one of bridge, vpc-routes, none, found the text 'calico'",
         ]);
     }
 

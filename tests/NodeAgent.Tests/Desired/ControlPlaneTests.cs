@@ -28,7 +28,7 @@ public class ControlPlaneTests
 
         WorkerTests.Pending(plane.Node.Plan()).ShouldBeEmpty();
         var reads = plane.Store.Reads;
-        reads.ShouldBeLessThanOrEqualTo(14);
+        reads.ShouldBeLessThanOrEqualTo(15);
         plane.Machine.Writes.Clear();
         plane.Node.Apply();
         plane.Machine.Writes.ShouldBeEmpty();

@@ -83,8 +83,8 @@ internal sealed class IssuerLab : IAsyncDisposable
     }
 
     /// <summary>One more issuer of the same cluster, which knows nothing of the other.</summary>
-    public Task<IssuerServer> Another(IssuerSettings? settings = null, ICertificateSigner? signer = null, ChannelWriter<AuditEntry>? audit = null) =>
-        IssuerServer.Start(settings ?? Settings, signer ?? _signer, _sts, _ec2, audit ?? new AuditQueue(Audit), TimeProvider.System, CancellationToken.None);
+    public Task<IssuerServer> Another(IssuerSettings? settings = null, ICertificateSigner? signer = null, ChannelWriter<AuditEntry>? audit = null, TimeProvider? time = null) =>
+        IssuerServer.Start(settings ?? Settings, signer ?? _signer, _sts, _ec2, audit ?? new AuditQueue(Audit), time ?? TimeProvider.System, CancellationToken.None);
 
     public async ValueTask DisposeAsync()
     {

@@ -27,8 +27,8 @@ public sealed class SignersTests : IAsyncLifetime
     }
 
     [Theory]
-    [InlineData(false, "ca.crt ca.kms ca.key")]
-    [InlineData(true, "ca.crt ca.kms sa.key")]
+    [InlineData(false, "ca.crt ca.2/ca.crt ca.kms ca.key")]
+    [InlineData(true, "ca.crt ca.2/ca.crt ca.kms sa.key")]
     public async Task No_more_is_read_of_a_store_than_an_issuer_needs(bool inKms, string expected)
     {
         await Make(inKms);

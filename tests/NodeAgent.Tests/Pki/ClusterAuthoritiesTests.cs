@@ -9,7 +9,7 @@ namespace NodeAgent.Tests.Pki;
 
 public sealed class ClusterAuthoritiesTests : IDisposable
 {
-    private static readonly string[] All = ["ca.crt", "ca.key", "cluster.sums", "etcd/ca.crt", "etcd/ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "sa.key", "sa.pub"];
+    private static readonly string[] All = ["ca.crt", "ca.key", "cluster.sums", "encryption.key", "encryption.sums", "etcd/ca.crt", "etcd/ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "sa.key", "sa.pub"];
 
     private readonly TemporaryDirectory _directory = new();
 
@@ -57,6 +57,8 @@ public sealed class ClusterAuthoritiesTests : IDisposable
     [InlineData(6)]
     [InlineData(7)]
     [InlineData(8)]
+    [InlineData(9)]
+    [InlineData(10)]
     public async Task After_a_crash_at_any_file_the_next_one_goes_on_from_there(int at)
     {
         using var crashing = new Crashing(Store(), at);
