@@ -31,7 +31,7 @@ internal static class KubeadmCerts
         inits.Where(i => i.Output.StartsWith("Made in ", StringComparison.Ordinal))
             .SelectMany(i => i.Output.Trim().TrimEnd('.').Split(": ")[1].Split(", "))
             .Order(StringComparer.Ordinal)
-            .ShouldBe(["ca.crt", "ca.key", "cluster.sums", "etcd/ca.crt", "etcd/ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "sa.key", "sa.pub"]);
+            .ShouldBe(["ca.crt", "ca.key", "cluster.sums", "encryption.key", "encryption.sums", "etcd/ca.crt", "etcd/ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "sa.key", "sa.pub"]);
         (await AgentAsync(lab, controlPlane, ["ca", "init", .. Store()])).EnsureSuccess().Output.ShouldStartWith("All there");
         (await AgentAsync(lab, controlPlane, ["ca", "show", .. Store()])).EnsureSuccess().Output.ShouldContain("front-proxy-ca: CN=front-proxy-ca, ecdsa-p256");
         var refused = await AgentAsync(lab, worker, ["ca", "show", .. Store()]);
