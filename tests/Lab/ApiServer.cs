@@ -36,6 +36,8 @@ internal sealed class ApiServer : IAsyncDisposable
 
     public Task<JsonElement> PostAsync(string path, object body) => SendAsync(HttpMethod.Post, path, body);
 
+    public Task<JsonElement> PatchAsync(string path, object body) => SendAsync(HttpMethod.Patch, path, body);
+
     /// <summary>What pods of kube-system run as. No controller makes it here, and it stays from one scenario to the next.</summary>
     public async Task ServiceAccountAsync()
     {
@@ -202,7 +204,8 @@ internal sealed class ApiServer : IAsyncDisposable
         request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("application/json"));
         if (body is not null)
         {
-            request.Content = new StringContent(JsonSerializer.Serialize(body), Encoding.UTF8, "application/json");
+            request.Content = new StringContent(
+                JsonSerializer.Serialize(body), Encoding.UTF8, method == HttpMethod.Patch ? "application/merge-patch+json" : "application/json");
         }
 
         using var answer = await client.SendAsync(request);

@@ -50,7 +50,7 @@ internal sealed class AutoScalingGroup
             #!/bin/sh
             if [ "$1" = --version ]; then echo "containerd github.com/containerd/containerd 1.7.24~ds1 1.7.24~ds1-6"; exit 0; fi
             mkdir -p /run/containerd
-            exec systemd-notify --exec --ready \; systemd-socket-activate --accept --listen=/run/containerd/containerd.sock /bin/true
+            exec systemd-notify --exec --ready \; socat UNIX-LISTEN:/run/containerd/containerd.sock,fork,unlink-early /dev/null
 
             """,
             "755");

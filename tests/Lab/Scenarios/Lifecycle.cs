@@ -93,7 +93,14 @@ internal static class Lifecycle
         [.. (await lab.ApiServer.GetAsync(Pods)).GetProperty("items").EnumerateArray().Select(p => p.GetProperty("metadata").GetProperty("name").GetString()!).Order(StringComparer.Ordinal)];
 
     /// <summary>Bound to the node; without a grace period, since nobody here ends it.</summary>
-    private static Task<JsonElement> PodAsync(Laboratory lab, string name, object? labels = null, string? owner = null) => lab.ApiServer.PostAsync(Pods, new
+    private static async Task PodAsync(Laboratory lab, string name, object? labels = null, string? owner = null)
+    {
+        await lab.ApiServer.PostAsync(Pods, Pod(name, labels, owner));
+        // A pod that does not run yet may be evicted whatever its budget says.
+        await lab.ApiServer.PatchAsync($"{Pods}/{name}/status", new { status = new { phase = "Running" } });
+    }
+
+    private static object Pod(string name, object? labels, string? owner) => new
     {
         metadata = new
         {
@@ -108,5 +115,5 @@ internal static class Lifecycle
             terminationGracePeriodSeconds = 0,
             containers = new[] { new { name, image = "registry.k8s.io/pause:3.9" } },
         },
-    });
+    };
 }
