@@ -513,7 +513,8 @@ public sealed class PodRangesTests : IDisposable
             var instance = _ec2.Run(id);
             for (var tries = 0; ; tries++)
             {
-                tries.ShouldBeLessThan(200);
+                // The clock is virtual and runs on while this machine is busy: a bound for what hangs, not a measure.
+                tries.ShouldBeLessThan(5000);
                 try
                 {
                     // Of some, the connection breaks, and they ask the next one at once.
