@@ -10,6 +10,7 @@ internal sealed class Aws(string folder) : IAsyncDisposable
     public const string Url = "http://10.0.2.101";
 
     private readonly SemaphoreSlim turn = new(1);
+    private readonly HashSet<string> roles = [];
     private HttpClient? client;
     private Child? moto;
 
@@ -22,9 +23,14 @@ internal sealed class Aws(string folder) : IAsyncDisposable
         return await AssumeAsync(role, "i-0a5d1a26e00000001");
     }
 
-    /// <summary>A role with this policy, and an instance profile of its name.</summary>
+    /// <summary>A role with this policy, and an instance profile of its name. What is there keeps what it is, but for the policy.</summary>
     public Task CreateRoleAsync(string role, string policyJson) => AsAdministratorAsync(async () =>
     {
+        if (!roles.Add(role))
+        {
+            return await QueryAsync("iam", "2010-05-08", "PutRolePolicy", ("RoleName", role), ("PolicyName", "only"), ("PolicyDocument", policyJson));
+        }
+
         var trust = """{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}""";
         await QueryAsync("iam", "2010-05-08", "CreateRole", ("RoleName", role), ("AssumeRolePolicyDocument", trust));
         await QueryAsync("iam", "2010-05-08", "PutRolePolicy", ("RoleName", role), ("PolicyName", "only"), ("PolicyDocument", policyJson));

@@ -58,17 +58,22 @@ internal sealed partial class Fleet
     /// <summary>What an administrator does once for a cluster: `nodeagent ca init`. Returns the CA that nodes trust, as PEM.</summary>
     public async Task<string> InitializeAuthoritiesAsync()
     {
+        await CaAsync("init");
+        return (await CaAsync("show", "--format", "pem")).Output;
+    }
+
+    /// <summary>`nodeagent ca ARGUMENTS` on the cluster's store, as an administrator.</summary>
+    public async Task<CommandResult> CaAsync(params string[] arguments)
+    {
         var credentials = await lab.Aws.AssumeRoleAsync($"{lab.Scenario}-administrator", """{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}""");
-        async Task<string> RunAsync(params string[] arguments) => (await Child.RunAsync(
+        return (await Child.RunAsync(
             "env",
             [
                 $"AWS_ACCESS_KEY_ID={credentials.AccessKeyId}", $"AWS_SECRET_ACCESS_KEY={credentials.SecretAccessKey}", $"AWS_SESSION_TOKEN={credentials.SessionToken}",
                 $"AWS_ENDPOINT_URL_S3=http://127.0.0.1:{lab.Aws.Port}", Path.Combine(Caches.Repository, "artifacts", "bin", "nodeagent"),
                 "ca", .. arguments, "--store", Store, "--region", "us-east-1",
             ],
-            TimeSpan.FromMinutes(1))).EnsureSuccess().Output;
-        await RunAsync("init");
-        return await RunAsync("show", "--format", "pem");
+            TimeSpan.FromMinutes(1))).EnsureSuccess();
     }
 
     /// <summary>The IAM role and instance profile of the instances of a role.</summary>
@@ -110,7 +115,7 @@ internal sealed partial class Fleet
             credentials.SecretAccessKey,
             Token = credentials.SessionToken,
             LastUpdated = "2026-01-01T00:00:00Z",
-            Expiration = DateTime.UtcNow.AddHours(1).ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture),
+            Expiration = DateTime.UtcNow.AddHours(6).ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture),
         });
         await guest.Imds.SaveAsync();
     }

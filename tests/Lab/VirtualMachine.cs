@@ -21,7 +21,9 @@ internal sealed record Disk(string Kind, string Serial, string Size)
 /// <param name="Name">Of its folder among the scenario's, too.</param>
 /// <param name="Memory">MiB.</param>
 /// <param name="Volume">An EBS volume that is attached before it boots, and outlives it.</param>
-internal sealed record Seat(VirtualNetwork Network, string Name, string Address, int Memory = 2048, Volume? Volume = null)
+/// <param name="Processors">Two guests of two on a machine of two: a spinlock's holder in one waits for a processor while the other spins.</param>
+/// <param name="Niceness">As nice(1) takes it: guests that others wait for go before those that wait.</param>
+internal sealed record Seat(VirtualNetwork Network, string Name, string Address, int Memory = 2048, Volume? Volume = null, int Processors = 2, int Niceness = 0)
 {
     private string Last => Address[(Address.LastIndexOf('.') + 1)..];
 
@@ -309,13 +311,14 @@ internal sealed class VirtualMachine : Guest
 
     private string DiskFile(string disk) => Path.Combine(folder, disk + ".qcow2");
 
-    private const string KernelArguments = "console=ttyS0 quiet systemd.show_status=yes";
+    // Emulated, nothing speculates: what kernels do about that only costs.
+    private const string KernelArguments = "console=ttyS0 quiet systemd.show_status=yes mitigations=off";
 
     /// <summary>The machine as EC2 would show it. The same for all, or a snapshot does not fit: only files, sockets and ports differ.</summary>
     private static string[] Hardware(string folder, string sockets, int apiServer, int aws, int issuer, Seat? seat) =>
     [
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-        "-machine", "pc", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2", "-m", $"{seat?.Memory ?? 2048}",
+        "-machine", "pc", "-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max", "-smp", $"{seat?.Processors ?? 2}", "-m", $"{seat?.Memory ?? 2048}",
         // unsafe: a flush of the guest goes as far as this host's page cache, which outlives QEMU; what the guest did not flush is lost with it.
         "-drive", $"if=none,id=vda,format=qcow2,cache=unsafe,discard=unmap,file={folder}/vda.qcow2", "-device", "virtio-blk-pci,drive=vda",
         "-drive", $"if=none,id=vdb,format=qcow2,cache=unsafe,discard=unmap,file={folder}/vdb.qcow2", "-device", "virtio-blk-pci,drive=vdb",
@@ -381,9 +384,9 @@ internal sealed class VirtualMachine : Guest
             : [];
         qemu = await Child.StartAsync(
             Path.Combine(folder, "qemu.log"),
-            "qemu-system-x86_64",
+            "nice",
             [
-                .. Hardware(folder, sockets, Lab.ApiServer.Port, Lab.Aws.Port, Lab.IssuerPort, seat), .. given, .. start,
+                $"--adjustment={seat?.Niceness ?? 0}", "qemu-system-x86_64", .. Hardware(folder, sockets, Lab.ApiServer.Port, Lab.Aws.Port, Lab.IssuerPort, seat), .. given, .. start,
                 "-kernel", $"{guest}/vmlinuz", "-initrd", $"{guest}/initrd", "-append", $"{KernelArguments} {kernelArguments}",
             ]);
         using var deadline = new CancellationTokenSource(BootTimeout);
@@ -450,6 +453,21 @@ internal sealed class VirtualMachine : Guest
         await DisconnectAsync();
     }
 
+    /// <summary>Whether the buffer of translated code was large enough: each flush of it has all that runs translated again.</summary>
+    private async Task SayTranslationAsync(JsonLines open)
+    {
+        try
+        {
+            using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(5));
+            var told = await open.CallAsync("human-monitor-command", new Dictionary<string, string> { ["command-line"] = "info jit" }, deadline.Token);
+            await File.AppendAllTextAsync(Path.Combine(folder, "qemu.log"), told.GetString(), deadline.Token);
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException or LabException)
+        {
+            // It is for the log alone.
+        }
+    }
+
     private async Task FreezeAsync(string file)
     {
         using var deadline = new CancellationTokenSource(TimeSpan.FromMinutes(2));
@@ -473,6 +491,11 @@ internal sealed class VirtualMachine : Guest
 
     private async Task DisconnectAsync()
     {
+        if (seat is not null && qemu is { HasExited: false } && monitor is not null)
+        {
+            await SayTranslationAsync(monitor);
+        }
+
         if (qemu is not null)
         {
             await qemu.DisposeAsync();

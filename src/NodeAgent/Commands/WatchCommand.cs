@@ -59,7 +59,7 @@ internal static class WatchCommand
             metadata,
             () => Connect(server!),
             () => InstanceHook.Open(settings.Hook!, MachineSources.Outbound(null, null)),
-            () => Begin(stop),
+            Begin,
             Lifecycle.LeavingPath,
             TimeProvider.System,
             Console.Out.WriteLine);
@@ -92,14 +92,12 @@ internal static class WatchCommand
     }
 
     /// <summary>
-    /// The boot's two moments once more; the second is ordered after the first. Nobody waits: the first run changes what this unit is. What the launch hook was
-    /// told is forgotten: an instance that hibernated, or ran on in the pool, has a launch of the same words behind it.
+    /// nodeagent-again.path has the boot's two moments come once more: this process has no right to start anything, so a file asks. What the launch hook was told
+    /// is forgotten: an instance that hibernated, or ran on in the pool, has a launch of the same words behind it.
     /// </summary>
-    private static void Begin(CancellationToken stop)
+    private static void Begin()
     {
         Files.Delete(Lifecycle.LaunchPath);
-        using var machine = new LinuxReader(stop);
-        machine.Systemd.QueueRestart("nodeagent.service");
-        machine.Systemd.QueueRestart(Kubelet.ReadyUnit);
+        Files.Write(Lifecycle.AgainPath, [], (UnixFileMode)0b110_100_100);
     }
 }

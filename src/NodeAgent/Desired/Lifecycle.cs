@@ -26,6 +26,9 @@ internal static class Lifecycle
     /// <summary>What this instance's leaving came to so far.</summary>
     public const string LeavingPath = Directory + "/leaving.json";
 
+    /// <summary>While it is there, nodeagent-again.path has the boot's two moments come once more.</summary>
+    public const string AgainPath = Directory + "/again";
+
     /// <summary>Territory for leftovers: where <see cref="WarmPath"/> is taken away as the instance goes into service.</summary>
     public const string Directory = "/run/nodeagent/lifecycle";
 
@@ -58,13 +61,11 @@ internal static class Lifecycle
             : $" --node {Kubelet.Quote(NodeNames.Of(config, facts))} --server {Kubelet.Quote(ControlPlanePods.Server(config).ToString())}");
         command.Append(CultureInfo.InvariantCulture, $" --drain-timeout {config.Autoscaling.DrainTimeout}{(config.Autoscaling.Rebalance ? " --rebalance" : "")}");
         command.Append(Hook(config, facts, config.Autoscaling.TerminateHook)?.Arguments("--terminate-hook"));
-        // Asking systemd to begin anew is for who may do everything (sd_bus_query_sender_privilege): out of a warm pool, and back into it. In no group there is none.
-        var capability = facts.Instance.LifecycleState is not null ? "\nCapabilityBoundingSet=CAP_SYS_ADMIN" : "";
         return
         [
             new ConfigFile(Concern.Runtime, $"/etc/systemd/system/{WatchUnit}.d/50-nodeagent.conf", $"""
                 {Ownership.Header}
-                [Service]{capability}{HttpProxy.ServiceLines(config)}
+                [Service]{HttpProxy.ServiceLines(config)}
                 ExecStart=
                 ExecStart={command}
 

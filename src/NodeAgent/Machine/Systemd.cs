@@ -53,25 +53,6 @@ internal sealed class Systemd(Func<ISystemdManager> connect) : IDisposable
         return m.RestartUnit(name, "replace");
     });
 
-    /// <summary>Without waiting for what comes of it.</summary>
-    public void QueueRestart(string name)
-    {
-        try
-        {
-            var manager = Manager();
-            if (manager.GetUnitProperties(manager.LoadUnit(name)).ActiveState == "failed")
-            {
-                manager.ResetFailedUnit(name);
-            }
-
-            manager.RestartUnit(name, "replace");
-        }
-        catch (BusException e)
-        {
-            throw new MachineException($"restart {name}", $"{e.Message}; see: journalctl -b -u {name}", e);
-        }
-    }
-
     public void Stop(string name) => Run("stop", name, m =>
     {
         // systemd would stop what requires a mount (RequiresMountsFor=, WorkingDirectory=, BindsTo=) along with it, and only then find out whether it can be unmounted.

@@ -17,8 +17,10 @@ internal static class Cluster
         await cluster.ServesAsync(controlPlane, "10.0.16.11");
         await cluster.ReadyAsync(ClusterLab.NodeOf(11));
         await cluster.ReadyAsync(ClusterLab.NodeOf(21));
-        await controlPlane.WaitForAsync("systemctl is-active nodeagent-cluster.service", TimeSpan.FromMinutes(10));
-        (await cluster.CheckKubectlAsync("get", "node", ClusterLab.NodeOf(11), "-o", "jsonpath={.metadata.labels}")).ShouldContain("node-role.kubernetes.io/control-plane");
+        // The last thing that nodeagent-cluster.service does.
+        await lab.WaitForAsync("the label of the control plane", TimeSpan.FromMinutes(10), async () =>
+            await cluster.KubectlAsync("get", "node", ClusterLab.NodeOf(11), "-o", "jsonpath={.metadata.labels}") is var seen
+                && seen.Output.Contains("node-role.kubernetes.io/control-plane", StringComparison.Ordinal) ? (true, "") : (false, seen.Output + seen.Error));
         (await first.CheckAsync("find / -xdev -name ca.key")).ShouldBe("");
 
         // From the bootstrap manifests: a pod on each worker that there will be, and a Service before them.

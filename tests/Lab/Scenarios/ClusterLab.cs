@@ -18,6 +18,7 @@ internal sealed class ClusterLab : IAsyncDisposable
 
     private readonly Laboratory lab;
     private readonly Dictionary<string, string> images = [];
+    private readonly List<(string Name, VirtualMachine Guest)> guests = [];
     private Volume? volume;
     private string kubectl = "";
     private string kubeconfig = "";
@@ -50,7 +51,10 @@ internal sealed class ClusterLab : IAsyncDisposable
     /// <summary>An instance of that role's image, launched and booted; nobody touches it. Returns when commands run in it.</summary>
     public async Task<(VirtualMachine Guest, string Instance)> LaunchAsync(string role, string name, int last)
     {
-        var guest = await lab.CreateAsync(images[role], Network.Seat(name, last, role == ControlPlane ? 3072 : 1536) with { Volume = role == ControlPlane ? volume : null });
+        // Kubernetes at rest takes more than a processor under emulation: workers leave the control plane its own, or it does not keep the deadlines of its own start.
+        var guest = await lab.CreateAsync(
+            images[role], role == ControlPlane ? Network.Seat(name, last, 3072) with { Volume = volume } : Network.Seat(name, last, 1536) with { Processors = 1, Niceness = 3 });
+        guests.Add((name, guest));
         var instance = await Fleet.LaunchAsync(guest, role, $"10.0.16.{last}", Actions(role));
         await guest.Imds.SetUserDataAsync(Encoding.UTF8.GetBytes($$"""
             apiVersion: nodeagent/v1
@@ -66,6 +70,7 @@ internal sealed class ClusterLab : IAsyncDisposable
     /// <summary>Its machine is gone, and EC2 says so. Nobody told it beforehand.</summary>
     public async Task TerminateAsync(VirtualMachine guest, string instance)
     {
+        guests.RemoveAll(g => g.Guest == guest);
         await guest.TerminateAsync();
         await lab.Aws.CallAsync("ec2", "2016-11-15", "TerminateInstances", ("InstanceId.1", instance));
         lab.Say($"{instance} is terminated");
@@ -91,6 +96,23 @@ internal sealed class ClusterLab : IAsyncDisposable
 
     public async Task<string> CheckKubectlAsync(params string[] arguments) => (await KubectlAsync(arguments)).EnsureSuccess().Output.Trim();
 
+    /// <summary>The layer of the whole cluster, with this as `cluster.certificateAuthority`. Nodes that run have not adopted it yet.</summary>
+    public Task TrustAsync(string authorities) => PutAsync("cluster", $"""
+        cluster:
+          endpoint: https://api.{Fleet.Cluster}.internal:6443
+          endpointFrom: tags
+          podRange: 10.128.0.0/16
+          certificateAuthority: |
+            {Indented(authorities, 4)}
+        network:
+          plugin: vpc-routes
+        node:
+          readiness: {"{"}timeout: 30m{"}"}
+        # Half of what a kubelet at rest takes here is that it looks at each control group every ten seconds.
+        kubelet:
+          extraArgs: {"{"}housekeeping-interval: 60s{"}"}
+        """);
+
     public Task ReadyAsync(string node) => lab.WaitForAsync($"{node} is Ready", Patience, async () =>
     {
         var seen = await KubectlAsync("get", "node", node, "-o", "jsonpath={range .status.conditions[?(@.type==\"Ready\")]}{.status} {.message}{end}");
@@ -99,6 +121,14 @@ internal sealed class ClusterLab : IAsyncDisposable
 
     public Task PodRunsAsync(string node) => lab.WaitForAsync($"the pod of {node} runs", Patience, async () =>
         await PodAsync(node) is { Address.Length: > 0, Phase: "Running" } pod ? (true, pod.ToString()) : (false, $"{await PodAsync(node)}"));
+
+    /// <summary>Which object of the API a node is: another one after it was deleted and registered again.</summary>
+    public Task<string> NodeAsync(int last) => CheckKubectlAsync("get", "node", NodeOf(last), "-o", "jsonpath={.metadata.uid} {.metadata.creationTimestamp}");
+
+    /// <summary>Which run of the container of a node's pod this is.</summary>
+    public Task<string> PodIdentityAsync(int last) => CheckKubectlAsync(
+        "get", "pod", "-l", "app=web", "--field-selector", $"spec.nodeName={NodeOf(last)}", "-o",
+        "jsonpath={range .items[*]}{.metadata.uid} {.status.podIP} {.status.containerStatuses[0].containerID} {.status.containerStatuses[0].restartCount}{end}");
 
     /// <summary>The pod of one node asks that of another, across the VPC's router.</summary>
     public async Task AnswersAsync(int from, int to)
@@ -117,7 +147,24 @@ internal sealed class ClusterLab : IAsyncDisposable
         lab.Say($"through the Service: {answer}");
     }
 
-    public async ValueTask DisposeAsync() => await Network.DisposeAsync();
+    /// <summary>Leaves the logs of all pods beside the journals: with the guests' disks they would be gone.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var (name, guest) in guests)
+        {
+            try
+            {
+                var logs = await guest.RunAsync("tail --lines 300 /var/log/pods/*/*/*.log", TimeSpan.FromMinutes(2));
+                await File.WriteAllTextAsync(Path.Combine(lab.Folder, name, "pods.log"), logs.Output);
+            }
+            catch (Exception e) when (e is LabException or IOException or OperationCanceledException)
+            {
+                lab.Say($"{name} gives no logs of pods: {e.Message}");
+            }
+        }
+
+        await Network.DisposeAsync();
+    }
 
     /// <summary>Asks again for a while: what kube-proxy and routers do about a new pod comes after it.</summary>
     private async Task<string> AskAsync(Pod pod, string address)
@@ -150,18 +197,7 @@ internal sealed class ClusterLab : IAsyncDisposable
     private async Task ConfigureAsync(string authority)
     {
         await lab.Aws.CreateBucketAsync(Cells);
-        await PutAsync("cluster", $"""
-            cluster:
-              endpoint: https://api.{Fleet.Cluster}.internal:6443
-              endpointFrom: tags
-              podRange: 10.128.0.0/16
-              certificateAuthority: |
-                {Indented(authority, 4)}
-            network:
-              plugin: vpc-routes
-            node:
-              readiness: {"{"}timeout: 30m{"}"}
-            """);
+        await TrustAsync(authority);
         await PutAsync(ControlPlane, $"""
             certificates:
               source: store
@@ -203,12 +239,12 @@ internal sealed class ClusterLab : IAsyncDisposable
               selector: {app: web}
               ports: [{port: 8080}]
             """);
-
-        async Task PutAsync(string layer, string content) =>
-            await lab.Aws.PutObjectAsync(Cells, $"v1/acme/prod/us-east-1/{Fleet.Cluster}/{layer}.yaml", $"apiVersion: nodeagent/v1\nkind: NodeConfig\n{content}\n");
-
-        static string Indented(string text, int blanks) => text.Trim().ReplaceLineEndings("\n" + new string(' ', blanks));
     }
+
+    private Task PutAsync(string layer, string content) =>
+        lab.Aws.PutObjectAsync(Cells, $"v1/acme/prod/us-east-1/{Fleet.Cluster}/{layer}.yaml", $"apiVersion: nodeagent/v1\nkind: NodeConfig\n{content}\n");
+
+    private static string Indented(string text, int blanks) => text.Trim().ReplaceLineEndings("\n" + new string(' ', blanks));
 
     /// <summary>What Packer would make: the package, the images of what runs there, and where AWS is.</summary>
     private async Task<string> BakeAsync(string role)

@@ -20,8 +20,8 @@ internal static class ControlPlaneReplaced
         await cluster.PodRunsAsync(ClusterLab.NodeOf(21));
         await HasItsDataOnTheVolumeAsync(first, volume);
         await cluster.CheckKubectlAsync("create", "configmap", "before", "--from-literal=of=control-plane-1");
-        var node = await NodeAsync(cluster);
-        var pod = await PodAsync(cluster);
+        var node = await cluster.NodeAsync(21);
+        var pod = await cluster.PodIdentityAsync(21);
         var identity = await ClusterIdAsync(first);
 
         // Without a word to it: what it had not written to the volume is lost, as in a crash.
@@ -42,8 +42,8 @@ internal static class ControlPlaneReplaced
         var lease = await LeaseAsync(cluster);
         await lab.WaitForAsync("the worker renews its lease", Patience, async () => (await LeaseAsync(cluster) is var now && now.Length > 0 && now != lease, now));
         await cluster.ReadyAsync(ClusterLab.NodeOf(21));
-        (await NodeAsync(cluster)).ShouldBe(node, "the worker's node is the object that it was");
-        (await PodAsync(cluster)).ShouldBe(pod, "its pod was never started again");
+        (await cluster.NodeAsync(21)).ShouldBe(node, "the worker's node is the object that it was");
+        (await cluster.PodIdentityAsync(21)).ShouldBe(pod, "its pod was never started again");
 
         // The node of the machine that is gone is for an administrator to take away (docs/replacing.md).
         await cluster.CheckKubectlAsync("delete", "node", ClusterLab.NodeOf(11));
@@ -68,13 +68,6 @@ internal static class ControlPlaneReplaced
         return seen.Trim();
     }
 
-    private static Task<string> NodeAsync(ClusterLab cluster) =>
-        cluster.CheckKubectlAsync("get", "node", ClusterLab.NodeOf(21), "-o", "jsonpath={.metadata.uid} {.metadata.creationTimestamp}");
-
     private static async Task<string> LeaseAsync(ClusterLab cluster) =>
         (await cluster.KubectlAsync("get", "lease", ClusterLab.NodeOf(21), "--namespace", "kube-node-lease", "-o", "jsonpath={.spec.renewTime}")).Output.Trim();
-
-    private static Task<string> PodAsync(ClusterLab cluster) => cluster.CheckKubectlAsync(
-        "get", "pod", "-l", "app=web", "--field-selector", $"spec.nodeName={ClusterLab.NodeOf(21)}", "-o",
-        "jsonpath={range .items[*]}{.metadata.uid} {.status.podIP} {.status.containerStatuses[0].containerID} {.status.containerStatuses[0].restartCount}{end}");
 }

@@ -127,18 +127,6 @@ public class LifecycleTests
         WorkerTests.Pending(worker.Plan()).ShouldBeEmpty();
     }
 
-    [Theory]
-    [InlineData("InService", true)]
-    [InlineData("Warmed:Running", true)]
-    [InlineData(null, false)]
-    public void Who_may_have_the_machine_made_anew_is_the_watch_of_a_group_s_instance(string? state, bool expected)
-    {
-        var worker = InGroup(state, "watch: true");
-        worker.Apply();
-
-        Text(worker, WatchDropIn).Contains("CapabilityBoundingSet=CAP_SYS_ADMIN", StringComparison.Ordinal).ShouldBe(expected);
-    }
-
     [Fact]
     public void A_control_plane_node_does_not_wait_in_a_pool()
     {
