@@ -366,13 +366,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         // Not disposed: credentials are renewed for as long as keys in KMS sign, which is until this process ends.
         var role = new RoleCredentials(AwsEndpoint.Metadata, deadline * 0.8);
         var outbound = MachineSources.Outbound(config.Proxy, config.Trust);
-        var kms = new Dictionary<string, KmsKeys>(StringComparer.Ordinal);
-        return new(
-            S3Address.TryParse(config.Certificates.Store!, out var address)
-                ? new S3CaStore(new S3Objects(address.Bucket, region, AwsEndpoint.S3, role, null, outbound), address.Prefix)
-                : new DirectoryCaStore(config.Certificates.Store!),
-            asked => kms.TryGetValue(asked ?? region, out var client)
-                ? client : kms[asked ?? region] = new KmsKeys(asked ?? region, AwsEndpoint.Kms, role, outbound, TimeProvider.System));
+        return new(CaStores.Open(config.Certificates.Store!, region, role, outbound), CaStores.Kms(() => region, role, outbound));
     }
 
     /// <summary>Of a node that is only looked at from elsewhere.</summary>
