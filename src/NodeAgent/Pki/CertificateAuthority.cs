@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using NodeAgent.Aws;
+using NodeAgent.Machine;
 
 namespace NodeAgent.Pki;
 
@@ -32,12 +33,12 @@ internal sealed class CertificateAuthority : IDisposable
     public static CertificateAuthority Load(ReadOnlySpan<char> certificatePem, ReadOnlySpan<char> keyPem)
     {
         var certificate = Read(certificatePem);
-        AsymmetricAlgorithm key = certificate.GetKeyAlgorithm() == "1.2.840.10045.2.1" ? ECDsa.Create() : RSA.Create();
+        AsymmetricAlgorithm key;
         try
         {
-            key.ImportFromPem(keyPem);
+            key = PrivateKey.Read(keyPem);
         }
-        catch (Exception e) when (e is ArgumentException or CryptographicException)
+        catch (CryptographicException e)
         {
             throw new CryptographicException($"the key of {certificate.Subject} cannot be read: {e.Message}", e);
         }

@@ -4,6 +4,7 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.RegularExpressions;
 using NodeAgent.Aws;
+using NodeAgent.Machine;
 
 namespace NodeAgent.Pki;
 
@@ -453,21 +454,14 @@ internal sealed partial class ClusterAuthorities : IDisposable
     /// <param name="what">For the message where it is none.</param>
     public static AsymmetricAlgorithm Key(string pem, string what)
     {
-        // Which of both it is, PKCS#8 says inside.
-        foreach (var key in (AsymmetricAlgorithm[])[ECDsa.Create(), RSA.Create()])
+        try
         {
-            try
-            {
-                key.ImportFromPem(pem);
-                return key;
-            }
-            catch (Exception e) when (e is ArgumentException or CryptographicException)
-            {
-                key.Dispose();
-            }
+            return PrivateKey.Read(pem);
         }
-
-        throw new CaException($"{what} is no private key that can be read");
+        catch (CryptographicException e)
+        {
+            throw new CaException($"{what} is no private key that can be read: {e.Message}", e);
+        }
     }
 
     private static Task<string> Text(ICaStore store, string path, CancellationToken cancellation) => Content(store, Below(path), cancellation);
