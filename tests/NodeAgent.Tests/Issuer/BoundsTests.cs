@@ -77,8 +77,7 @@ public sealed class BoundsTests : IAsyncLifetime
     [Fact]
     public async Task An_issuer_whose_last_signature_failed_is_not_healthy()
     {
-        using var signer = new Failing(new FileSigner(
-            System.Text.Encoding.ASCII.GetBytes(_lab.Authority.CertificatePem), System.Text.Encoding.ASCII.GetBytes(_lab.Authority.KeyPem), TimeProvider.System));
+        using var signer = new Failing(new FileSigner(_lab.Authority.CertificatePem, _lab.Authority.KeyPem, TimeProvider.System));
         await using var server = await _lab.Another(signer: signer);
         signer.Fails = true;
         var node = _lab.NewNode();

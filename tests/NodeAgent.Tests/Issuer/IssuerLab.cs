@@ -36,7 +36,7 @@ internal sealed class IssuerLab : IAsyncDisposable
     private IssuerLab(FakeAws aws, TestAuthority authority, X509Certificate2 documents, IssuerLimits? limits, NodeNaming naming, ICertificateSigner? signer)
     {
         (Aws, Authority, Documents) = (aws, authority, documents);
-        _signer = signer ?? new FileSigner(Encoding.ASCII.GetBytes(authority.CertificatePem), Encoding.ASCII.GetBytes(authority.KeyPem), TimeProvider.System);
+        _signer = signer ?? new FileSigner(authority.CertificatePem, authority.KeyPem, TimeProvider.System);
         var outbound = new OutboundHttp(null, []);
         _sts = new Sts(Region, aws.Endpoint, TimeProvider.System, outbound);
         _ec2 = new AmazonEC2Client(new SessionAWSCredentials("AKIAISSUER", "secret", "token"), new AmazonEC2Config(Region, aws.Endpoint) { HttpClientFactory = outbound, MaxErrorRetry = 0 });
