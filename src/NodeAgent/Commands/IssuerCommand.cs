@@ -4,7 +4,6 @@ using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
-using System.Text.Json;
 using System.Threading.Channels;
 using NodeAgent.Aws;
 using NodeAgent.Configuration;
@@ -163,7 +162,7 @@ internal static class IssuerCommand
         var patience = TimeSpan.FromMinutes(2);
         var endpoint = AwsEndpoint.Metadata;
         using var metadata = new InstanceMetadata(endpoint, patience);
-        var identity = await Identity(metadata, stop).ConfigureAwait(false);
+        var identity = await InstanceIdentity.Read(metadata, stop).ConfigureAwait(false);
         var vpc = given.Vpc ?? await Vpc(metadata, stop).ConfigureAwait(false);
         var settings = new IssuerSettings
         {
@@ -268,20 +267,8 @@ internal static class IssuerCommand
     }
 
     /// <summary>This instance has a document of the same region as its nodes: where the certificates do not hold for it, they hold for nobody.</summary>
-    private static async Task CheckSigners(string file, IssuerSettings settings, InstanceMetadata metadata, CancellationToken stop)
-    {
-        byte[] document;
-        try
-        {
-            document = Convert.FromBase64String(await metadata.SignedIdentityDocument(stop).ConfigureAwait(false));
-        }
-        catch (FormatException e)
-        {
-            throw metadata.Malformed("dynamic/instance-identity/rsa2048", "not base64", e);
-        }
-
-        CheckSigners(file, settings.DocumentSigners, settings.Region, document);
-    }
+    private static async Task CheckSigners(string file, IssuerSettings settings, InstanceMetadata metadata, CancellationToken stop) =>
+        CheckSigners(file, settings.DocumentSigners, settings.Region, await metadata.SignedIdentityDocument(stop).ConfigureAwait(false));
 
     /// <param name="document">This instance's own.</param>
     /// <exception cref="ConfigurationException"/>
@@ -306,18 +293,6 @@ internal static class IssuerCommand
         }
 
         ConfigurationException Bad(string message) => new(new ConfigError(new Origin(file, 0, 0), "--identity-certificates", message));
-    }
-
-    private static async Task<InstanceIdentity> Identity(InstanceMetadata metadata, CancellationToken stop)
-    {
-        try
-        {
-            return JsonSerializer.Deserialize(await metadata.IdentityDocument(stop).ConfigureAwait(false), InstanceIdentityJson.Default.InstanceIdentity)!;
-        }
-        catch (JsonException e)
-        {
-            throw metadata.Malformed("dynamic/instance-identity/document", "the document is not what it should be: " + e.Message, e);
-        }
     }
 
     private static async Task<string> Vpc(InstanceMetadata metadata, CancellationToken stop)

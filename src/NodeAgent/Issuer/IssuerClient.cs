@@ -456,17 +456,7 @@ internal sealed class InstanceProof(ImmutableCredentials credentials, byte[] doc
     public static async Task<InstanceProof> Ask(InstanceMetadata metadata, CancellationToken cancellation)
     {
         var credentials = RoleCredentials.Ask(metadata);
-        var text = await metadata.SignedIdentityDocument(cancellation).ConfigureAwait(false);
-        byte[] document;
-        try
-        {
-            document = Convert.FromBase64String(text);
-        }
-        catch (FormatException e)
-        {
-            throw metadata.Malformed("dynamic/instance-identity/rsa2048", "not base64", e);
-        }
-
+        var document = await metadata.SignedIdentityDocument(cancellation).ConfigureAwait(false);
         return new((await credentials.WaitAsync(cancellation).ConfigureAwait(false)).Credentials, document);
     }
 }
