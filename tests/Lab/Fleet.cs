@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 
@@ -102,16 +101,7 @@ internal sealed partial class Fleet
     private async Task RenewCredentialsAsync(Guest guest, string nodeRole, string instance)
     {
         var credentials = await lab.Aws.AssumeAsync(RoleOf(nodeRole), instance);
-        guest.Imds.Paths[$"iam/security-credentials/{RoleOf(nodeRole)}"] = JsonSerializer.Serialize(new
-        {
-            Code = "Success",
-            Type = "AWS-HMAC",
-            credentials.AccessKeyId,
-            credentials.SecretAccessKey,
-            Token = credentials.SessionToken,
-            LastUpdated = "2026-01-01T00:00:00Z",
-            Expiration = DateTime.UtcNow.AddHours(1).ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture),
-        });
+        guest.Imds.SetRole(RoleOf(nodeRole), credentials);
         await guest.Imds.SaveAsync();
     }
 

@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
 using System.Globalization;
 using System.Text;
-using System.Text.Json;
 
 namespace NodeAgent.Lab.Scenarios;
 
@@ -54,14 +53,7 @@ internal sealed class AutoScalingGroup
 
             """,
             "755");
-        guest.Imds.Paths["iam/security-credentials/worker"] = JsonSerializer.Serialize(new
-        {
-            Code = "Success",
-            AccessKeyId = "ASIALABORATORY",
-            SecretAccessKey = "made-up",
-            Token = "made-up",
-            Expiration = DateTime.UtcNow.AddHours(1).ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture),
-        });
+        guest.Imds.SetRole("worker", new("ASIALABORATORY", "made-up", "made-up"));
         await StateAsync(lab, guest, state, more);
     }
 

@@ -28,6 +28,29 @@ internal static class Issuing
             """);
     }
 
+    /// <summary>
+    /// The scene of both scenarios: a container as control plane instance, on which the issuer is not started yet, and a virtual machine as worker, which finds it by
+    /// EC2's tags once it boots again.
+    /// </summary>
+    public static async Task WithWorkerAsync(Laboratory lab, Func<Fleet, Container, VirtualMachine, string, Task> run)
+    {
+        var apiServer = lab.ApiServer.StartedAsync();
+        var fleet = await Fleet.CreateAsync(lab);
+        await using var controlPlane = await lab.StartContainerAsync();
+        await fleet.LaunchAsync(controlPlane, "control-plane", Address, "ec2:DescribeInstances", "s3:GetObject", "s3:ListBucket");
+        await InstallAsync(controlPlane);
+        await ConfigureAsync(fleet, controlPlane);
+        await using var aws = await controlPlane.ConnectAwsAsync();
+        await using var exposed = controlPlane.Expose(Port, lab.IssuerPort);
+
+        await using var guest = await lab.BootAsync();
+        var instance = await fleet.LaunchAsync(guest, "worker", "10.0.2.15", "ec2:DescribeInstances");
+        await InstallAsync(guest);
+        await LaunchAsync(lab, guest);
+        await apiServer;
+        await run(fleet, controlPlane, guest, instance);
+    }
+
     /// <summary>On a control plane instance: reads the CA from S3 and serves, by the unit as it is shipped.</summary>
     public static async Task ConfigureAsync(Fleet fleet, Guest guest)
     {

@@ -59,16 +59,7 @@ internal static partial class TagsFromEc2
     {
         var policy = JsonSerializer.Serialize(new { Version = "2012-10-17", Statement = new[] { new { Effect = "Allow", Action = actions, Resource = "*" } } });
         var credentials = await lab.Aws.AssumeRoleAsync($"{lab.Scenario}-{string.Join('-', actions.Select(a => a.Split(':')[1]))}", policy);
-        guest.Imds.Paths[$"iam/security-credentials/{Role}"] = JsonSerializer.Serialize(new
-        {
-            Code = "Success",
-            Type = "AWS-HMAC",
-            credentials.AccessKeyId,
-            credentials.SecretAccessKey,
-            Token = credentials.SessionToken,
-            LastUpdated = "2026-01-01T00:00:00Z",
-            Expiration = DateTime.UtcNow.AddHours(1).ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", System.Globalization.CultureInfo.InvariantCulture),
-        });
+        guest.Imds.SetRole(Role, credentials);
     }
 
     [GeneratedRegex("i-[0-9a-f]{17}")]
