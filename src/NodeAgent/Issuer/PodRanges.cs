@@ -117,7 +117,7 @@ internal sealed class PodRanges : IDisposable
     public int Doubts { get; private set; }
 
     /// <summary>Gives ranges of vanished instances back, from now on.</summary>
-    public void Start() => _loop = Task.Run(() => Loop(_stop.Token));
+    public void Start() => _loop = Loop(_stop.Token);
 
     public void Dispose()
     {
