@@ -6,7 +6,6 @@ using NodeAgent.Tests.Pki;
 
 namespace NodeAgent.Tests.Aws;
 
-#pragma warning disable CA1001 // IAsyncLifetime disposes of it
 /// <summary>The package AWSSDK.S3 against answers as S3's API reference writes them.</summary>
 public sealed class S3ObjectsTests : IAsyncLifetime
 {

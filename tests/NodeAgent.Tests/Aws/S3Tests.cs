@@ -4,7 +4,6 @@ using NodeAgent.Aws;
 
 namespace NodeAgent.Tests.Aws;
 
-#pragma warning disable CA1001 // IAsyncLifetime disposes of it
 /// <summary>Against answers as S3's API reference writes them.</summary>
 public sealed class S3Tests : IAsyncLifetime
 {

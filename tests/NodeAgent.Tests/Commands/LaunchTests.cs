@@ -89,11 +89,7 @@ public sealed class LaunchTests : IDisposable
         await using var launch = Begin("Warmed:Running");
 
         var answered = launch.Answer(LifecycleResult.Continue, "prepared", default);
-        while (!Answers().Any())
-        {
-            await Task.Delay(5);
-        }
-
+        await Wait.Until(() => Answers().Any());
         _group.InProgress = true;
 
         (await answered).ShouldBeTrue();

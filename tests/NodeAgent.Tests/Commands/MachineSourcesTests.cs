@@ -12,7 +12,6 @@ using static NodeAgent.Tests.Configuration.ConfigText;
 
 namespace NodeAgent.Tests.Commands;
 
-#pragma warning disable CA1001 // IAsyncLifetime disposes of it
 /// <summary>Metadata, S3 and EC2 as they answer or not, and what a node makes of it.</summary>
 public sealed class MachineSourcesTests : IAsyncLifetime
 {

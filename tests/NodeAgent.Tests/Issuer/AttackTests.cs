@@ -270,7 +270,8 @@ public sealed class AttackTests : IAsyncLifetime
     [Fact]
     public async Task An_STS_that_redirects_is_not_followed()
     {
-        await using var evil = await FakeAws.Start();
+        await using var evil = new FakeAws();
+        await evil.Start();
         _lab.Aws.Instead = async (context, action) =>
         {
             if (action == "GetCallerIdentity")
@@ -868,12 +869,7 @@ public sealed class AttackTests : IAsyncLifetime
             // Hung up.
         }
 
-        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(20));
-        while (_lab.Audit.Count < 2)
-        {
-            await Task.Delay(20, patience.Token);
-        }
-
+        await Wait.Until(() => _lab.Audit.Count >= 2);
         _lab.Audit.Last().Code.ShouldBe("too-large");
     }
 

@@ -37,11 +37,7 @@ public sealed class BoundsTests : IAsyncLifetime
         (await Nonce("127.0.0.2")).ShouldBeTrue();
 
         silent.ForEach(s => s.Dispose());
-        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(20));
-        while (!await Nonce("127.0.0.1"))
-        {
-            await Task.Delay(20, patience.Token);
-        }
+        await Wait.Until(() => Nonce("127.0.0.1"));
     }
 
     [Theory]
@@ -102,18 +98,12 @@ public sealed class BoundsTests : IAsyncLifetime
     /// <summary>Waits until a metric says so.</summary>
     private async Task Shown(string metric, Predicate<int> holds)
     {
-        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(20));
         var name = $"nodeagent_issuer_{metric} ";
-        while (true)
+        await Wait.Until(async () =>
         {
             var line = (await Loopback("/metrics")).Text.Split('\n').Single(l => l.StartsWith(name, StringComparison.Ordinal));
-            if (holds(int.Parse(line[name.Length..], CultureInfo.InvariantCulture)))
-            {
-                return;
-            }
-
-            await Task.Delay(20, patience.Token);
-        }
+            return holds(int.Parse(line[name.Length..], CultureInfo.InvariantCulture));
+        });
     }
 
     private async Task<(int Status, string Text)> Loopback(string path, IssuerServer? server = null)

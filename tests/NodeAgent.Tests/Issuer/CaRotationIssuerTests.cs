@@ -11,7 +11,6 @@ using NodeAgent.Tests.Simulation;
 
 namespace NodeAgent.Tests.Issuer;
 
-#pragma warning disable CA1001 // IAsyncLifetime disposes of it
 /// <summary>Issuers and the nodes that ask them, while the CA in the store is rotated and nobody restarts anything.</summary>
 public sealed class CaRotationIssuerTests : IAsyncLifetime
 {

@@ -77,7 +77,9 @@ internal sealed class IssuerLab : IAsyncDisposable
     /// <param name="signer">Instead of one with <see cref="Authority"/>; disposed of with the laboratory.</param>
     public static async Task<IssuerLab> Start(IssuerLimits? limits = null, NodeNaming naming = NodeNaming.PrivateDnsName, ICertificateSigner? signer = null)
     {
-        var lab = new IssuerLab(await FakeAws.Start(), TestAuthority.Make(from: DateTimeOffset.UtcNow.AddDays(-30)), DocumentSigner(), limits, naming, signer);
+        var aws = new FakeAws();
+        await aws.Start();
+        var lab = new IssuerLab(aws, TestAuthority.Make(from: DateTimeOffset.UtcNow.AddDays(-30)), DocumentSigner(), limits, naming, signer);
         lab.Server = await lab.Another();
         return lab;
     }

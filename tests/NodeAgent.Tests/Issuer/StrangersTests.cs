@@ -118,11 +118,7 @@ public sealed class StrangersTests
         node.Server = server;
 
         var joining = node.Join();
-        while (lab.Aws.Calls.Count < 2)
-        {
-            await Task.Delay(10);
-        }
-
+        await Wait.Until(() => lab.Aws.Calls.Count >= 2);
         joining.IsCompleted.ShouldBeFalse();
         (await audit.Reader.ReadAsync()).Code.ShouldBe("malformed");
         (await joining).Status.ShouldBe(200);

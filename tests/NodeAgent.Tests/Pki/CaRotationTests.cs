@@ -9,7 +9,6 @@ using NodeAgent.Tests.Simulation;
 
 namespace NodeAgent.Tests.Pki;
 
-#pragma warning disable CA1001 // IAsyncLifetime disposes of it
 /// <summary>The stages of a rotation, in the store.</summary>
 public sealed class CaRotationTests : IAsyncLifetime
 {
