@@ -50,19 +50,15 @@ internal sealed class LookUps<T>(
     }
 
     /// <summary>
-    /// Who waits goes on by itself, and not within what gave the answer, or all who waited would go on one after the other. By a timer and not by the thread pool
-    /// alone, so that whose time it is has the order in hand: tests.
+    /// Who waits goes on by itself, and not within what gave the answer, or all who waited would go on one after the other. By a timer and not by the thread
+    /// pool alone, so that whose time it is has the order in hand: tests.
     /// </summary>
     private async Task<T?> Turn(Task<T?> answer)
     {
         await ((Task)answer).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         var turn = new TaskCompletionSource();
-        var timer = time.CreateTimer(static state => ((TaskCompletionSource)state!).SetResult(), turn, TimeSpan.Zero, Timeout.InfiniteTimeSpan);
-        await using (timer.ConfigureAwait(false))
-        {
-            await turn.Task.ConfigureAwait(false);
-        }
-
+        using var timer = time.CreateTimer(static state => ((TaskCompletionSource)state!).SetResult(), turn, TimeSpan.Zero, Timeout.InfiniteTimeSpan);
+        await turn.Task.ConfigureAwait(false);
         return await answer.ConfigureAwait(false);
     }
 
