@@ -383,7 +383,10 @@ internal sealed class AmazonEC2Client(AWSCredentials credentials, AmazonEC2Confi
                 break;
             case "/launchTime":
                 instance.LaunchTime = DateTime.TryParse(
-                    input.ReadText(), CultureInfo.InvariantCulture, DateTimeStyles.AdjustToUniversal | DateTimeStyles.AssumeUniversal, out var time) ? time : null;
+                    input.ReadText(),
+                    CultureInfo.InvariantCulture,
+                    DateTimeStyles.AdjustToUniversal | DateTimeStyles.AssumeUniversal,
+                    out var time) ? time : null;
                 break;
             case "/iamInstanceProfile/arn":
                 instance.IamInstanceProfile.Arn = input.ReadText();

@@ -90,7 +90,11 @@ internal static class IssuerCommand
             text => text.StartsWith("vpc-", StringComparison.Ordinal) && text.Length is 12 or 21
                 && text[4..].All(c => char.IsAsciiDigit(c) || char.IsAsciiHexDigitLower(c)),
             "the ID of a VPC, as in vpc-0123456789abcdef0");
-        var podRange = new Option<string?>("--pod-range") { Description = "cluster.podRange: nodes get a part of it for their pods, and the VPC routes to it.", HelpName = "CIDR" };
+        var podRange = new Option<string?>("--pod-range")
+        {
+            Description = "cluster.podRange: nodes get a part of it for their pods, and the VPC routes to it.",
+            HelpName = "CIDR",
+        };
         Form(podRange, text => Range(text) is { IsIPv6: false }, "a range of IPv4, as in 10.32.0.0/16");
         var nodePrefix = new Option<int>("--node-prefix")
         {
@@ -247,7 +251,10 @@ internal static class IssuerCommand
         async timer =>
         {
             return await FollowingSigner.Start(
-                async open => new OpenStore(await where.Open(parse, open).ConfigureAwait(false), where.Kms(parse)), TimeProvider.System, Console.Error.WriteLine, timer)
+                async open => new OpenStore(await where.Open(parse, open).ConfigureAwait(false), where.Kms(parse)),
+                TimeProvider.System,
+                Console.Error.WriteLine,
+                timer)
                 .ConfigureAwait(false);
         },
         stop);
@@ -279,7 +286,8 @@ internal static class IssuerCommand
             using var rsa = certificate.GetRSAPublicKey();
             if (rsa is not { KeySize: >= 2048 })
             {
-                throw Bad($"certificate {number + 1} is none of RSA-2048: AWS publishes one for each kind of signature, and the one headed RSA-2048 is of use here");
+                throw Bad(
+                    $"certificate {number + 1} is none of RSA-2048: AWS publishes one for each kind of signature, and the one headed RSA-2048 is of use here");
             }
         }
 

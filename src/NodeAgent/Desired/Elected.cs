@@ -6,7 +6,9 @@ using NodeAgent.Kubernetes;
 
 namespace NodeAgent.Desired;
 
-/// <summary>What controller manager and scheduler have in common: they ask the API server, of all nodes' one at a time works, and nobody sends them anything.</summary>
+/// <summary>
+/// What controller manager and scheduler have in common: they ask the API server, of all nodes' one at a time works, and nobody sends them anything.
+/// </summary>
 internal static class Elected
 {
     public static ComponentFlags Flags(

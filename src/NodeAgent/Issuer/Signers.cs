@@ -53,7 +53,9 @@ internal static class Signers
 }
 
 /// <summary>A CA whose key never leaves KMS, which says itself how many signatures it makes at a time.</summary>
-/// <param name="secret">The service account key: what all issuers of the cluster can read, and nobody else, where there is nothing to read of the CA's key.</param>
+/// <param name="secret">
+/// The service account key: what all issuers of the cluster can read, and nobody else, where there is nothing to read of the CA's key.
+/// </param>
 internal sealed class KmsSigner(CertificateAuthority authority, AsymmetricAlgorithm secret, TimeProvider time) : ICertificateSigner
 {
     public byte[] Authority { get; } = authority.Certificate.RawData;

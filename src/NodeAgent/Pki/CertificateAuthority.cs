@@ -8,7 +8,8 @@ using NodeAgent.Machine;
 namespace NodeAgent.Pki;
 
 /// <summary>
-/// A CA: its key is in memory, or elsewhere behind a signature generator. What it signs comes from the caller and the public key of a request, nothing else of it.
+/// A CA: its key is in memory, or elsewhere behind a signature generator. What it signs comes from the caller and the public key of a request, nothing else of
+/// it.
 /// </summary>
 internal sealed class CertificateAuthority : IDisposable
 {

@@ -5,8 +5,8 @@ using System.Text;
 namespace NodeAgent.Lab.Scenarios;
 
 /// <summary>
-/// Auto Scaling as an instance sees it: moto has no lifecycle actions, so this answers the two calls as the service does (recorded from its API reference and from what
-/// others met), for hooks of which an action is in progress.
+/// Auto Scaling as an instance sees it: moto has no lifecycle actions, so this answers the two calls as the service does (recorded from its API reference and
+/// from what others met), for hooks of which an action is in progress.
 /// </summary>
 internal sealed class AutoScalingGroup
 {
@@ -88,7 +88,8 @@ internal sealed class AutoScalingGroup
 
             var answer = isRight
                 ? $"<{action}Response xmlns=\"{Namespace}\"><{action}Result/><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></{action}Response>"
-                : $"<ErrorResponse xmlns=\"{Namespace}\"><Error><Type>Sender</Type><Code>ValidationError</Code><Message>No active Lifecycle Action found with instance ID "
+                : $"<ErrorResponse xmlns=\"{Namespace}\"><Error><Type>Sender</Type><Code>ValidationError</Code><Message>No active Lifecycle Action found with "
+                    + "instance ID "
                     + $"{asked["InstanceId"]}</Message></Error><RequestId>1</RequestId></ErrorResponse>";
             await stream.WriteAsync(Encoding.UTF8.GetBytes(
                 $"HTTP/1.1 {(isRight ? "200 OK" : "400 Bad Request")}\r\nContent-Type: text/xml\r\nContent-Length: {answer.Length}\r\n\r\n{answer}"));

@@ -3,8 +3,8 @@ using Shouldly;
 namespace NodeAgent.Lab.Scenarios;
 
 /// <summary>
-/// From nothing: a control plane by booting one instance; a worker that booted before it; pods that reach each other across nodes and through a Service, by the VPC's routes;
-/// then one more worker of the same image, with nothing else touched.
+/// From nothing: a control plane by booting one instance; a worker that booted before it; pods that reach each other across nodes and through a Service, by the
+/// VPC's routes; then one more worker of the same image, with nothing else touched.
 /// </summary>
 internal static class Cluster
 {
@@ -18,7 +18,8 @@ internal static class Cluster
         await cluster.ReadyAsync(ClusterLab.NodeOf(11));
         await cluster.ReadyAsync(ClusterLab.NodeOf(21));
         await controlPlane.WaitForAsync("systemctl is-active nodeagent-cluster.service", TimeSpan.FromMinutes(10));
-        (await cluster.CheckKubectlAsync("get", "node", ClusterLab.NodeOf(11), "-o", "jsonpath={.metadata.labels}")).ShouldContain("node-role.kubernetes.io/control-plane");
+        (await cluster.CheckKubectlAsync("get", "node", ClusterLab.NodeOf(11), "-o", "jsonpath={.metadata.labels}"))
+            .ShouldContain("node-role.kubernetes.io/control-plane");
         (await first.CheckAsync("find / -xdev -name ca.key")).ShouldBe("");
 
         // From the bootstrap manifests: a pod on each worker that there will be, and a Service before them.

@@ -3,8 +3,8 @@ using Shouldly;
 namespace NodeAgent.Lab.Scenarios;
 
 /// <summary>
-/// A worker that holds no key of a CA and may not read one becomes Ready: an issuer on another machine, found by EC2's tags, signs what EC2, STS and the identity document
-/// agree about. It renews with the certificates it then has.
+/// A worker that holds no key of a CA and may not read one becomes Ready: an issuer on another machine, found by EC2's tags, signs what EC2, STS and the
+/// identity document agree about. It renews with the certificates it then has.
 /// </summary>
 internal static class IssuerJoin
 {

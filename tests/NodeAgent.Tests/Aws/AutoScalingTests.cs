@@ -79,12 +79,14 @@ public sealed class AutoScalingTests : IAsyncLifetime
     }
 
     [Fact]
-    public void The_endpoint_is_that_of_the_region() => new AmazonAutoScalingConfig("cn-north-1").Endpoint.ToString().ShouldBe("https://autoscaling.cn-north-1.amazonaws.com.cn/");
+    public void The_endpoint_is_that_of_the_region() => new AmazonAutoScalingConfig("cn-north-1").Endpoint.ToString()
+        .ShouldBe("https://autoscaling.cn-north-1.amazonaws.com.cn/");
 
     private async Task<bool> Ask(Func<LifecycleHook, Task<bool>> ask)
     {
         using var client = new AmazonAutoScalingClient(
-            new SessionAWSCredentials("AKIDEXAMPLE", "made-up", "session"), new AmazonAutoScalingConfig("eu-central-1", _server.Endpoint) { MaxErrorRetry = 1 });
+            new SessionAWSCredentials("AKIDEXAMPLE", "made-up", "session"),
+            new AmazonAutoScalingConfig("eu-central-1", _server.Endpoint) { MaxErrorRetry = 1 });
         return await ask(new LifecycleHook(client, "a group", "hook", "i-0a5d1a26e00000001"));
     }
 

@@ -51,7 +51,9 @@ internal sealed class FakeS3 : FakeServer
         else if (context.Request.Method == "PUT")
         {
             var isNew = Objects.TryAdd(path, await Body(context));
-            (response.StatusCode, body) = isNew ? (200, "") : (412, Error("PreconditionFailed", "At least one of the pre-conditions you specified did not hold"));
+            (response.StatusCode, body) = isNew
+                ? (200, "")
+                : (412, Error("PreconditionFailed", "At least one of the pre-conditions you specified did not hold"));
             response.Headers.ETag = "\"0\"";
         }
         else if (!Objects.TryGetValue(path, out var content))

@@ -27,7 +27,10 @@ public sealed class KmsKeysTests : CaStoreBesideKms
         using var store = new DirectoryCaStore(_directory.Path);
         var made = await Make(store);
 
-        made.Order(StringComparer.Ordinal).ShouldBe("ca.crt ca.kms cluster.sums encryption.key encryption.sums etcd/ca.crt etcd/ca.kms front-proxy-ca.crt front-proxy-ca.kms sa.key sa.pub".Split(' '));
+        made.Order(StringComparer.Ordinal)
+            .ShouldBe(
+                "ca.crt ca.kms cluster.sums encryption.key encryption.sums etcd/ca.crt etcd/ca.kms front-proxy-ca.crt front-proxy-ca.kms sa.key sa.pub".Split(
+                    ' '));
         using var authorities = await ClusterAuthorities.Load(store, Kms, CancellationToken.None);
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var content = RoleTable.Find("kubelet-client")!.For(new("n", [], []));
@@ -286,7 +289,8 @@ internal sealed class FakeKms : FakeServer
             {
                 ["Signature"] = Convert.ToBase64String(key switch
                 {
-                    ECDsa ec when asked["SigningAlgorithm"]!.GetValue<string>() == "ECDSA_SHA_256" => ec.SignHash(digest, DSASignatureFormat.Rfc3279DerSequence),
+                    ECDsa ec when asked["SigningAlgorithm"]!.GetValue<string>() == "ECDSA_SHA_256" =>
+                        ec.SignHash(digest, DSASignatureFormat.Rfc3279DerSequence),
                     RSA rsa when asked["SigningAlgorithm"]!.GetValue<string>() == "RSASSA_PKCS1_V1_5_SHA_256" =>
                         rsa.SignHash(digest, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1),
                     _ => throw new InvalidOperationException("another algorithm than the key's"),

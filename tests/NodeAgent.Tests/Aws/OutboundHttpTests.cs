@@ -93,7 +93,11 @@ public sealed class OutboundHttpTests : IAsyncLifetime
         await https.Start();
         using var ec2 = new AmazonEC2Client(
             new BasicAWSCredentials("AKIDEXAMPLE", "made-up"),
-            new AmazonEC2Config("eu-central-1", new Uri($"https://{host}:{https.Endpoint.Port}/")) { MaxErrorRetry = 0, HttpClientFactory = new OutboundHttp(null, given ? [authority.RawData] : []) });
+            new AmazonEC2Config("eu-central-1", new Uri($"https://{host}:{https.Endpoint.Port}/"))
+            {
+                MaxErrorRetry = 0,
+                HttpClientFactory = new OutboundHttp(null, given ? [authority.RawData] : []),
+            });
 
         if (expected)
         {
@@ -101,7 +105,8 @@ public sealed class OutboundHttpTests : IAsyncLifetime
         }
         else
         {
-            (await Should.ThrowAsync<AwsException>(() => Ec2.InstanceTags(ec2, "i-0a5d1a26e00000001", TimeProvider.System, default))).Kind.ShouldBe(AwsFailureKind.NotReachable);
+            (await Should.ThrowAsync<AwsException>(() => Ec2.InstanceTags(ec2, "i-0a5d1a26e00000001", TimeProvider.System, default)))
+                .Kind.ShouldBe(AwsFailureKind.NotReachable);
         }
     }
 

@@ -136,5 +136,11 @@ public sealed class S3Tests : IAsyncLifetime
     private async Task<AwsFailure> Failure(string key) => (await Should.ThrowAsync<AwsException>(() => Get(key))).Failure;
 
     private static S3 Client(Uri endpoint, TimeSpan patience) => new(
-        "bucket", "eu-central-1", endpoint, () => Task.FromResult(new ImmutableCredentials("AKIDEXAMPLE", "made-up", "session")), patience, TimeProvider.System, new(null, []));
+        "bucket",
+        "eu-central-1",
+        endpoint,
+        () => Task.FromResult(new ImmutableCredentials("AKIDEXAMPLE", "made-up", "session")),
+        patience,
+        TimeProvider.System,
+        new(null, []));
 }

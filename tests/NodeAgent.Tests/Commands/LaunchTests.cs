@@ -113,7 +113,13 @@ public sealed class LaunchTests : IDisposable
     }
 
     private Launch Begin(string target = "InService", TimeSpan? giveUpAfter = null) => Launch.Begin(
-        target, () => _group.Hook, TimeSpan.FromMinutes(1), giveUpAfter ?? TimeSpan.FromHours(1), $"{_directory.Path}/launch.json", new Hurried(), _said.Enqueue);
+        target,
+        () => _group.Hook,
+        TimeSpan.FromMinutes(1),
+        giveUpAfter ?? TimeSpan.FromHours(1),
+        $"{_directory.Path}/launch.json",
+        new Hurried(),
+        _said.Enqueue);
 
     private IEnumerable<string> Answers() => _group.Calls.Where(c => c != "heartbeat");
 }

@@ -73,7 +73,8 @@ public sealed class WatchTests : IAsyncLifetime, IDisposable
         await Until(watch, () => _api.Writes.Count(w => w == "evict budgeted 429") > 1 && _group.Calls.Contains("heartbeat"));
         (_api.IsCordoned, _group.InProgress).ShouldBe((true, true));
         _api.Pods.ShouldBe(["daemon", "mirror", "budgeted"], ignoreOrder: true);
-        _said.ShouldContain(s => s.Contains("kube-system/budgeted is not evicted: 429", StringComparison.Ordinal) && s.Contains("disruption budget", StringComparison.Ordinal));
+        _said.ShouldContain(
+            s => s.Contains("kube-system/budgeted is not evicted: 429", StringComparison.Ordinal) && s.Contains("disruption budget", StringComparison.Ordinal));
 
         _api.Budgeted = false;
         await Until(watch, () => !_group.InProgress);
@@ -351,8 +352,11 @@ public sealed class WatchTests : IAsyncLifetime, IDisposable
 
     private void Target(string state) => _state.Paths["autoscaling/target-lifecycle-state"] = state;
 
-    private Watch Make(bool warm = false, bool rebalance = false) => new(
-        new(warm ? null : "worker", new("hook", "workers", "i-0123456789abcdef0", "eu-central-1", "Terminated", Duration.Parse("1m")), Duration.Parse("10m"), rebalance),
+    private Watch Make(bool warm = false, bool rebalance = false) => new(new(
+        warm ? null : "worker",
+        new("hook", "workers", "i-0123456789abcdef0", "eu-central-1", "Terminated", Duration.Parse("1m")),
+        Duration.Parse("10m"),
+        rebalance),
         _metadata!,
         () => new ApiClient(_api.Endpoint, "", _client, TimeSpan.FromSeconds(10)),
         () => _group.Hook,
@@ -392,7 +396,8 @@ public sealed class WatchTests : IAsyncLifetime, IDisposable
 
         public override long GetTimestamp() => base.GetTimestamp() + (long)(Offset.TotalSeconds * TimestampFrequency);
 
-        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) => _hurried.CreateTimer(callback, state, dueTime, period);
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
+            _hurried.CreateTimer(callback, state, dueTime, period);
     }
 
     private static string ClientPem()

@@ -46,9 +46,11 @@ public class AdoptionScheduleTests
     [Fact]
     public void It_is_not_always_the_same_nodes_that_go_first()
     {
-        AdoptionSchedule.Slot("i-0123456789abcdef0", "0123456789ab", Seen, Day).ShouldNotBe(AdoptionSchedule.Slot("i-0123456789abcdef0", "0123456789ac", Seen, Day));
+        AdoptionSchedule.Slot("i-0123456789abcdef0", "0123456789ab", Seen, Day)
+            .ShouldNotBe(AdoptionSchedule.Slot("i-0123456789abcdef0", "0123456789ac", Seen, Day));
 
-        Correlation(Ids().Select(id => AdoptionSchedule.Share(id, "0123456789ab")), Ids().Select(id => AdoptionSchedule.Share(id, "0123456789ac"))).ShouldBeInRange(-0.05, 0.05);
+        Correlation(Ids().Select(id => AdoptionSchedule.Share(id, "0123456789ab")), Ids().Select(id => AdoptionSchedule.Share(id, "0123456789ac")))
+            .ShouldBeInRange(-0.05, 0.05);
     }
 
     [Theory]
@@ -70,7 +72,8 @@ public class AdoptionScheduleTests
 
     [Fact]
     public void What_wants_a_boot_waits_for_one_whatever_the_policy_and_the_slot() =>
-        AdoptionSchedule.Decide(ConfigText.LoadText("adoption: {when: running}").Config.Adoption, true, true, true, Seen, Seen.AddHours(1)).ShouldBe(AdoptionStep.AtBoot);
+        AdoptionSchedule.Decide(ConfigText.LoadText("adoption: {when: running}").Config.Adoption, true, true, true, Seen, Seen.AddHours(1))
+            .ShouldBe(AdoptionStep.AtBoot);
 
     private static IEnumerable<string> Ids() => Enumerable.Range(0, Nodes).Select(n => string.Create(CultureInfo.InvariantCulture, $"i-0a5d1a26e{n:x8}"));
 

@@ -5,8 +5,8 @@ using NodeAgent.Aws;
 namespace NodeAgent.Tests.Issuer;
 
 /// <summary>
-/// EC2's routes and instances in memory: calls take a while to come and to be answered, writes happen in one order; what is read may be of a moment ago, for each
-/// reader another one, and calls fail as they do, some after they did their work.
+/// EC2's routes and instances in memory: calls take a while to come and to be answered, writes happen in one order; what is read may be of a moment ago, for
+/// each reader another one, and calls fail as they do, some after they did their work.
 /// </summary>
 internal sealed class FakeRoutes(VirtualTime time)
 {
@@ -91,7 +91,9 @@ internal sealed class FakeRoutes(VirtualTime time)
 
     private void Remember()
     {
-        _history.Add((time.GetTimestamp(), new(_tables.ToDictionary(t => t.Key, t => new SortedDictionary<string, string>(t.Value, StringComparer.Ordinal)), StringComparer.Ordinal)));
+        _history.Add(
+            (time.GetTimestamp(),
+                new(_tables.ToDictionary(t => t.Key, t => new SortedDictionary<string, string>(t.Value, StringComparer.Ordinal)), StringComparer.Ordinal)));
         if (_history.Count > 2000)
         {
             _history.RemoveRange(0, 1000);
@@ -129,7 +131,8 @@ internal sealed class FakeRoutes(VirtualTime time)
     {
         public Uri Endpoint { get; } = new("https://ec2.example/");
 
-        public Task<DescribeTagsResponse> DescribeTagsAsync(DescribeTagsRequest request, CancellationToken cancellationToken = default) => throw new NotSupportedException();
+        public Task<DescribeTagsResponse> DescribeTagsAsync(DescribeTagsRequest request, CancellationToken cancellationToken = default) =>
+            throw new NotSupportedException();
 
         public async Task<DescribeInstancesResponse> DescribeInstancesAsync(DescribeInstancesRequest request, CancellationToken cancellationToken = default)
         {
@@ -148,7 +151,8 @@ internal sealed class FakeRoutes(VirtualTime time)
             return response;
         }
 
-        public async Task<DescribeRouteTablesResponse> DescribeRouteTablesAsync(DescribeRouteTablesRequest request, CancellationToken cancellationToken = default)
+        public async Task<DescribeRouteTablesResponse> DescribeRouteTablesAsync(
+            DescribeRouteTablesRequest request, CancellationToken cancellationToken = default)
         {
             await ec2.Way(cancellationToken);
             ec2.Describes++;
@@ -216,7 +220,8 @@ internal sealed class FakeRoutes(VirtualTime time)
             }, cancellationToken);
         }
 
-        public Task<AmazonWebServiceResponse> ModifyNetworkInterfaceAttributeAsync(ModifyNetworkInterfaceAttributeRequest request, CancellationToken cancellationToken = default)
+        public Task<AmazonWebServiceResponse> ModifyNetworkInterfaceAttributeAsync(
+            ModifyNetworkInterfaceAttributeRequest request, CancellationToken cancellationToken = default)
         {
             request.SourceDestCheck.ShouldBeFalse();
             ec2.LetPass.Add(request.NetworkInterfaceId);
@@ -225,7 +230,8 @@ internal sealed class FakeRoutes(VirtualTime time)
 
         private bool IsThere(string target) => !target.StartsWith("i-", StringComparison.Ordinal) && !target.StartsWith("eni-", StringComparison.Ordinal)
             ? true
-            : ec2._instances.Values.Any(i => i.State.Name == "running" && (i.InstanceId == target || i.NetworkInterfaces.Any(n => n.NetworkInterfaceId == target)));
+            : ec2._instances.Values.Any(
+                i => i.State.Name == "running" && (i.InstanceId == target || i.NetworkInterfaces.Any(n => n.NetworkInterfaceId == target)));
     }
 
     private VirtualTime Time => time;

@@ -70,7 +70,11 @@ public sealed class IssuerClientTests : IAsyncLifetime
     public void A_certificate_that_is_over_or_of_another_CA_is_not_shown(int days)
     {
         var node = _lab.NewNode();
-        _standing = Standing(node, days == 0 ? TestAuthority.Make(from: DateTimeOffset.UtcNow.AddDays(-30)) : _lab.Authority, DateTimeOffset.UtcNow.AddDays(days), TimeSpan.FromDays(1));
+        _standing = Standing(
+            node,
+            days == 0 ? TestAuthority.Make(from: DateTimeOffset.UtcNow.AddDays(-30)) : _lab.Authority,
+            DateTimeOffset.UtcNow.AddDays(days),
+            TimeSpan.FromDays(1));
         using var source = Source(node);
 
         source.ObtainAll(Requests(node), CancellationToken.None).Count.ShouldBe(3);
@@ -86,7 +90,8 @@ public sealed class IssuerClientTests : IAsyncLifetime
 
         var e = Should.Throw<MachineException>(() => source.ObtainAll(Requests(node), CancellationToken.None));
 
-        e.Message.ShouldContain($"certificates from issuer https://127.0.0.1:{_lab.Server.Address.Port}: not allowed: 403 instance: {node.Instance.Id} is in vpc-other");
+        e.Message.ShouldContain(
+            $"certificates from issuer https://127.0.0.1:{_lab.Server.Address.Port}: not allowed: 403 instance: {node.Instance.Id} is in vpc-other");
         e.Message.ShouldContain("docs/issuer.md");
         ExitCode.Of(e).ShouldBe(ExitCode.Failed);
         _lab.Audit.Count.ShouldBe(1);
@@ -264,7 +269,8 @@ public sealed class IssuerClientTests : IAsyncLifetime
 
     [Fact]
     public void An_instance_without_a_private_address_is_no_issuer() =>
-        IssuerClientSettings.Found(["10.0.0.4", "", null, "no address", "10.0.0.5"]).Select(u => u.AbsoluteUri).ShouldBe(["https://10.0.0.4:10261/", "https://10.0.0.5:10261/"]);
+        IssuerClientSettings.Found(["10.0.0.4", "", null, "no address", "10.0.0.5"]).Select(u => u.AbsoluteUri)
+            .ShouldBe(["https://10.0.0.4:10261/", "https://10.0.0.5:10261/"]);
 
     [Theory]
     [InlineData("https://issuer.example", "https://issuer.example:10261/")]
@@ -289,14 +295,13 @@ public sealed class IssuerClientTests : IAsyncLifetime
 
     private IssuerCertificateSource Source(Node node, params Uri[] endpoints) => Source(node, TimeSpan.FromSeconds(60), endpoints);
 
-    private IssuerCertificateSource Source(Node node, TimeSpan patience, params Uri[] endpoints) => new(
-        new(
-            _find ?? IssuerClientSettings.Given(endpoints.Length > 0 ? endpoints : [_lab.Server.Address]),
-            IssuerLab.Cluster,
-            _lab.Authority.CertificatePem,
-            IssuerLab.Region,
-            _lab.Aws.Endpoint,
-            patience),
+    private IssuerCertificateSource Source(Node node, TimeSpan patience, params Uri[] endpoints) => new(new(
+        _find ?? IssuerClientSettings.Given(endpoints.Length > 0 ? endpoints : [_lab.Server.Address]),
+        IssuerLab.Cluster,
+        _lab.Authority.CertificatePem,
+        IssuerLab.Region,
+        _lab.Aws.Endpoint,
+        patience),
         _ =>
         {
             Interlocked.Increment(ref _proofs);
@@ -308,7 +313,8 @@ public sealed class IssuerClientTests : IAsyncLifetime
         _time);
 
     private static List<(string Role, byte[] Request)> Requests(Node node) =>
-        [.. RoleTable.Worker.Select(r => (r.Role, SigningRequest.Create(ECDsa.Create(ECCurve.NamedCurves.nistP256), r.For(IssuerLab.Identity(node.Instance)))))];
+        [.. RoleTable.Worker.Select(
+            r => (r.Role, SigningRequest.Create(ECDsa.Create(ECCurve.NamedCurves.nistP256), r.For(IssuerLab.Identity(node.Instance)))))];
 
     private static byte[] Standing(Node node, TestAuthority authority, DateTimeOffset now, TimeSpan lifetime) => Encoding.ASCII.GetBytes(
         Pem.Combine([authority.Sign(node.Key, RoleTable.Find("kubelet-client")!.For(IssuerLab.Identity(node.Instance)), lifetime, now)], node.Key));

@@ -86,7 +86,8 @@ public sealed class PodRangesTests
 
         var e = Refused(ranges, _ec2.Run("i-1", "10.32.9.0/24"));
 
-        (e.Status, e.Message).ShouldBe((403, $"10.32.9.0/24 is asked for by the tag nodeagent:network.podRange of i-1, and by route table {Arbiter} it is i-2's"));
+        (e.Status, e.Message)
+            .ShouldBe((403, $"10.32.9.0/24 is asked for by the tag nodeagent:network.podRange of i-1, and by route table {Arbiter} it is i-2's"));
         _ec2.End("i-2");
         Refused(ranges, _ec2.Run("i-1", "10.32.9.0/24")).Status.ShouldBe(503);
         _ec2.Writes.ShouldBeEmpty();

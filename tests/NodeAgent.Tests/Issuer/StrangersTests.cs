@@ -140,7 +140,8 @@ public sealed class StrangersTests
         await socket.ConnectAsync(IPAddress.Loopback, server.Address.Port);
         await using var tls = new SslStream(socket.GetStream());
 #pragma warning disable CA5359 // An attacker does not mind whom it attacks.
-        await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions { TargetHost = "a", RemoteCertificateValidationCallback = (_, _, _, _) => true });
+        await tls.AuthenticateAsClientAsync(
+            new SslClientAuthenticationOptions { TargetHost = "a", RemoteCertificateValidationCallback = (_, _, _, _) => true });
 #pragma warning restore CA5359
         await tls.WriteAsync(Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat(request, times))));
         var answer = new MemoryStream();

@@ -1,13 +1,13 @@
 namespace NodeAgent.Tests.Issuer;
 
 /// <summary>
-/// Time that nobody waits for, and one thread for everybody: when nobody can go on, it is as late as the first who waits wants it to be. What is due at the same
-/// moment comes in an order that a seed chooses, so that every run with that seed is the same.
+/// Time that nobody waits for, and one thread for everybody: when nobody can go on, it is as late as the first who waits wants it to be. What is due at the
+/// same moment comes in an order that a seed chooses, so that every run with that seed is the same.
 /// </summary>
 /// <remarks>
-/// It holds as long as everything waits by this time alone, or for somebody who does: then whatever ends a wait is done here, and what waited goes on here, inside of
-/// it (continuations of ConfigureAwait(false) stay on a thread without a context of its own). Task.Run, and completions that run asynchronously, leave for the thread
-/// pool; who comes back from there is refused.
+/// It holds as long as everything waits by this time alone, or for somebody who does: then whatever ends a wait is done here, and what waited goes on here,
+/// inside of it (continuations of ConfigureAwait(false) stay on a thread without a context of its own). Task.Run, and completions that run asynchronously,
+/// leave for the thread pool; who comes back from there is refused.
 /// </remarks>
 internal sealed class VirtualTime : TimeProvider
 {

@@ -51,7 +51,9 @@ public sealed class CertificateInKubeconfigTests() : OneCertificate("controller-
         _machine.Now = TestAuthority.Noon.AddDays(300);
         var renewed = Wanted();
 
-        const string Note = "kube-controller-manager reads /etc/kubernetes/controller-manager.conf only as it starts: its certificate holds until 2027-01-30 12:00Z, and by then its "
+        const string Note =
+            "kube-controller-manager reads /etc/kubernetes/controller-manager.conf only as it starts: its certificate holds until 2027-01-30 12:00Z, and by "
+            + "then its "
             + "pod has to be made anew. Move its manifest out of /etc/kubernetes/manifests for 30 seconds and back, on one control plane node after the other";
         Examine(renewed).Notes.ShouldBe([Note]);
         Apply(renewed);

@@ -89,7 +89,9 @@ public sealed class CertificatePairTests() : OneCertificate("etcd-server")
         Examine(rsa).ShouldBe(InSync.Instance);
         OpenSsl.Run("x509 -in a.crt -noout -text", ("a.crt", Text(_role.Path))).Output.ShouldContain(seen);
         OpenSsl.Run(
-            $"verify -attime {TestAuthority.Noon.ToUnixTimeSeconds()} -x509_strict -purpose sslserver -CAfile ca.crt a.crt", ("ca.crt", _authority.CertificatePem), ("a.crt", Text(_role.Path)))
+            $"verify -attime {TestAuthority.Noon.ToUnixTimeSeconds()} -x509_strict -purpose sslserver -CAfile ca.crt a.crt",
+            ("ca.crt", _authority.CertificatePem),
+            ("a.crt", Text(_role.Path)))
             .ShouldBe((0, "a.crt: OK\n"));
     }
 

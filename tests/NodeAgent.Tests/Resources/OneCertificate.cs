@@ -35,7 +35,8 @@ public abstract class OneCertificate(string role)
         public IReadOnlyList<byte[]> Obtain(string role, byte[] request, CancellationToken cancellation)
         {
             using var authority = CertificateAuthority.Load(test._authority.CertificatePem, test._authority.KeyPem);
-            return [authority.Sign(SigningRequest.Read(request), test._role.For(Node), test._role.Lifetime, test._machine.Now, RandomNumberGenerator.GetBytes(16))];
+            return [authority.Sign(
+                SigningRequest.Read(request), test._role.For(Node), test._role.Lifetime, test._machine.Now, RandomNumberGenerator.GetBytes(16))];
         }
     }
 }
