@@ -93,7 +93,10 @@ internal sealed class ApiServer : IAsyncDisposable
         }
     }
 
-    /// <summary>Below the range that outgoing connections take theirs from (ip_local_port_range, 32768 up), so that it is still free when it is used; never the same twice in a run.</summary>
+    /// <summary>
+    /// Below the range that outgoing connections take theirs from (ip_local_port_range, 32768 up), so that it is still free when it is used; never the same
+    /// twice in a run.
+    /// </summary>
     public static int FreePort()
     {
         while (true)

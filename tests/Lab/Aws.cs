@@ -122,7 +122,9 @@ internal sealed class Aws(string folder) : IAsyncDisposable
         request.Headers.TryAddWithoutValidation(
             "Authorization", "AWS4-HMAC-SHA256 Credential=harness/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=none");
         using var answer = await client!.SendAsync(request);
-        return answer.IsSuccessStatusCode ? true : throw new LabException($"moto: PUT {path}: {(int)answer.StatusCode} {await answer.Content.ReadAsStringAsync()}");
+        return answer.IsSuccessStatusCode
+            ? true
+            : throw new LabException($"moto: PUT {path}: {(int)answer.StatusCode} {await answer.Content.ReadAsStringAsync()}");
     }
 
     private async Task<string> QueryAsync(string service, string version, string action, params (string Name, string Value)[] parameters)

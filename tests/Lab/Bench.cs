@@ -104,8 +104,11 @@ internal static class Bench
 
                 var call = Interlocked.Increment(ref calls);
                 await Task.Delay(delay);
-                var body = $"apiVersion: nodeagent/v1\nkind: NodeConfig\nnode:\n  labels:\n{string.Concat(Enumerable.Range(0, 20).Select(i => $"    example.com/l{i}: v{call}\n"))}";
-                await stream.WriteAsync(System.Text.Encoding.ASCII.GetBytes($"HTTP/1.1 200 OK\r\nETag: \"{call}\"\r\nContent-Length: {body.Length}\r\n\r\n{body}"));
+                var body =
+                    "apiVersion: nodeagent/v1\nkind: NodeConfig\nnode:\n  "
+                        + $"labels:\n{string.Concat(Enumerable.Range(0, 20).Select(i => $"    example.com/l{i}: v{call}\n"))}";
+                await stream.WriteAsync(
+                    System.Text.Encoding.ASCII.GetBytes($"HTTP/1.1 200 OK\r\nETag: \"{call}\"\r\nContent-Length: {body.Length}\r\n\r\n{body}"));
             }
         });
         guest.Imds.Paths["iam/security-credentials/worker"] =
@@ -129,7 +132,8 @@ internal static class Bench
             $"| six shared layers, {delay} ms a call | target | median | least | processor |", "|---|---|---|---|---|",
             string.Create(
                 CultureInfo.InvariantCulture,
-                $"| `config check` grows by | {2 * delay} ms | {figures[1].MedianMs - figures[0].MedianMs:0} ms | {figures[1].LeastMs - figures[0].LeastMs:0} ms | {figures[1].ProcessorMs - figures[0].ProcessorMs:0} ms |"),
+                $"| `config check` grows by | {2 * delay} ms | {figures[1].MedianMs - figures[0].MedianMs:0} ms | {figures[1].LeastMs - figures[0].LeastMs:0} "
+                    + $"ms | {figures[1].ProcessorMs - figures[0].ProcessorMs:0} ms |"),
             string.Create(CultureInfo.InvariantCulture, $"| calls, each | 6 | {(double)calls / (rounds + 1):0.#} | | |"),
         ];
     }
@@ -214,16 +218,19 @@ internal static class Bench
         [
             "| in the virtual machine, with disks | processor, of `version`'s | peak memory | starts programs |", "|---|---|---|---|",
             .. figures.Skip(1).Select(f => string.Create(
-                CultureInfo.InvariantCulture, $"| {f.Name} | {f.ProcessorMs / figures[1].ProcessorMs:0.0} | {f.PeakMiB:0} MiB | {(f.StartsPrograms ? "yes" : "no")} |")),
+                CultureInfo.InvariantCulture,
+                $"| {f.Name} | {f.ProcessorMs / figures[1].ProcessorMs:0.0} | {f.PeakMiB:0} MiB | {(f.StartsPrograms ? "yes" : "no")} |")),
             "", $"first boot there: {(await FirstBoot.ReadAsync(guest)).Sum}",
         ];
     }
 
     private static string Load => File.ReadAllText("/proc/loadavg").Split(' ')[0];
 
-    private sealed record Figure(string Name, string Target, double MedianMs, double LeastMs, double MostMs, double ProcessorMs, double PeakMiB, bool StartsPrograms)
+    private sealed record Figure(
+        string Name, string Target, double MedianMs, double LeastMs, double MostMs, double ProcessorMs, double PeakMiB, bool StartsPrograms)
     {
-        public static Figure Parse(string line, string target) => line.Split('\t') is [var name, var median, var least, var most, var processor, var peak, var children]
+        public static Figure Parse(string line, string target) =>
+            line.Split('\t') is [var name, var median, var least, var most, var processor, var peak, var children]
             ? new(name, target, Number(median), Number(least), Number(most), Number(processor), Number(peak), children == "yes")
             : throw new LabException($"bench/measure said: {line}");
 
@@ -272,7 +279,8 @@ internal static class Bench
         public static string Row(string what, string target, IReadOnlyList<FirstBoot> boots, Func<FirstBoot, double> figure)
         {
             var sorted = boots.Select(figure).Order().ToArray();
-            return string.Create(CultureInfo.InvariantCulture, $"| {what} | {target} | {sorted[sorted.Length / 2]:0} ms | {sorted[0]:0} ms | {sorted[^1]:0} ms | | |");
+            return string.Create(
+                CultureInfo.InvariantCulture, $"| {what} | {target} | {sorted[sorted.Length / 2]:0} ms | {sorted[0]:0} ms | {sorted[^1]:0} ms | | |");
         }
 
         private static bool Is(string resource, params string[] kinds) => kinds.Any(kind => resource.StartsWith(kind + " ", StringComparison.Ordinal));

@@ -153,8 +153,10 @@ internal sealed class Container : Guest
             return (false, "no process 1");
         });
         await WaitForAsync("test -S /run/dbus/system_bus_socket && test -S /run/systemd/private", TimeSpan.FromSeconds(30));
-        // Not in the container's process namespace: at shutdown systemd would stop it, nsenter would stop itself after it, and both would be waited for (nsenter.c, WUNTRACED).
-        journal = await Child.StartAsync(JournalFile, "nsenter", ["-t", leader, "--mount", "journalctl", "--boot", "--follow", "--lines=all", "--output=short-precise"]);
+        // Not in the container's process namespace: at shutdown systemd would stop it, nsenter would stop itself after it, and both would be waited for
+        // (nsenter.c, WUNTRACED).
+        journal = await Child.StartAsync(
+            JournalFile, "nsenter", ["-t", leader, "--mount", "journalctl", "--boot", "--follow", "--lines=all", "--output=short-precise"]);
         Lab.Say($"{what} in {clock.Elapsed.TotalSeconds:0.0} s");
     }
 

@@ -6,7 +6,9 @@ using System.Text;
 
 namespace NodeAgent.Lab;
 
-/// <summary>A proxy for http:// that wants a password: it listens inside a container, which has no other way out, and asks moto on this host, whatever host was meant.</summary>
+/// <summary>
+/// A proxy for http:// that wants a password: it listens inside a container, which has no other way out, and asks moto on this host, whatever host was meant.
+/// </summary>
 internal sealed partial class ForwardProxy : IAsyncDisposable
 {
     private readonly Socket listener;
@@ -86,18 +88,25 @@ internal sealed partial class ForwardProxy : IAsyncDisposable
             await using var client = new NetworkStream(accepted, ownsSocket: true);
             var head = await HeadAsync(client);
             var lines = head.Split("\r\n");
-            var length = lines.FirstOrDefault(l => l.StartsWith("Content-Length:", StringComparison.OrdinalIgnoreCase)) is { } line ? int.Parse(line.Split(':')[1]) : 0;
+            var length = lines.FirstOrDefault(l => l.StartsWith("Content-Length:", StringComparison.OrdinalIgnoreCase)) is { } line
+                ? int.Parse(line.Split(':')[1])
+                : 0;
             var body = new byte[length];
             await client.ReadExactlyAsync(body, stop.Token);
             if (!lines.Contains(authorization))
             {
-                await client.WriteAsync("HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"lab\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"u8.ToArray(), stop.Token);
+                const string Answer =
+                    "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"lab\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                await client.WriteAsync(Encoding.ASCII.GetBytes(Answer), stop.Token);
                 return;
             }
 
             Requests.Enqueue(lines[0]);
             var words = lines[0].Split(' ');
-            var forwarded = lines[1..].Where(l => l.Length > 0 && !l.StartsWith("Proxy-", StringComparison.OrdinalIgnoreCase) && !l.StartsWith("Connection:", StringComparison.OrdinalIgnoreCase));
+            var forwarded = lines[1..]
+                .Where(
+                    l => l.Length > 0 && !l.StartsWith("Proxy-", StringComparison.OrdinalIgnoreCase)
+                        && !l.StartsWith("Connection:", StringComparison.OrdinalIgnoreCase));
             using var server = new TcpClient();
             await server.ConnectAsync(IPAddress.Loopback, upstream, stop.Token);
             await using var stream = server.GetStream();

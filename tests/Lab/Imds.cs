@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 
@@ -42,6 +43,18 @@ internal sealed class Imds(Guest guest)
         UserData = userData;
         return SaveAsync();
     }
+
+    /// <summary>The role that the instance has, with credentials for an hour. Counts once saved.</summary>
+    public void SetRole(string role, AwsCredentials credentials) => Paths[$"iam/security-credentials/{role}"] = JsonSerializer.Serialize(new
+    {
+        Code = "Success",
+        Type = "AWS-HMAC",
+        credentials.AccessKeyId,
+        credentials.SecretAccessKey,
+        Token = credentials.SessionToken,
+        LastUpdated = "2026-01-01T00:00:00Z",
+        Expiration = DateTime.UtcNow.AddHours(6).ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture),
+    });
 
     /// <summary>Replaces all faults; none heals. Clocks and counts start now, and again when the guest boots.</summary>
     public Task SetFaultsAsync(params MetadataFault[] faults)

@@ -29,7 +29,9 @@ internal sealed partial class Listener : IAsyncDisposable
         }),
         serve);
 
-    /// <summary>On this machine: connections to its <paramref name="port"/> go on to a port that somebody has on the loopback of the process' network.</summary>
+    /// <summary>
+    /// On this machine: connections to its <paramref name="port"/> go on to a port that somebody has on the loopback of the process' network.
+    /// </summary>
     public static Listener Forward(int port, Func<string> leader, int to)
     {
         var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
@@ -73,7 +75,8 @@ internal sealed partial class Listener : IAsyncDisposable
         });
         thread.Start();
         thread.Join();
-        return socket ?? throw (failure is SocketException or IOException ? failure : new LabException($"in the network of {leader}: {failure!.Message}", failure));
+        return socket
+            ?? throw (failure is SocketException or IOException ? failure : new LabException($"in the network of {leader}: {failure!.Message}", failure));
     }
 
     public async ValueTask DisposeAsync()

@@ -85,7 +85,9 @@ internal sealed class VirtualMachine : Guest
 
     public override string JournalFile => Path.Combine(folder, "journal.log");
 
-    /// <summary>Another instance of an image that <see cref="BakeAsync"/> left. Off: what its metadata says is to be settled before it boots for the first time.</summary>
+    /// <summary>
+    /// Another instance of an image that <see cref="BakeAsync"/> left. Off: what its metadata says is to be settled before it boots for the first time.
+    /// </summary>
     public static async Task<VirtualMachine> CreateAsync(Laboratory lab, string image, Seat seat)
     {
         var folder = Directory.CreateDirectory(Path.Combine(lab.Folder, seat.Name)).FullName;
@@ -329,7 +331,9 @@ internal sealed class VirtualMachine : Guest
             + $",guestfwd=tcp:10.0.2.102:1-cmd:{Caches.Sources}/host/exchange {sockets}",
         // The guest calls them by where they sit: ens5 is the instance's, and where it has neighbours, ens6 leads to the laboratory.
         "-device", seat is null ? $"virtio-net-pci,netdev=net,addr=5,mac={Imds.Mac}" : "virtio-net-pci,netdev=net,addr=6,mac=02:5d:00:00:02:0e",
-        .. seat is null ? (string[])[] : ["-netdev", $"tap,id=vpc,ifname={seat.Tap},script=no,downscript=no", "-device", $"virtio-net-pci,netdev=vpc,addr=5,mac={seat.Mac}"],
+        .. seat is null
+            ? (string[])[]
+            : ["-netdev", $"tap,id=vpc,ifname={seat.Tap},script=no,downscript=no", "-device", $"virtio-net-pci,netdev=vpc,addr=5,mac={seat.Mac}"],
         .. seat?.Volume is { } volume
             ? (string[])["-drive", $"if=none,id=ebs,format=qcow2,cache=unsafe,file={volume.File}", "-device", $"nvme,drive=ebs,serial={volume.Serial}"]
             : [],
@@ -376,7 +380,9 @@ internal sealed class VirtualMachine : Guest
                 given = [.. given, "-smbios", $"type=11,path={file}"];
             }
 
-            kernelArguments += $" systemd.hostname=ip-{seat.Address.Replace('.', '-')} systemd.machine_id={Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(folder)))[..32]}";
+            kernelArguments +=
+                $" systemd.hostname=ip-{seat.Address.Replace('.', '-')} "
+                    + $"systemd.machine_id={Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(folder)))[..32]}";
         }
 
         string[] start = restore is not null ? ["-incoming", $"file:{restore}"]
@@ -386,7 +392,8 @@ internal sealed class VirtualMachine : Guest
             Path.Combine(folder, "qemu.log"),
             "nice",
             [
-                $"--adjustment={seat?.Niceness ?? 0}", "qemu-system-x86_64", .. Hardware(folder, sockets, Lab.ApiServer.Port, Lab.Aws.Port, Lab.IssuerPort, seat), .. given, .. start,
+                $"--adjustment={seat?.Niceness ?? 0}", "qemu-system-x86_64",
+                .. Hardware(folder, sockets, Lab.ApiServer.Port, Lab.Aws.Port, Lab.IssuerPort, seat), .. given, .. start,
                 "-kernel", $"{guest}/vmlinuz", "-initrd", $"{guest}/initrd", "-append", $"{KernelArguments} {kernelArguments}",
             ]);
         using var deadline = new CancellationTokenSource(BootTimeout);

@@ -4,8 +4,8 @@ using System.Xml.Linq;
 namespace NodeAgent.Lab;
 
 /// <summary>
-/// A subnet of a VPC: a bridge in a network namespace of its own, and behind its first address the VPC's router, which goes by the route tables that EC2 (moto) has, and
-/// by each instance's source/destination check. Gone with the runner, however it ends.
+/// A subnet of a VPC: a bridge in a network namespace of its own, and behind its first address the VPC's router, which goes by the route tables that EC2 (moto)
+/// has, and by each instance's source/destination check. Gone with the runner, however it ends.
 /// </summary>
 internal sealed class VirtualNetwork : IAsyncDisposable
 {
@@ -26,11 +26,14 @@ internal sealed class VirtualNetwork : IAsyncDisposable
         var holder = await Child.StartAsync(Path.Combine(lab.Folder, "network.log"), "unshare", ["--net", "sleep", "infinity"]);
         var network = new VirtualNetwork(lab, holder);
         await lab.WaitForAsync("a network of its own", TimeSpan.FromSeconds(10), async () => (
-            (await Child.RunAsync("sh", ["-c", $"test \"$(readlink /proc/{holder.Id}/ns/net)\" != \"$(readlink /proc/self/ns/net)\""], TimeSpan.FromSeconds(5))).ExitCode == 0, ""));
+            (await Child.RunAsync(
+                "sh", ["-c", $"test \"$(readlink /proc/{holder.Id}/ns/net)\" != \"$(readlink /proc/self/ns/net)\""], TimeSpan.FromSeconds(5))).ExitCode == 0,
+            ""));
         await network.CheckAsync(
             $"ip link set lo up && ip link add br0 type bridge && ip address add {Prefix}.1/24 dev br0 && ip link set br0 up "
             // VPC's router sends no redirects: an instance's neighbours reach its pods through the gateway alone.
-            + "&& echo 1 >/proc/sys/net/ipv4/ip_forward && echo 0 >/proc/sys/net/ipv4/conf/all/send_redirects && echo 0 >/proc/sys/net/ipv4/conf/br0/send_redirects");
+            + "&& echo 1 >/proc/sys/net/ipv4/ip_forward && echo 0 >/proc/sys/net/ipv4/conf/all/send_redirects && echo 0 "
+            + ">/proc/sys/net/ipv4/conf/br0/send_redirects");
         network.routing = network.RouteAsync(fleet);
         return network;
     }
@@ -47,7 +50,8 @@ internal sealed class VirtualNetwork : IAsyncDisposable
     }
 
     /// <summary>Runs a command of this machine inside: beside the router, from where every instance and every pod can be reached.</summary>
-    public Task<CommandResult> RunAsync(TimeSpan timeout, params string[] command) => Child.RunAsync("nsenter", ["-t", $"{holder.Id}", "-n", .. command], timeout);
+    public Task<CommandResult> RunAsync(TimeSpan timeout, params string[] command) =>
+        Child.RunAsync("nsenter", ["-t", $"{holder.Id}", "-n", .. command], timeout);
 
     public async ValueTask DisposeAsync()
     {
@@ -105,8 +109,14 @@ internal sealed class VirtualNetwork : IAsyncDisposable
         var tables = XDocument.Parse(await lab.Aws.CallAsync("ec2", "2016-11-15", "DescribeRouteTables", ("RouteTableId.1", fleet.RouteTable)));
         var interfaces = XDocument.Parse(await lab.Aws.CallAsync("ec2", "2016-11-15", "DescribeNetworkInterfaces"));
         // The VPC drops what is not of or for the instance itself, as long as its interface's check is on.
-        var forwards = interfaces.Descendants().Where(e => e.Name.LocalName == "item" && Text(e, "sourceDestCheck") == "false" && Text(e, "privateIpAddress") is not null)
-            .Select(e => (Instance: e.Elements().FirstOrDefault(a => a.Name.LocalName == "attachment") is { } attached ? Text(attached, "instanceId") : null, Address: Text(e, "privateIpAddress")!))
+        var forwards = interfaces.Descendants()
+            .Where(e => e.Name.LocalName == "item" && Text(e, "sourceDestCheck") == "false" && Text(e, "privateIpAddress") is not null)
+            .Select(
+                e =>
+                    (Instance: e.Elements()
+                        .FirstOrDefault(a => a.Name.LocalName == "attachment") is { } attached
+                            ? Text(attached, "instanceId")
+                            : null, Address: Text(e, "privateIpAddress")!))
             .Where(e => e.Instance is not null)
             .ToLookup(e => e.Instance!, e => e.Address);
         return [.. tables.Descendants().Where(e => e.Name.LocalName == "item" && Text(e, "destinationCidrBlock") is not null)

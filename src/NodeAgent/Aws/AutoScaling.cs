@@ -6,7 +6,9 @@ using Amazon.Runtime.Internal.Transform;
 
 namespace NodeAgent.Aws;
 
-/// <summary>A lifecycle hook of the instance's autoscaling group, as the instance itself answers it. The instance's ID stands in for the action's token.</summary>
+/// <summary>
+/// A lifecycle hook of the instance's autoscaling group, as the instance itself answers it. The instance's ID stands in for the action's token.
+/// </summary>
 internal sealed class LifecycleHook(IAmazonAutoScaling client, string group, string hook, string instance)
 {
     public string Name => hook;
@@ -39,30 +41,31 @@ internal sealed class LifecycleHook(IAmazonAutoScaling client, string group, str
             return true;
         }
         // The one error that both actions have for it; it has no code of its own: "No active Lifecycle Action found with instance ID i-...".
-        catch (AmazonServiceException e) when (e.ErrorCode == "ValidationError" && e.Message.StartsWith("No active Lifecycle Action found", StringComparison.OrdinalIgnoreCase))
+        catch (AmazonServiceException e) when (e.ErrorCode == "ValidationError"
+            && e.Message.StartsWith("No active Lifecycle Action found", StringComparison.OrdinalIgnoreCase))
         {
             return false;
         }
         catch (AmazonServiceException e) when (QueryFailure.KindOf(e) is var kind && kind != AwsFailureKind.NotReachable)
         {
-            throw new AwsException(
-                new(
-                    kind,
-                    subject,
-                    QueryFailure.Cause(e),
-                    kind switch
-                    {
-                        AwsFailureKind.NotAllowed => $"Allow the role of this instance the action {action}.",
-                        AwsFailureKind.Throttled or AwsFailureKind.Unavailable => "Mostly for a short while: it is tried again.",
-                        _ => "Check the names of group and hook (autoscaling.launchHook, autoscaling.terminateHook).",
-                    }),
+            throw new AwsException(new(
+                kind,
+                subject,
+                QueryFailure.Cause(e),
+                kind switch
+                {
+                    AwsFailureKind.NotAllowed => $"Allow the role of this instance the action {action}.",
+                    AwsFailureKind.Throttled or AwsFailureKind.Unavailable => "Mostly for a short while: it is tried again.",
+                    _ => "Check the names of group and hook (autoscaling.launchHook, autoscaling.terminateHook).",
+                }),
                 e);
         }
         catch (Exception e) when (e is AmazonServiceException or HttpRequestException or TimeoutException or IOException
             || (e is OperationCanceledException && !cancellation.IsCancellationRequested))
         {
             throw new AwsException(
-                new(AwsFailureKind.NotReachable, subject, e.GetBaseException().Message, "Check the route to this endpoint (NAT, VPC endpoint, proxy) and DNS."), e);
+                new(AwsFailureKind.NotReachable, subject, e.GetBaseException().Message, "Check the route to this endpoint (NAT, VPC endpoint, proxy) and DNS."),
+                e);
         }
     }
 }

@@ -89,10 +89,20 @@ internal sealed class InstanceMetadata : IDisposable
         await TextBelowLatest("dynamic/instance-identity/document", cancellation).ConfigureAwait(false)
         ?? throw NotThere("dynamic/instance-identity/document");
 
-    /// <summary>The instance identity document with its RSA-2048 signature: PKCS#7, base64 without its header and footer.</summary>
-    public async Task<string> SignedIdentityDocument(CancellationToken cancellation) =>
-        await TextBelowLatest("dynamic/instance-identity/rsa2048", cancellation).ConfigureAwait(false)
-        ?? throw NotThere("dynamic/instance-identity/rsa2048");
+    /// <summary>The instance identity document with its RSA-2048 signature: PKCS#7.</summary>
+    public async Task<byte[]> SignedIdentityDocument(CancellationToken cancellation)
+    {
+        const string path = "dynamic/instance-identity/rsa2048";
+        var base64 = await TextBelowLatest(path, cancellation).ConfigureAwait(false) ?? throw NotThere(path);
+        try
+        {
+            return Convert.FromBase64String(base64);
+        }
+        catch (FormatException e)
+        {
+            throw Malformed(path, "not base64", e);
+        }
+    }
 
     /// <summary>A failure of this service at a path below /latest/, for answers that turn out to make no sense.</summary>
     public AwsException Malformed(string path, string cause, Exception? inner = null) => new(

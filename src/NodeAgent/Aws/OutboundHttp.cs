@@ -34,7 +34,8 @@ internal sealed class OutboundHttp(OutboundProxy? proxy, IReadOnlyList<byte[]> t
         if (trusted.Count > 0)
         {
             handler.SslOptions.RemoteCertificateValidationCallback = (_, certificate, chain, errors) => errors == SslPolicyErrors.None
-                || (errors == SslPolicyErrors.RemoteCertificateChainErrors && certificate is X509Certificate2 server && chain is not null && IsTrusted(server, chain));
+                || (errors == SslPolicyErrors.RemoteCertificateChainErrors && certificate is X509Certificate2 server && chain is not null
+                && IsTrusted(server, chain));
         }
 
         return handler;

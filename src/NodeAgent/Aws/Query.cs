@@ -10,7 +10,9 @@ using Endpoint = Amazon.Runtime.Endpoints.Endpoint;
 
 namespace NodeAgent.Aws;
 
-/// <summary>What the services of AWS's query protocol have in common here: one endpoint for all actions, signatures always, bounded times and retries.</summary>
+/// <summary>
+/// What the services of AWS's query protocol have in common here: one endpoint for all actions, signatures always, bounded times and retries.
+/// </summary>
 internal abstract class QueryConfig : ClientConfig
 {
     private readonly string _name;

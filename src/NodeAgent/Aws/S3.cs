@@ -38,7 +38,8 @@ internal sealed class S3 : IDisposable
     /// <param name="endpoint">For something that speaks S3 elsewhere; null for S3 itself in that region.</param>
     /// <param name="credentials">Asked once, with the first call.</param>
     /// <param name="patience">How long in all, from now on, to try again before giving up.</param>
-    public S3(string bucket, string region, Uri? endpoint, Func<Task<ImmutableCredentials>> credentials, TimeSpan patience, TimeProvider time, OutboundHttp outbound)
+    public S3(
+        string bucket, string region, Uri? endpoint, Func<Task<ImmutableCredentials>> credentials, TimeSpan patience, TimeProvider time, OutboundHttp outbound)
     {
         (_bucket, _region, _time) = (bucket, region, time);
         _base = Base(bucket, region, endpoint);
@@ -50,7 +51,9 @@ internal sealed class S3 : IDisposable
     /// <param name="key">Its parts between slashes are escaped as need be.</param>
     /// <param name="known">The ETag of a content that is known already; then it is not sent once more.</param>
     /// <returns>Null when S3 says that there is no such object.</returns>
-    /// <exception cref="AwsException">Also where S3 does not say whether there is one: without the right to list the bucket, it answers 403 to both.</exception>
+    /// <exception cref="AwsException">
+    /// Also where S3 does not say whether there is one: without the right to list the bucket, it answers 403 to both.
+    /// </exception>
     public Task<S3Object?> Get(string key, string? known, CancellationToken cancellation) => _retries.Run(
         stop => GetOnce(key, known, stop), () => Failure(key, AwsFailureKind.NotReachable, "no answer in time"), cancellation);
 
@@ -101,7 +104,8 @@ internal sealed class S3 : IDisposable
         var region = response.Headers.TryGetValues("x-amz-bucket-region", out var values) ? values.First() : null;
         return (response.Status, code) switch
         {
-            (_, "SlowDown" or "Throttling" or "ThrottlingException" or "KMS.ThrottlingException" or "RequestThrottled" or "RequestLimitExceeded") or (HttpStatusCode.TooManyRequests, _) => new(
+            (_, "SlowDown" or "Throttling" or "ThrottlingException" or "KMS.ThrottlingException" or "RequestThrottled" or "RequestLimitExceeded")
+                or (HttpStatusCode.TooManyRequests, _) => new(
                 AwsFailureKind.Throttled, Subject(key), cause, "Too many calls of this prefix at once; they spread by themselves: try again later."),
             // A clock that was just set is the usual cause at boot, and passes.
             (_, "RequestTimeTooSkewed") => new(
@@ -120,7 +124,9 @@ internal sealed class S3 : IDisposable
                 AwsFailureKind.Malformed,
                 Subject(key),
                 cause,
-                region is null ? "Is the bucket in another region? layers.bucketRegion says in which." : $"The bucket is in {region}: set layers.bucketRegion."),
+                region is null
+                    ? "Is the bucket in another region? layers.bucketRegion says in which."
+                    : $"The bucket is in {region}: set layers.bucketRegion."),
             _ => new(AwsFailureKind.Malformed, Subject(key), cause, NotS3),
         };
     }

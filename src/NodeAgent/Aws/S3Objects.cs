@@ -52,7 +52,9 @@ internal sealed class S3Objects : IDisposable
     public string Bucket { get; }
 
     /// <returns>Null when S3 says that there is no such object.</returns>
-    /// <exception cref="AwsException">Also where S3 does not say whether there is one: without the right to list the bucket, it answers 403 to both.</exception>
+    /// <exception cref="AwsException">
+    /// Also where S3 does not say whether there is one: without the right to list the bucket, it answers 403 to both.
+    /// </exception>
     public async Task<byte[]?> Get(string key, CancellationToken cancellation)
     {
         try
@@ -96,11 +98,16 @@ internal sealed class S3Objects : IDisposable
 
         return page.IsTruncated == true
             ? throw new AwsException(new(
-                AwsFailureKind.Malformed, Subject(S3.ListAction, prefix), "more than 1,000 objects, which nothing here lists", "Is it the right bucket and prefix?"))
+                AwsFailureKind.Malformed,
+                Subject(S3.ListAction, prefix),
+                "more than 1,000 objects, which nothing here lists",
+                "Is it the right bucket and prefix?"))
             : [.. (page.S3Objects ?? []).Select(o => o.Key).Order(StringComparer.Ordinal)];
     }
 
-    /// <summary>Of any number who do this at once, for one it is true (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).</summary>
+    /// <summary>
+    /// Of any number who do this at once, for one it is true (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).
+    /// </summary>
     /// <returns>False where there is such an object, which stays. Also where the first try succeeded and only its answer was lost.</returns>
     public async Task<bool> Create(string key, byte[] content, CancellationToken cancellation)
     {
@@ -157,8 +164,12 @@ internal sealed class S3Objects : IDisposable
     {
         if (e is not AmazonServiceException { StatusCode: not 0 } said)
         {
-            return new(
-                new(AwsFailureKind.NotReachable, Subject(action, key), e.GetBaseException().Message, "Check the route to S3 (gateway endpoint, NAT, proxy) and DNS."), e);
+            return new(new(
+                AwsFailureKind.NotReachable,
+                Subject(action, key),
+                e.GetBaseException().Message,
+                "Check the route to S3 (gateway endpoint, NAT, proxy) and DNS."),
+                e);
         }
 
         var kind = said.ErrorCode switch

@@ -148,7 +148,8 @@ internal sealed class AdoptionLook
         AdoptionStep.InSlot or AdoptionStep.Now when !LooksByItself =>
             "It is adopted at the next boot, or by 'nodeagent apply': this node was made with adoption.when: boot, and does not look by itself yet.",
         AdoptionStep.AtBoot when WantBoot.Count > 0 =>
-            $"It is adopted at the next boot, or by 'nodeagent apply' on a node that is drained: {string.Join(", ", WantBoot)} {(WantBoot.Count == 1 ? "is" : "are")} nothing to change below pods.",
+            $"It is adopted at the next boot, or by 'nodeagent apply' on a node that is drained: {string.Join(", ", WantBoot)} "
+                + $"{(WantBoot.Count == 1 ? "is" : "are")} nothing to change below pods.",
         AdoptionStep.AtBoot => $"It is adopted at the next boot, or by 'nodeagent apply': adoption.when is boot ({_inputs.Config.OriginOf("adoption.when")}).",
         AdoptionStep.InSlot =>
             $"It is adopted as a whole from {Rfc3339.Text(Slot)} on, this node's slot in the {Policy.Window} after it was first seen.{Failure}",

@@ -111,7 +111,8 @@ internal static class ApplyCommand
             int exitCode;
             try
             {
-                using var alone = RunLock.Acquire(RunLock.DefaultPath, "apply", waiting => Console.Error.WriteLine($"nodeagent: waiting: {waiting}"), timer.Token);
+                using var alone = RunLock.Acquire(
+                    RunLock.DefaultPath, "apply", waiting => Console.Error.WriteLine($"nodeagent: waiting: {waiting}"), timer.Token);
                 WriteStatus(machine, "applying", null, null, null);
                 var gate = atBoot ? Converge(BootGate.Closed(), machine, writer, timer.Token) : null;
                 ServiceNotify.Status("reading configuration and facts");
@@ -179,7 +180,13 @@ internal static class ApplyCommand
             list,
             machine,
             writer,
-            new ApplyProgress(json || Journal.IsStandardError ? TextWriter.Null : Console.Out, Terminal.IsThere, Terminal.HasColor, ServiceNotify.Status, new RunLog(_log), _timeline),
+            new ApplyProgress(
+                json || Journal.IsStandardError ? TextWriter.Null : Console.Out,
+                Terminal.IsThere,
+                Terminal.HasColor,
+                ServiceNotify.Status,
+                new RunLog(_log),
+                _timeline),
             cancellation);
 
         /// <returns>The exit code where this run has nothing more to do.</returns>
@@ -260,7 +267,8 @@ internal static class ApplyCommand
                 ServiceNotify.Ready();
             }
 
-            _log.ForContext("ExitCode", exitCode).ForContext("InstanceId", _inputs!.Facts.Instance.Id).ForContext("DurationMs", (long)_timeline.Total.TotalMilliseconds)
+            _log.ForContext("ExitCode", exitCode).ForContext("InstanceId", _inputs!.Facts.Instance.Id)
+                .ForContext("DurationMs", (long)_timeline.Total.TotalMilliseconds)
                 .Information("{What:l} {Timeline:l}", sum, _timeline.ToString());
             if (json)
             {

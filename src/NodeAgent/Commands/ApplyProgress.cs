@@ -38,7 +38,8 @@ internal sealed class ApplyProgress(TextWriter output, bool terminal, bool color
     {
         var mark = step.Outcome is Changed ? Paint(Green, "✓") : Paint(Red, "✗");
         var verb = step.Outcome is Changed ? "" : RunText.Verb(step.Outcome).ToUpperInvariant() + ": ";
-        output.WriteLine($"{(terminal ? ClearLine : "")}  {mark} {step.Resource.Id}: {verb}{RunText.Why(step.Outcome)} {Paint(Dim, $"({Timeline.Text(step.Duration)})")}");
+        output.WriteLine(
+            $"{(terminal ? ClearLine : "")}  {mark} {step.Resource.Id}: {verb}{RunText.Why(step.Outcome)} {Paint(Dim, $"({Timeline.Text(step.Duration)})")}");
     }
 
     private string Paint(string paint, string text) => color ? paint + text + Reset : text;

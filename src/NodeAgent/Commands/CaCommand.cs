@@ -17,7 +17,8 @@ namespace NodeAgent.Commands;
 /// <summary>nodeagent ca: a cluster's CAs in their store. For administrators and control plane nodes; workers have no right to it.</summary>
 internal static class CaCommand
 {
-    public static Command Create() => new("ca", "The cluster's CAs and its service account key, in their store.") { Init(), Show(), Issue(), CaRotateCommand.Create() };
+    public static Command Create() =>
+        new("ca", "The cluster's CAs and its service account key, in their store.") { Init(), Show(), Issue(), CaRotateCommand.Create() };
 
     private static Command Init()
     {
@@ -46,7 +47,8 @@ internal static class CaCommand
                 if (pair.Split('=', 2) is not [var role, { Length: > 0 } key] || RoleTable.Authorities.All(a => a.Role != role)
                     || !IsKmsKey(key))
                 {
-                    result.AddError($"--ca-key: '{pair}' is not ROLE=KEY, with {string.Join(", ", RoleTable.Authorities.Select(a => a.Role))} and an ARN or alias/NAME");
+                    result.AddError(
+                        $"--ca-key: '{pair}' is not ROLE=KEY, with {string.Join(", ", RoleTable.Authorities.Select(a => a.Role))} and an ARN or alias/NAME");
                 }
             }
 
@@ -151,7 +153,9 @@ internal static class CaCommand
             CustomParser = result => Parsed(
                 result,
                 "--service-range",
-                text => Cidr.Parse(text) is var range && range.Size > 1 ? range : throw new FormatException($"'{text}' has no first address for the service kubernetes")),
+                text => Cidr.Parse(text) is var range && range.Size > 1
+                    ? range
+                    : throw new FormatException($"'{text}' has no first address for the service kubernetes")),
         };
         var command = new Command("issue", """
             Make all certificates, keys and kubeconfigs of a control plane node at once, into a directory laid out as kubeadm's /etc/kubernetes. For laboratories, and for
@@ -175,7 +179,11 @@ internal static class CaCommand
             Check("--dns", result.GetValue(dns), ConfigValidation.IsDnsName, Dns);
             Check("--domain", [result.GetValue(domain)!], ConfigValidation.IsDnsName, Dns);
             Check("--api-name", result.GetValue(extra), IsNameOrAddress, "neither an address nor a DNS name in lower case");
-            Check("--cluster", [result.GetValue(cluster)!], ConfigValidation.IsClusterName, "no cluster's name; expected letters, digits, '-', '_' and '.', a letter or digit first");
+            Check(
+                "--cluster",
+                [result.GetValue(cluster)!],
+                ConfigValidation.IsClusterName,
+                "no cluster's name; expected letters, digits, '-', '_' and '.', a letter or digit first");
 
             void Check(string option, IEnumerable<string>? values, Func<string, bool> isGood, string what)
             {
@@ -289,9 +297,11 @@ internal static class CaText
             using var certificate = X509CertificateLoader.LoadCertificate(der);
             var kind = KeyAlgorithms.Describe(certificate.PublicKey.ExportSubjectPublicKeyInfo());
             text.Append(CultureInfo.InvariantCulture, $"{row.Role}: {certificate.Subject}, {kind}, ");
-            text.Append(CultureInfo.InvariantCulture, $"{certificate.NotBefore.ToUniversalTime():yyyy-MM-dd} to {certificate.NotAfter.ToUniversalTime():yyyy-MM-dd}");
+            text.Append(
+                CultureInfo.InvariantCulture, $"{certificate.NotBefore.ToUniversalTime():yyyy-MM-dd} to {certificate.NotAfter.ToUniversalTime():yyyy-MM-dd}");
             text.Append(stage is null ? "" : $", {stage}").Append(IsExpired(der, now) ? ": expired\n" : "\n");
-            text.Append(CultureInfo.InvariantCulture, $"  certificate SHA-256 {Convert.ToHexStringLower(SHA256.HashData(der))}\n  public key  {KeyPin(certificate)}\n");
+            text.Append(
+                CultureInfo.InvariantCulture, $"  certificate SHA-256 {Convert.ToHexStringLower(SHA256.HashData(der))}\n  public key  {KeyPin(certificate)}\n");
         }
 
         return text.ToString();

@@ -84,10 +84,12 @@ internal static class CaRotateCommand
         var all = done.All;
         var made = done.Made.Count == 0 ? $"Nothing to do in {store}." : $"Made in {store}: {string.Join(", ", done.Made)}.";
         var next = all.Next is { } waiting
-            ? $"{File(all.Current)} signs, {File(waiting)} is next: have cluster.certificateAuthority be both on every node, wait until all have adopted it, then "
+            ? $"{File(all.Current)} signs, {File(waiting)} is next: have cluster.certificateAuthority be both on every node, wait until all have adopted "
+                + "it, then "
             + "'--stage sign'."
             : all.Former is { } former
-            ? $"{File(all.Current)} signs, {File(former)} is trusted still: wait three minutes, until all issuers have seen it, renew the certificates of every node "
+            ? $"{File(all.Current)} signs, {File(former)} is trusted still: wait three minutes, until all issuers have seen it, renew the certificates of "
+                + "every node "
             + "('nodeagent certs renew --all'), then '--stage drop'."
             : $"{File(all.Current)} is the cluster's CA, alone: have cluster.certificateAuthority be that on every node.";
         return $"{made} {next}";

@@ -172,16 +172,17 @@ internal static class CertificateRenewal
     private static bool IsOwed(IMachineReader machine, string file) =>
         !file.EndsWith(".json", StringComparison.Ordinal) || OwedRestart.Read(machine, machine.Unit(file[..^".json".Length])) is not null;
 
-    // What certificates, and the kubeconfigs that embed some, say. Whom to ask for them (certificates.source, issuer, store) is not among it: an issuer that has
-    // moved is to be followed, or certificates expire. Nor is what only other files of the node hold.
+    // What certificates, and the kubeconfigs that embed some, say. Whom to ask for them (certificates.source, issuer, store) is not among it: an issuer that
+    // has moved is to be followed, or certificates expire. Nor is what only other files of the node hold.
     private static readonly string[] OfEveryNode =
         ["cluster.certificateAuthority", "cluster.name", "certificates.keyAlgorithm", "certificates.lifetime", "node.name", "node.role"];
 
-    private static readonly string[] OfControlPlanes = ["apiServer.port", "certificates.apiNames", "cluster.domain", "cluster.endpoint", "cluster.serviceRange", "controlPlane.staticPods"];
+    private static readonly string[] OfControlPlanes =
+        ["apiServer.port", "certificates.apiNames", "cluster.domain", "cluster.endpoint", "cluster.serviceRange", "controlPlane.staticPods"];
 
     /// <summary>
-    /// What is renewed is what the node was made with: a certificate of a CA that it has not adopted is one that nobody here trusts, and one for another name is
-    /// not its kubelet's.
+    /// What is renewed is what the node was made with: a certificate of a CA that it has not adopted is one that nobody here trusts, and one for another name
+    /// is not its kubelet's.
     /// </summary>
     /// <exception cref="NotPossibleException">Something that goes into certificates was not adopted yet.</exception>
     public static void CheckAdopted(NodeInputs inputs, AdoptionRecord? record)
@@ -200,7 +201,8 @@ internal static class CertificateRenewal
         if (differences.Count > 0)
         {
             throw new NotPossibleException(
-                $"{string.Join(" and ", differences.Select(Text))}: certificates are renewed as the node was made, and this would go into them before it is adopted "
+                $"{string.Join(" and ", differences.Select(Text))}: certificates are renewed as the node was made, and this would go into them before it is "
+                + "adopted "
                 + "('nodeagent config show --pending'). 'nodeagent apply' adopts it");
         }
     }

@@ -13,8 +13,8 @@ using NodeAgent.Resources;
 namespace NodeAgent.Commands;
 
 /// <summary>
-/// nodeagent cluster: the few objects of the API that nodes need, and the bootstrap manifests, where the application layer takes over. nodeagent-cluster.service runs it on
-/// control plane nodes, after the API server came up.
+/// nodeagent cluster: the few objects of the API that nodes need, and the bootstrap manifests, where the application layer takes over.
+/// nodeagent-cluster.service runs it on control plane nodes, after the API server came up.
 /// </summary>
 internal static class ClusterCommand
 {
@@ -48,7 +48,8 @@ internal static class ClusterCommand
         server.DefaultValueFactory = _ => new Uri("https://127.0.0.1:6443");
         var manifests = new Option<string?>("--manifests")
         {
-            Description = "Directory, or folder in S3, of YAML files with objects for the cluster: a CNI's, say. In the order of their names, folders below left aside.",
+            Description =
+                "Directory, or folder in S3, of YAML files with objects for the cluster: a CNI's, say. In the order of their names, folders below left aside.",
             HelpName = "s3://BUCKET[/PREFIX]|DIR",
         };
         var region = new Option<string?>("--region") { Description = "The bucket's; the instance's unless given.", HelpName = "REGION" };
@@ -56,14 +57,17 @@ internal static class ClusterCommand
         var command = new Command(name, description) { node, server, manifests, region, deadline };
         command.Validators.Add(result =>
         {
-            if (result.GetValue(manifests) is { } where && (where.Length == 0 || (where.Contains("://", StringComparison.Ordinal) && !S3Address.TryParse(where, out _))))
+            if (result.GetValue(manifests) is { } where
+                && (where.Length == 0 || (where.Contains("://", StringComparison.Ordinal) && !S3Address.TryParse(where, out _))))
             {
                 result.AddError($"--manifests: '{where}' is neither s3://BUCKET[/PREFIX] nor a directory");
             }
         });
         command.SetAction((parse, stop) => Errors.Within(
             parse.GetValue(deadline).Value,
-            timer => Run(parse.GetValue(server)!, parse.GetValue(node), parse.GetValue(manifests), parse.GetValue(region), parse.GetValue(deadline).Value, dryRun, timer),
+            timer => Run(
+                parse.GetValue(server)!, parse.GetValue(node), parse.GetValue(manifests), parse.GetValue(region), parse.GetValue(deadline).Value, dryRun,
+                timer),
             stop));
         return command;
     }
@@ -245,7 +249,8 @@ internal static class ClusterCommand
         {
             return new ApiClient(
                 server,
-                Files.Text(Certificates.AuthorityPath) ?? throw new NotPossibleException($"{Certificates.AuthorityPath} is not there: this is no control plane node (yet)"),
+                Files.Text(Certificates.AuthorityPath)
+                    ?? throw new NotPossibleException($"{Certificates.AuthorityPath} is not there: this is no control plane node (yet)"),
                 Kubeconfig.ClientPem(text) ?? throw new NotPossibleException($"{path} embeds no certificate and key"),
                 TimeSpan.FromSeconds(30));
         }

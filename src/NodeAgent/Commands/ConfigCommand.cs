@@ -7,10 +7,13 @@ namespace NodeAgent.Commands;
 internal static class ConfigCommand
 {
     /// <param name="layersOf">
-    /// The layers of this machine above the defaults, in their order, with these files (absolute paths) as the last ones: <see cref="Layers.Of"/> over the machine's
-    /// reader, tags and user data where it has metadata. May throw <see cref="ConfigurationException"/>; anything else it throws is the caller's to turn into an exit code.
+    /// The layers of this machine above the defaults, in their order, with these files (absolute paths) as the last ones: <see cref="Layers.Of"/> over the
+    /// machine's reader, tags and user data where it has metadata. May throw <see cref="ConfigurationException"/>; anything else it throws is the caller's to
+    /// turn into an exit code.
     /// </param>
-    /// <param name="pending">Says on the first writer what is new to this node, as JSON or not, and exits. May throw as <paramref name="layersOf"/> does.</param>
+    /// <param name="pending">
+    /// Says on the first writer what is new to this node, as JSON or not, and exits. May throw as <paramref name="layersOf"/> does.
+    /// </param>
     public static Command Create(
         Func<IReadOnlyList<string>, CancellationToken, Task<IReadOnlyList<Layer>>> layersOf, Func<TextWriter, bool, CancellationToken, Task<int>> pending)
     {
@@ -73,7 +76,11 @@ internal static class ConfigCommand
         string notePrefix,
         Func<TextWriter, bool, CancellationToken, Task<int>>? pending = null)
     {
-        var files = new Option<string[]>("--config") { Description = "A further layer, which wins over all others; repeatable, the last wins.", HelpName = "FILE" };
+        var files = new Option<string[]>("--config")
+        {
+            Description = "A further layer, which wins over all others; repeatable, the last wins.",
+            HelpName = "FILE",
+        };
         var format = new Option<string>("--format") { Description = "text or json", HelpName = "text|json", DefaultValueFactory = static _ => "text" };
         format.AcceptOnlyFromAmong("text", "json");
         var onlyPending = new Option<bool>("--pending") { Description = "What is new to this node, instead of all." };
@@ -128,7 +135,10 @@ internal static class ConfigCommand
                     await error.WriteLineAsync(one.ToString());
                 }
 
-                await error.WriteLineAsync(e.Errors.Count == 1 ? "Bad configuration: 1 error. Nothing was changed." : $"Bad configuration: {e.Errors.Count} errors. Nothing was changed.");
+                await error.WriteLineAsync(
+                    e.Errors.Count == 1
+                        ? "Bad configuration: 1 error. Nothing was changed."
+                        : $"Bad configuration: {e.Errors.Count} errors. Nothing was changed.");
                 return ExitCode.BadConfiguration;
             }
         });
@@ -136,5 +146,6 @@ internal static class ConfigCommand
     }
 
     private static string Sum(LoadedConfig loaded) =>
-        $"OK: {(loaded.Config.Node.Role == NodeRole.ControlPlane ? "control-plane" : "worker")} of cluster {loaded.Config.Cluster.Name}, from {string.Join(", ", loaded.Layers)}.";
+        $"OK: {(loaded.Config.Node.Role == NodeRole.ControlPlane ? "control-plane" : "worker")} of cluster {loaded.Config.Cluster.Name}, from "
+            + $"{string.Join(", ", loaded.Layers)}.";
 }

@@ -15,14 +15,21 @@ using NodeAgent.Telemetry;
 
 namespace NodeAgent.Commands;
 
-/// <summary>nodeagent endpoint: finds the control plane again after its instances changed. nodeagent-endpoint.timer has it run where cluster.endpointFrom is tags.</summary>
+/// <summary>
+/// nodeagent endpoint: finds the control plane again after its instances changed. nodeagent-endpoint.timer has it run where cluster.endpointFrom is tags.
+/// </summary>
 internal static class EndpointCommand
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
 
     public static Command Create()
     {
-        var cluster = new Option<string>("--cluster") { Description = "The cluster's name, as in the tag nodeagent:cluster.", HelpName = "NAME", Required = true };
+        var cluster = new Option<string>("--cluster")
+        {
+            Description = "The cluster's name, as in the tag nodeagent:cluster.",
+            HelpName = "NAME",
+            Required = true,
+        };
         var server = CommonOptions.Server("The cluster's endpoint.");
         server.Required = true;
         var region = new Option<string>("--region") { Description = "Of EC2.", HelpName = "REGION", Required = true };
@@ -98,7 +105,8 @@ internal static class EndpointCommand
             new ResourceList([hosts]),
             machine,
             new LinuxWriter(machine, stop),
-            new ApplyProgress(Journal.IsStandardError ? TextWriter.Null : Console.Out, Terminal.IsThere, Terminal.HasColor, _ => { }, new RunLog(log), new Timeline()),
+            new ApplyProgress(
+                Journal.IsStandardError ? TextWriter.Null : Console.Out, Terminal.IsThere, Terminal.HasColor, _ => { }, new RunLog(log), new Timeline()),
             stop);
         if (result.Count<Changed>() > 0)
         {
@@ -125,11 +133,13 @@ internal static class EndpointCommand
             var policy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
             policy.CustomTrustStore.AddRange(trusted);
             using var tls = new SslStream(new NetworkStream(socket));
-            await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions { TargetHost = server.DnsSafeHost, CertificateChainPolicy = policy }, patience.Token)
+            await tls.AuthenticateAsClientAsync(
+                new SslClientAuthenticationOptions { TargetHost = server.DnsSafeHost, CertificateChainPolicy = policy }, patience.Token)
                 .ConfigureAwait(false);
             return true;
         }
-        catch (Exception e) when (e is SocketException or IOException or AuthenticationException || (e is OperationCanceledException && !stop.IsCancellationRequested))
+        catch (Exception e) when (e is SocketException or IOException or AuthenticationException
+            || (e is OperationCanceledException && !stop.IsCancellationRequested))
         {
             return false;
         }
@@ -163,7 +173,8 @@ internal sealed record EndpointMisses(int Count, long? Next)
     public EndpointMisses Seen(DateTimeOffset now, double share) => Next is null ? new(0, now.ToUnixTimeSeconds() + 20 + (long)(40 * share)) : this;
 
     /// <param name="share">0 to 1, by chance.</param>
-    public EndpointMisses Asked(DateTimeOffset now, double share) => new(Count + 1, now.ToUnixTimeSeconds() + (long)(Math.Min(300, 30 << Math.Min(Count, 4)) * (0.5 + (share / 2))));
+    public EndpointMisses Asked(DateTimeOffset now, double share) =>
+        new(Count + 1, now.ToUnixTimeSeconds() + (long)(Math.Min(300, 30 << Math.Min(Count, 4)) * (0.5 + (share / 2))));
 }
 
 [JsonSerializable(typeof(EndpointMisses))]

@@ -32,7 +32,8 @@ internal static class Errors
         ConfigurationException e => $"bad configuration, {e.Errors.Count} errors:\n{string.Join('\n', e.Errors.Select(x => $"  {x}"))}",
         OperationCanceledException e when timedOut && deadline is { } value => $"not done within the deadline of {new Duration(value)}: {e.Message}",
         OperationCanceledException => "told to stop",
-        AwsException or NotPossibleException or FactsException or MachineException or ProbeException or NotReachableException or Pki.CaException => exception.Message,
+        AwsException or NotPossibleException or FactsException or MachineException or ProbeException or NotReachableException
+            or Pki.CaException => exception.Message,
         _ => exception.ToString(),
     };
 }

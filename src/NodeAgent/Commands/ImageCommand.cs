@@ -28,7 +28,8 @@ internal static class ImageCommand
         runtime.AcceptOnlyFromAmong("containerd", "docker");
         var pin = new Option<string?>("--pin")
         {
-            Description = "With containerd: an image that kubelet shall not delete when the disk is nearly full, as the sandbox image, without which no pod starts.",
+            Description =
+                "With containerd: an image that kubelet shall not delete when the disk is nearly full, as the sandbox image, without which no pod starts.",
             HelpName = "IMAGE",
         };
         var deadline = CommonOptions.Deadline("10m");

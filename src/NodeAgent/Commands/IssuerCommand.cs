@@ -4,7 +4,6 @@ using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
-using System.Text.Json;
 using System.Threading.Channels;
 using NodeAgent.Aws;
 using NodeAgent.Configuration;
@@ -91,7 +90,11 @@ internal static class IssuerCommand
             text => text.StartsWith("vpc-", StringComparison.Ordinal) && text.Length is 12 or 21
                 && text[4..].All(c => char.IsAsciiDigit(c) || char.IsAsciiHexDigitLower(c)),
             "the ID of a VPC, as in vpc-0123456789abcdef0");
-        var podRange = new Option<string?>("--pod-range") { Description = "cluster.podRange: nodes get a part of it for their pods, and the VPC routes to it.", HelpName = "CIDR" };
+        var podRange = new Option<string?>("--pod-range")
+        {
+            Description = "cluster.podRange: nodes get a part of it for their pods, and the VPC routes to it.",
+            HelpName = "CIDR",
+        };
         Form(podRange, text => Range(text) is { IsIPv6: false }, "a range of IPv4, as in 10.32.0.0/16");
         var nodePrefix = new Option<int>("--node-prefix")
         {
@@ -163,7 +166,7 @@ internal static class IssuerCommand
         var patience = TimeSpan.FromMinutes(2);
         var endpoint = AwsEndpoint.Metadata;
         using var metadata = new InstanceMetadata(endpoint, patience);
-        var identity = await Identity(metadata, stop).ConfigureAwait(false);
+        var identity = await InstanceIdentity.Read(metadata, stop).ConfigureAwait(false);
         var vpc = given.Vpc ?? await Vpc(metadata, stop).ConfigureAwait(false);
         var settings = new IssuerSettings
         {
@@ -248,7 +251,10 @@ internal static class IssuerCommand
         async timer =>
         {
             return await FollowingSigner.Start(
-                async open => new OpenStore(await where.Open(parse, open).ConfigureAwait(false), where.Kms(parse)), TimeProvider.System, Console.Error.WriteLine, timer)
+                async open => new OpenStore(await where.Open(parse, open).ConfigureAwait(false), where.Kms(parse)),
+                TimeProvider.System,
+                Console.Error.WriteLine,
+                timer)
                 .ConfigureAwait(false);
         },
         stop);
@@ -268,20 +274,8 @@ internal static class IssuerCommand
     }
 
     /// <summary>This instance has a document of the same region as its nodes: where the certificates do not hold for it, they hold for nobody.</summary>
-    private static async Task CheckSigners(string file, IssuerSettings settings, InstanceMetadata metadata, CancellationToken stop)
-    {
-        byte[] document;
-        try
-        {
-            document = Convert.FromBase64String(await metadata.SignedIdentityDocument(stop).ConfigureAwait(false));
-        }
-        catch (FormatException e)
-        {
-            throw metadata.Malformed("dynamic/instance-identity/rsa2048", "not base64", e);
-        }
-
-        CheckSigners(file, settings.DocumentSigners, settings.Region, document);
-    }
+    private static async Task CheckSigners(string file, IssuerSettings settings, InstanceMetadata metadata, CancellationToken stop) =>
+        CheckSigners(file, settings.DocumentSigners, settings.Region, await metadata.SignedIdentityDocument(stop).ConfigureAwait(false));
 
     /// <param name="document">This instance's own.</param>
     /// <exception cref="ConfigurationException"/>
@@ -292,7 +286,8 @@ internal static class IssuerCommand
             using var rsa = certificate.GetRSAPublicKey();
             if (rsa is not { KeySize: >= 2048 })
             {
-                throw Bad($"certificate {number + 1} is none of RSA-2048: AWS publishes one for each kind of signature, and the one headed RSA-2048 is of use here");
+                throw Bad(
+                    $"certificate {number + 1} is none of RSA-2048: AWS publishes one for each kind of signature, and the one headed RSA-2048 is of use here");
             }
         }
 
@@ -306,18 +301,6 @@ internal static class IssuerCommand
         }
 
         ConfigurationException Bad(string message) => new(new ConfigError(new Origin(file, 0, 0), "--identity-certificates", message));
-    }
-
-    private static async Task<InstanceIdentity> Identity(InstanceMetadata metadata, CancellationToken stop)
-    {
-        try
-        {
-            return JsonSerializer.Deserialize(await metadata.IdentityDocument(stop).ConfigureAwait(false), InstanceIdentityJson.Default.InstanceIdentity)!;
-        }
-        catch (JsonException e)
-        {
-            throw metadata.Malformed("dynamic/instance-identity/document", "the document is not what it should be: " + e.Message, e);
-        }
     }
 
     private static async Task<string> Vpc(InstanceMetadata metadata, CancellationToken stop)

@@ -5,9 +5,9 @@ using NodeAgent.Machine;
 namespace NodeAgent.Commands;
 
 /// <summary>
-/// The launch of this instance as its group has to hear of it: heartbeats while somebody works on it, and one answer. `apply` begins it and gives it up where no
-/// further try could help; `ready` goes on, and says that it was a success. Where no action of the hook is in progress (any boot of a node in service) nothing is
-/// wrong: that is said once.
+/// The launch of this instance as its group has to hear of it: heartbeats while somebody works on it, and one answer. `apply` begins it and gives it up where
+/// no further try could help; `ready` goes on, and says that it was a success. Where no action of the hook is in progress (any boot of a node in service)
+/// nothing is wrong: that is said once.
 /// </summary>
 internal sealed class Launch : IAsyncDisposable
 {
@@ -29,7 +29,8 @@ internal sealed class Launch : IAsyncDisposable
     private LifecycleRecord _record;
     private string _said = "";
 
-    private Launch(LifecycleRecord record, Lazy<LifecycleHook> hook, TimeSpan heartbeat, TimeSpan giveUpAfter, string path, TimeProvider time, Action<string> say)
+    private Launch(
+        LifecycleRecord record, Lazy<LifecycleHook> hook, TimeSpan heartbeat, TimeSpan giveUpAfter, string path, TimeProvider time, Action<string> say)
     {
         (_record, _hook, _heartbeat, _giveUpAfter, _path, _time, _say) = (record, hook, heartbeat, giveUpAfter, path, time, say);
         _beating = record.Answer is null ? Task.Run(Beat) : Task.CompletedTask;
@@ -56,7 +57,8 @@ internal sealed class Launch : IAsyncDisposable
         }
         else if (exitCode is not (ExitCode.Ok or ExitCode.ToldToStop) && IsOverdue)
         {
-            await Answer(LifecycleResult.Abandon, $"exit code {exitCode}, and nothing came of it within {_giveUpAfter.TotalMinutes:0.#} minutes", stop).ConfigureAwait(false);
+            await Answer(LifecycleResult.Abandon, $"exit code {exitCode}, and nothing came of it within {_giveUpAfter.TotalMinutes:0.#} minutes", stop)
+                .ConfigureAwait(false);
         }
     }
 

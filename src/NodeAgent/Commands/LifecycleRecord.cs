@@ -41,7 +41,8 @@ internal sealed record LifecycleRecord(string Target, double Since, string? Answ
     }
 
     /// <exception cref="MachineException"/>
-    public void Write(string path) => Files.Write(path, JsonSerializer.SerializeToUtf8Bytes(this, LifecycleJson.Default.LifecycleRecord), (UnixFileMode)0b110_100_100);
+    public void Write(string path) =>
+        Files.Write(path, JsonSerializer.SerializeToUtf8Bytes(this, LifecycleJson.Default.LifecycleRecord), (UnixFileMode)0b110_100_100);
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]

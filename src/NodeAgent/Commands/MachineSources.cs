@@ -8,9 +8,9 @@ using NodeAgent.Telemetry;
 namespace NodeAgent.Commands;
 
 /// <summary>
-/// What this machine's configuration and facts are read from: files, instance metadata, EC2 for tags that metadata does not show, S3 for shared layers. Where EC2
-/// or S3 is away, what was kept of the last good run stands in for it, and is said to. An answer is no outage: what S3 does not allow, or what is wrong in a layer,
-/// fails as on the first boot.
+/// What this machine's configuration and facts are read from: files, instance metadata, EC2 for tags that metadata does not show, S3 for shared layers. Where
+/// EC2 or S3 is away, what was kept of the last good run stands in for it, and is said to. An answer is no outage: what S3 does not allow, or what is wrong in
+/// a layer, fails as on the first boot.
 /// </summary>
 internal sealed class MachineSources : IDisposable
 {
@@ -33,9 +33,17 @@ internal sealed class MachineSources : IDisposable
     /// <param name="patience">After which AWS is given up, so that what is said is what it answered and not that time was up.</param>
     /// <param name="kept">Content of <see cref="KeptInputs.File"/>; null when there is none.</param>
     /// <param name="forget">Removes it: an image was baked from another instance.</param>
-    /// <param name="early">What is on this machine together with user data: it says by which proxy EC2 is asked for the tags, which all other layers wait for.</param>
+    /// <param name="early">
+    /// What is on this machine together with user data: it says by which proxy EC2 is asked for the tags, which all other layers wait for.
+    /// </param>
     public MachineSources(
-        InstanceMetadata metadata, TimeSpan patience, AwsEndpoints endpoints, Func<string?> kept, Action forget, Func<byte[]?, IReadOnlyList<Layer>> early, CancellationToken cancellation)
+        InstanceMetadata metadata,
+        TimeSpan patience,
+        AwsEndpoints endpoints,
+        Func<string?> kept,
+        Action forget,
+        Func<byte[]?, IReadOnlyList<Layer>> early,
+        CancellationToken cancellation)
     {
         (_metadata, _patience, _endpoints, _kept, _forget, _early) = (metadata, patience, endpoints, new(() => KeptInputs.Read(kept())), forget, early);
         Instance = InstanceFactsGatherer.Start(metadata, TagsFromEc2, cancellation);

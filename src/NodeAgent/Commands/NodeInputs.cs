@@ -54,7 +54,10 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         };
     }
 
-    /// <summary>A control plane node that has no data yet has to know whether it is the first. Where EC2 does not say, that is told and no more: it is so for every first boot.</summary>
+    /// <summary>
+    /// A control plane node that has no data yet has to know whether it is the first. Where EC2 does not say, that is told and no more: it is so for every
+    /// first boot.
+    /// </summary>
     private static async Task<(NodeFacts Facts, string? Away)> WithOthers(NodeConfig config, NodeFacts facts, TimeSpan deadline, CancellationToken cancellation)
     {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
@@ -66,7 +69,9 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         }
         catch (Exception e) when (e is AwsException || (e is OperationCanceledException && !cancellation.IsCancellationRequested))
         {
-            return (facts, $"EC2 does not say whether another control plane instance runs, beside which this one would begin a cluster of its own: {(e is AwsException ? e.Message : "no answer in time")}");
+            return (facts,
+                "EC2 does not say whether another control plane instance runs, beside which this one would begin a cluster of its own: "
+                    + $"{(e is AwsException ? e.Message : "no answer in time")}");
         }
     }
 
@@ -88,7 +93,8 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
             IReadOnlyList<string> known = [.. HostsEntry.Endpoints(hosts).Select(h => h.Address.ToString())];
             return (
                 facts with { ControlPlane = known },
-                $"EC2 does not say where the control plane is ({(e is AwsException ? e.Message : "no answer in time")}); {(known.Count == 0 ? "it is looked for again" : $"it stays {string.Join(", ", known)}")}");
+                $"EC2 does not say where the control plane is ({(e is AwsException ? e.Message : "no answer in time")}); "
+                    + $"{(known.Count == 0 ? "it is looked for again" : $"it stays {string.Join(", ", known)}")}");
         }
     }
 
@@ -117,7 +123,8 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         using var sources = Sources(machine, [], deadline, false, cancellation);
         var timeline = new Timeline();
         var host = (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks());
-        (string Kubelet, string Containerd, string? Docker, string? CriDockerd) binaries = ("/usr/bin/kubelet", "/usr/bin/containerd", "/usr/bin/dockerd", "/usr/bin/cri-dockerd");
+        (string Kubelet, string Containerd, string? Docker, string? CriDockerd) binaries =
+            ("/usr/bin/kubelet", "/usr/bin/containerd", "/usr/bin/dockerd", "/usr/bin/cri-dockerd");
         try
         {
             binaries = Binaries((await LoadConfig(machine, sources, [], timeline, cancellation).ConfigureAwait(false)).Config);
@@ -133,7 +140,9 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     /// <summary>Another machine's, from what <c>facts --save</c> wrote there: image files of this machine do not count, tags are those of the facts.</summary>
     public static NodeInputs FromFacts(IMachineReader files, string factsFile, IReadOnlyList<string> configFiles, Timeline timeline)
     {
-        var content = files.File(factsFile) is { Kind: FileKind.Regular, Content: { } bytes } ? bytes : throw new FactsException($"{factsFile}: there is no such file");
+        var content = files.File(factsFile) is { Kind: FileKind.Regular, Content: { } bytes }
+            ? bytes
+            : throw new FactsException($"{factsFile}: there is no such file");
         var facts = FactsJson.Read(content, factsFile);
         var loaded = NodeConfigLoader.Load(Configuration.Layers.Of(files, facts.Instance.Tags, null, configFiles, withImage: false));
         // That machine's store is not this one's to read.
@@ -142,7 +151,9 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         return Build(loaded, facts, timeline, source, ElsewherePodRangeSource.Instance);
     }
 
-    /// <param name="deadline">The run's. Metadata and S3 are given up a little earlier, so that what is said is what they answered and not that time was up.</param>
+    /// <param name="deadline">
+    /// The run's. Metadata and S3 are given up a little earlier, so that what is said is what they answered and not that time was up.
+    /// </param>
     private static MachineSources Sources(IMachineReader machine, IReadOnlyList<string> files, TimeSpan deadline, bool forgets, CancellationToken cancellation)
     {
         // Read now, while nobody else reads.
@@ -196,7 +207,8 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         });
 
     /// <summary>The layers of this machine, for looking at its configuration alone. A workstation has no metadata, and is not asked for any.</summary>
-    public static async Task<IReadOnlyList<Layer>> Layers(IMachineReader machine, IReadOnlyList<string> files, TimeSpan deadline, CancellationToken cancellation)
+    public static async Task<IReadOnlyList<Layer>> Layers(
+        IMachineReader machine, IReadOnlyList<string> files, TimeSpan deadline, CancellationToken cancellation)
     {
         if (AwsEndpoint.Metadata is null && !IsEc2())
         {
@@ -244,7 +256,8 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         };
     }
 
-    private static NodeInputs Build(LoadedConfig loaded, NodeFacts facts, Timeline time, ICertificateSource source, IPodRangeSource podRanges) => time.Measure("configuration", () =>
+    private static NodeInputs Build(LoadedConfig loaded, NodeFacts facts, Timeline time, ICertificateSource source, IPodRangeSource podRanges) =>
+        time.Measure("configuration", () =>
     {
         try
         {
@@ -270,15 +283,14 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
             config.Certificates, Certificates.Identity(config, facts), SecretFile.Read, TimeProvider.System),
         CertificateSourceKind.Issuer => new IssuerCertificateSource(
             Issuer(config, facts, deadline), cancellation => Proof(deadline, cancellation), Standing, Waiting, TimeProvider.System),
-        CertificateSourceKind.Store => new StoreCertificateSource(
-            new(
-                config.Certificates.Store!,
-                config.Cluster.CertificateAuthority,
-                Certificates.Identity(config, facts),
-                Certificates.Names(config),
-                config.Certificates.Lifetime.Value,
-                // A node that comes back with good files has other things to do than to wait for S3.
-                deadline * 0.5 < LongestForStore ? deadline * 0.5 : LongestForStore),
+        CertificateSourceKind.Store => new StoreCertificateSource(new(
+            config.Certificates.Store!,
+            config.Cluster.CertificateAuthority,
+            Certificates.Identity(config, facts),
+            Certificates.Names(config),
+            config.Certificates.Lifetime.Value,
+            // A node that comes back with good files has other things to do than to wait for S3.
+            deadline * 0.5 < LongestForStore ? deadline * 0.5 : LongestForStore),
             _ => Task.FromResult(Open(config, facts.Instance.Region, deadline)),
             TimeProvider.System,
             stop),
@@ -337,7 +349,8 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
 
     private static async Task<IReadOnlyList<Uri>> Issuers(NodeConfig config, NodeFacts facts, CancellationToken cancellation)
     {
-        var found = await ControlPlane(config, facts, "name the issuers in certificates.issuer.endpoints, and EC2 is not asked", cancellation).ConfigureAwait(false);
+        var found = await ControlPlane(config, facts, "name the issuers in certificates.issuer.endpoints, and EC2 is not asked", cancellation)
+            .ConfigureAwait(false);
         return IssuerClientSettings.Found(found.Select(i => (string?)i.PrivateIpAddress));
     }
 
@@ -366,13 +379,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         // Not disposed: credentials are renewed for as long as keys in KMS sign, which is until this process ends.
         var role = new RoleCredentials(AwsEndpoint.Metadata, deadline * 0.8);
         var outbound = MachineSources.Outbound(config.Proxy, config.Trust);
-        var kms = new Dictionary<string, KmsKeys>(StringComparer.Ordinal);
-        return new(
-            S3Address.TryParse(config.Certificates.Store!, out var address)
-                ? new S3CaStore(new S3Objects(address.Bucket, region, AwsEndpoint.S3, role, null, outbound), address.Prefix)
-                : new DirectoryCaStore(config.Certificates.Store!),
-            asked => kms.TryGetValue(asked ?? region, out var client)
-                ? client : kms[asked ?? region] = new KmsKeys(asked ?? region, AwsEndpoint.Kms, role, outbound, TimeProvider.System));
+        return new(CaStores.Open(config.Certificates.Store!, region, role, outbound), CaStores.Kms(() => region, role, outbound));
     }
 
     /// <summary>Of a node that is only looked at from elsewhere.</summary>

@@ -46,7 +46,8 @@ internal sealed record Notice(string Why, DateTimeOffset? Ends, bool IsGroups, b
             using var json = JsonDocument.Parse(text);
             var action = json.RootElement.TryGetProperty("action", out var a) ? a.GetString() ?? "?" : "?";
             return json.RootElement.TryGetProperty("time", out var t)
-                && DateTimeOffset.TryParse(t.GetString(), CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out var ends)
+                && DateTimeOffset.TryParse(
+                    t.GetString(), CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out var ends)
                 ? (action, ends)
                 : (action, null);
         }

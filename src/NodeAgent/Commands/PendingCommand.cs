@@ -13,7 +13,8 @@ internal static class PendingCommand
 {
     private static readonly TimeSpan Deadline = TimeSpan.FromMinutes(1);
 
-    public static Task<int> Run(TextWriter output, bool json, CancellationToken stop) => Errors.Within(Deadline, cancellation => Look(output, json, cancellation), stop);
+    public static Task<int> Run(TextWriter output, bool json, CancellationToken stop) =>
+        Errors.Within(Deadline, cancellation => Look(output, json, cancellation), stop);
 
     private static async Task<int> Look(TextWriter output, bool json, CancellationToken cancellation)
     {

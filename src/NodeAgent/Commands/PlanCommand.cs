@@ -19,8 +19,17 @@ internal static class PlanCommand
         var format = CommonOptions.Format();
         var deadline = CommonOptions.Deadline("1m");
         var facts = new Option<string?>("--facts") { Description = "Plan for the machine these facts were saved from instead of this one.", HelpName = "FILE" };
-        var machine = new Option<string?>("--machine") { Description = "Compare with a recording of a machine, for its facts unless --facts gives others. Without it, --facts compares with an empty machine.", HelpName = "DIR" };
-        var record = new Option<string?>("--record") { Description = "Record what this machine answers while planning, and its facts, to be replayed with --machine.", HelpName = "DIR" };
+        var machine = new Option<string?>("--machine")
+        {
+            Description =
+                "Compare with a recording of a machine, for its facts unless --facts gives others. Without it, --facts compares with an empty machine.",
+            HelpName = "DIR",
+        };
+        var record = new Option<string?>("--record")
+        {
+            Description = "Record what this machine answers while planning, and its facts, to be replayed with --machine.",
+            HelpName = "DIR",
+        };
         var command = new Command("plan", """
             Say what apply would change on this machine, and why. Changes nothing.
 
@@ -70,7 +79,9 @@ internal static class PlanCommand
         if (facts is not null || machine is not null)
         {
             inputs = NodeInputs.FromFacts(live, Path.GetFullPath(facts ?? Path.Join(machine, FactsName)), config, timeline);
-            reader = machine is not null ? Replay(live, Path.GetFullPath(Path.Join(machine, MachineName))) : new EmptyMachineReader(live.Now, inputs.Facts.Disks);
+            reader = machine is not null
+                ? Replay(live, Path.GetFullPath(Path.Join(machine, MachineName)))
+                : new EmptyMachineReader(live.Now, inputs.Facts.Disks);
         }
         else
         {

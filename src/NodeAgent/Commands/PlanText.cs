@@ -79,13 +79,15 @@ internal sealed class PlanText(TextWriter output, bool color)
     {
         var (mark, paint, text, diff) = step.Finding switch
         {
-            Change c => (c.Disruption == Disruption.None ? "~" : "!", c.Disruption == Disruption.DestroysData ? Red : Yellow, Disrupting(c.Why, c.Disruption), c.Diff),
+            Change c =>
+                (c.Disruption == Disruption.None ? "~" : "!", c.Disruption == Disruption.DestroysData ? Red : Yellow, Disrupting(c.Why, c.Disruption), c.Diff),
             After a => (">", Yellow, Disrupting($"{a.Expected.Why} (seen once there is {a.Ground.Id})", a.Expected.Disruption), a.Expected.Diff),
             Refused r => ("x", Red, $"REFUSED: {r.Why}. To do: {r.Remedy}", null),
             Unknown u => ("?", Red, $"UNKNOWN: {u.Why}", null),
             _ => throw new ArgumentOutOfRangeException(nameof(step), step.Finding, null),
         };
-        output.WriteLine($"  {Paint(paint, mark)} {step.Resource.Id}: {text}{(step.BlockedBy is { } blocker ? $" (would be skipped: needs {blocker.Id})" : "")}");
+        output.WriteLine(
+            $"  {Paint(paint, mark)} {step.Resource.Id}: {text}{(step.BlockedBy is { } blocker ? $" (would be skipped: needs {blocker.Id})" : "")}");
         foreach (var line in (diff ?? "").Split('\n', StringSplitOptions.RemoveEmptyEntries))
         {
             output.WriteLine("      " + (line[0] switch { '+' => Paint(Green, line), '-' => Paint(Red, line), '@' => Paint(Cyan, line), _ => line }));

@@ -6,8 +6,8 @@ using NodeAgent.Machine;
 namespace NodeAgent.Commands;
 
 /// <summary>
-/// Which of our static pods wait for an image: without it nothing of them is to be seen, and kubelet's own word for it takes an API server or kubelet's credentials. The
-/// runtime's command line tool is asked, and where it does not answer, nothing is said.
+/// Which of our static pods wait for an image: without it nothing of them is to be seen, and kubelet's own word for it takes an API server or kubelet's
+/// credentials. The runtime's command line tool is asked, and where it does not answer, nothing is said.
 /// </summary>
 internal static class PodImages
 {
@@ -34,7 +34,8 @@ internal static class PodImages
             var file = machine.File($"{Kubelet.ManifestDirectory}/{name}");
             if (name.EndsWith(".yaml", StringComparison.Ordinal) && Ownership.IsOurs(file))
             {
-                wanted.AddRange(Encoding.UTF8.GetString(file.Content!).Split('\n').Select(l => l.Trim()).Where(l => l.StartsWith("image: ", StringComparison.Ordinal))
+                wanted.AddRange(Encoding.UTF8.GetString(file.Content!).Split('\n').Select(l => l.Trim())
+                    .Where(l => l.StartsWith("image: ", StringComparison.Ordinal))
                     .Select(l => (name[..^".yaml".Length], l["image: ".Length..].Trim('"'))));
             }
         }
@@ -47,7 +48,8 @@ internal static class PodImages
     {
         var missing = wanted.Where(w => isThere(w.Image) == false).Select(w => $"static pod {w.Pod} waits for image {w.Image}").ToList();
         return missing.Count == 0 ? null
-            : $"{string.Join(", ", missing)}: not in the machine's store, and the registry has not given it (journalctl -u kubelet says why); put it into the image, or into images.archives";
+            : $"{string.Join(", ", missing)}: not in the machine's store, and the registry has not given it (journalctl -u kubelet says why); put it into the "
+                + "image, or into images.archives";
     }
 
     /// <summary>As containerd's store calls it (distribution/reference, ParseDockerRef): of tag and digest the digest is kept.</summary>

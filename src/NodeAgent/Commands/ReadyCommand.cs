@@ -11,7 +11,9 @@ using NodeAgent.Machine;
 
 namespace NodeAgent.Commands;
 
-/// <summary>nodeagent ready: waits until this machine is a healthy node. nodeagent-ready.service runs it, and is the unit that others order themselves after.</summary>
+/// <summary>
+/// nodeagent ready: waits until this machine is a healthy node. nodeagent-ready.service runs it, and is the unit that others order themselves after.
+/// </summary>
 internal static class ReadyCommand
 {
     private static readonly TimeSpan Pause = TimeSpan.FromSeconds(2);
@@ -124,7 +126,9 @@ internal static class ReadyCommand
                     ServiceNotify.Status("healthy");
                     ServiceNotify.Ready();
                     Console.Out.WriteLine("The node is healthy.");
-                    return launch is null || await launch.Answer(LifecycleResult.Continue, "the node is healthy", stop).ConfigureAwait(false) ? ExitCode.Ok : ExitCode.Failed;
+                    return launch is null || await launch.Answer(LifecycleResult.Continue, "the node is healthy", stop).ConfigureAwait(false)
+                        ? ExitCode.Ok
+                        : ExitCode.Failed;
                 }
 
                 missing = images is null ? missing : $"{missing}; {images}";

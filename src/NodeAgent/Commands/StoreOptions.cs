@@ -67,10 +67,9 @@ internal sealed class StoreOptions
     public async Task<ICaStore> Open(ParseResult parse, CancellationToken cancellation)
     {
         var store = parse.GetValue(_store)!;
-        if (!S3Address.TryParse(store, out var address))
+        if (!S3Address.TryParse(store, out _))
         {
-            var directory = Path.GetFullPath(store);
-            return new DirectoryCaStore(directory, HostEnvironment.Get("CREDENTIALS_DIRECTORY") == directory);
+            return CaStores.Open(Path.GetFullPath(store), "", Credentials(parse), new OutboundHttp(null, []));
         }
 
         var region = Region(parse);
@@ -80,24 +79,14 @@ internal sealed class StoreOptions
             region = _regionOfInstance = await metadata.Text("placement/region", cancellation).ConfigureAwait(false);
         }
 
-        return new S3CaStore(
-            new S3Objects(address.Bucket, region, AwsEndpoint.S3, Credentials(parse), parse.GetValue(_kmsKey), new OutboundHttp(null, [])),
-            address.Prefix);
+        return CaStores.Open(store, region, Credentials(parse), new OutboundHttp(null, []), parse.GetValue(_kmsKey));
     }
 
-    /// <summary>One client a region. Where the ARN does not say which, it is that of the store.</summary>
-    public Func<string?, KmsKeys> Kms(ParseResult parse)
-    {
-        var clients = new Dictionary<string, KmsKeys>(StringComparer.Ordinal);
-        return asked =>
-        {
-            var region = asked ?? Region(parse) ?? throw new CaException("a key of KMS by its alias is one of a region: give --region, or the key's ARN");
-            return clients.TryGetValue(region, out var client)
-                ? client
-                : clients[region] = new KmsKeys(region, AwsEndpoint.Kms, Credentials(parse), new OutboundHttp(null, []), TimeProvider.System);
-        };
-    }
-
+    /// <summary>Where the ARN does not say the region, it is that of the store.</summary>
+    public Func<string?, KmsKeys> Kms(ParseResult parse) => CaStores.Kms(
+        () => Region(parse) ?? throw new CaException("a key of KMS by its alias is one of a region: give --region, or the key's ARN"),
+        Credentials(parse),
+        new OutboundHttp(null, []));
 
     private TimeSpan Deadline(ParseResult parse) => parse.GetResult(_deadline) is null ? Patience : parse.GetValue(_deadline).Value;
 

@@ -1,3 +1,4 @@
+using System.Globalization;
 using NodeAgent.Aws;
 using NodeAgent.Configuration;
 using NodeAgent.Desired;
@@ -14,15 +15,22 @@ internal sealed record WatchSettings(string? Node, HookSettings? Hook, Duration 
 }
 
 /// <summary>
-/// Looks at metadata every few seconds, for as long as the machine runs. At a notice that the instance leaves, the node is drained while the looks go on: a notice
-/// that is taken back takes back the cordon. Out of a warm pool it has the rest of the node made, and back in it, after the drain, the node unmade. Killed in the middle, it goes on where it was: the cordon is on the
-/// Node, when it began and what the hook was told in <see cref="Lifecycle.LeavingPath"/>.
+/// Looks at metadata every few seconds, for as long as the machine runs. At a notice that the instance leaves, the node is drained while the looks go on: a
+/// notice that is taken back takes back the cordon. Out of a warm pool it has the rest of the node made, and back in it, after the drain, the node unmade.
+/// Killed in the middle, it goes on where it was: the cordon is on the Node, when it began and what the hook was told in <see cref="Lifecycle.LeavingPath"/>.
 /// </summary>
 /// <param name="connect">To the API server, as the node.</param>
 /// <param name="open">The hook, when there is something to tell it.</param>
 /// <param name="begin">Has systemd begin anew with this machine, as its group wants it now, and the launch hook answered anew: returns at once.</param>
 internal sealed class Watch(
-    WatchSettings settings, InstanceMetadata metadata, Func<ApiClient> connect, Func<LifecycleHook> open, Action begin, string path, TimeProvider time, Action<string> say)
+    WatchSettings settings,
+    InstanceMetadata metadata,
+    Func<ApiClient> connect,
+    Func<LifecycleHook> open,
+    Action begin,
+    string path,
+    TimeProvider time,
+    Action<string> say)
 {
     /// <summary>A spot interruption is announced two minutes before.</summary>
     public static readonly TimeSpan Pause = TimeSpan.FromSeconds(5);
@@ -37,7 +45,8 @@ internal sealed class Watch(
     // Capacity Rebalancing starts another instance first, which may take its group's longest time for a launch; without it nobody follows the advice.
     private static readonly TimeSpan EndMayCome = TimeSpan.FromHours(1);
 
-    // For what has to be done after the last pod, while EC2's clock runs. Where it is over already, as of an instance that hibernates, so long is tried all the same.
+    // For what has to be done after the last pod, while EC2's clock runs. Where it is over already, as of an instance that hibernates, so long is tried all the
+    // same.
     private static readonly TimeSpan BeforeTheEnd = TimeSpan.FromSeconds(5);
 
     private readonly Lazy<LifecycleHook> _hook = new(open);
@@ -178,7 +187,10 @@ internal sealed class Watch(
         if (leaving.Draining is { IsCompleted: true } drained)
         {
             var isEmpty = await drained.ConfigureAwait(false);
-            Say(isEmpty ? $"node {settings.Node} is drained" : $"node {settings.Node} is not empty, and the time for it is over: what is left ends with the machine");
+            Say(
+                isEmpty
+                    ? $"node {settings.Node} is drained"
+                    : $"node {settings.Node} is not empty, and the time for it is over: what is left ends with the machine");
             (leaving.Draining, leaving.NextCall) = (null, 0);
         }
 
@@ -222,8 +234,10 @@ internal sealed class Watch(
 
     private async Task PassOver()
     {
-        Say(FormattableString.Invariant(
-            $"WARNING: node {settings.Node} was drained since EC2 recommends to replace it, and within {EndMayCome.TotalMinutes:0} minutes nobody has: it takes pods again. autoscaling.rebalance is for groups with Capacity Rebalancing"));
+        Say(string.Create(
+            CultureInfo.InvariantCulture,
+            $"WARNING: node {settings.Node} was drained since EC2 recommends to replace it, and within {EndMayCome.TotalMinutes:0} minutes nobody has: "
+            + $"it takes pods again. autoscaling.rebalance is for groups with Capacity Rebalancing"));
         if (Try(() => new LifecycleRecord(_advice ?? "", LifecycleRecord.Seconds(time)).Write(PassedOver)))
         {
             await Stay().ConfigureAwait(false);
@@ -242,7 +256,9 @@ internal sealed class Watch(
         _isTakenBack = false;
     }
 
-    /// <summary>At its start and after a false alarm: a cordon of ours does not outlive its reason. Beside the looks, since the API server may be long in coming.</summary>
+    /// <summary>
+    /// At its start and after a false alarm: a cordon of ours does not outlive its reason. Beside the looks, since the API server may be long in coming.
+    /// </summary>
     private async Task TakeBack(CancellationToken stop)
     {
         if (_takingBack is null)

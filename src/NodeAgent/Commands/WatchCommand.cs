@@ -9,14 +9,19 @@ using NodeAgent.Machine;
 
 namespace NodeAgent.Commands;
 
-/// <summary>nodeagent watch: waits for what the group or EC2 wants of this instance while it runs. nodeagent-watch.service runs it, where the configuration wants it.</summary>
+/// <summary>
+/// nodeagent watch: waits for what the group or EC2 wants of this instance while it runs. nodeagent-watch.service runs it, where the configuration wants it.
+/// </summary>
 internal static class WatchCommand
 {
     public static Command Create()
     {
         var node = new Option<string?>("--node") { Description = "The node's name; not with --warm.", HelpName = "NAME" };
         var server = CommonOptions.Server("The API server; not with --warm.");
-        var warm = new Option<bool>("--warm") { Description = "This instance waits in a warm pool: there is no node yet, and it is made when the instance is started into service." };
+        var warm = new Option<bool>("--warm")
+        {
+            Description = "This instance waits in a warm pool: there is no node yet, and it is made when the instance is started into service.",
+        };
         var rebalance = new Option<bool>("--rebalance") { Description = "A recommendation to rebalance is a notice, too." };
         var drain = new Option<Duration>("--drain-timeout")
         {
@@ -92,8 +97,8 @@ internal static class WatchCommand
     }
 
     /// <summary>
-    /// nodeagent-again.path has the boot's two moments come once more: this process has no right to start anything, so a file asks. What the launch hook was told
-    /// is forgotten: an instance that hibernated, or ran on in the pool, has a launch of the same words behind it.
+    /// nodeagent-again.path has the boot's two moments come once more: this process has no right to start anything, so a file asks. What the launch hook was
+    /// told is forgotten: an instance that hibernated, or ran on in the pool, has a launch of the same words behind it.
     /// </summary>
     private static void Begin()
     {

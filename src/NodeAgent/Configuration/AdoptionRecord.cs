@@ -9,8 +9,8 @@ namespace NodeAgent.Configuration;
 /// </summary>
 /// <param name="Values">As <see cref="ConfigValues.All"/>.</param>
 /// <param name="Begun">
-/// Identity of another configuration that a run began to make this node from, written before it did, and gone with the next run that ended well: until then it may hold
-/// in part, and the adopted one, when it comes back, is work to do.
+/// Identity of another configuration that a run began to make this node from, written before it did, and gone with the next run that ended well: until then it
+/// may hold in part, and the adopted one, when it comes back, is work to do.
 /// </param>
 internal sealed record AdoptionRecord(
     string InstanceId, DateTimeOffset AdoptedAt, IReadOnlyDictionary<string, string> Values, PendingConfiguration? Pending = null, string? Begun = null)

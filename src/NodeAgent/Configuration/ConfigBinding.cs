@@ -154,7 +154,8 @@ internal static class ConfigBinding
     {
         var sign = text.StartsWith('-') ? "-" : "";
         var digits = text.TrimStart('+', '-');
-        var value = digits.StartsWith("0x", StringComparison.Ordinal) ? Int128.Parse(digits.AsSpan(2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture)
+        var value = digits.StartsWith("0x", StringComparison.Ordinal)
+            ? Int128.Parse(digits.AsSpan(2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture)
             : digits.StartsWith("0o", StringComparison.Ordinal) ? Octal(digits.AsSpan(2))
             : Int128.Parse(digits, NumberStyles.None, CultureInfo.InvariantCulture);
         return value == 0 ? "0" : sign + value.ToString(CultureInfo.InvariantCulture);
@@ -178,7 +179,12 @@ internal static class ConfigBinding
             // A number where a name belongs is more often a slip than meant. Values of maps (sysctls, labels, flags) are taken as they are written: 1 means 1.
             if (scalar.Type != ScalarType.Text && !scalar.Origin.IsTag && !inMap)
             {
-                errors.Add(new(scalar.Origin, path, leaf.IsSecret ? $"expected text, found {scalar.Kind}; put it in quotes" : $"expected text, found {scalar.Description}; put it in quotes"));
+                errors.Add(new(
+                    scalar.Origin,
+                    path,
+                    leaf.IsSecret
+                        ? $"expected text, found {scalar.Kind}; put it in quotes"
+                        : $"expected text, found {scalar.Description}; put it in quotes"));
             }
 
             return;
@@ -218,7 +224,8 @@ internal static class ConfigBinding
             if (!leaf.Choices.Contains(scalar.Text))
             {
                 var near = Nearest(scalar.Text, leaf.Choices);
-                errors.Add(new(scalar.Origin, path, $"expected {Expected(leaf)}, found {scalar.Description}{(near is null ? "" : $"; did you mean '{near}'?")}"));
+                errors.Add(new(
+                    scalar.Origin, path, $"expected {Expected(leaf)}, found {scalar.Description}{(near is null ? "" : $"; did you mean '{near}'?")}"));
             }
 
             return;
@@ -261,7 +268,8 @@ internal static class ConfigBinding
         }
     }
 
-    private static bool IsInteger(string text) => text.Length <= 24 && decimal.TryParse(IntegerText(text), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value)
+    private static bool IsInteger(string text) => text.Length <= 24
+        && decimal.TryParse(IntegerText(text), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value)
         && value is >= long.MinValue and <= ulong.MaxValue;
 
     private static bool TryFloat(string text, out double value) =>

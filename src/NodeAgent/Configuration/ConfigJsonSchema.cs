@@ -141,7 +141,9 @@ internal static class ConfigJsonSchema
         Type(
             json,
             place,
-            leaf.Words.Count > 0 ? ["integer", "string"] : leaf.IsInteger ? ["integer"] : leaf.IsBoolean ? ["boolean"] : leaf.IsText && place == Place.Map ? ["string", "number", "boolean"] : ["string"]);
+            leaf.Words.Count > 0 ? ["integer", "string"] : leaf.IsInteger ? ["integer"] : leaf.IsBoolean ? ["boolean"] : leaf.IsText && place == Place.Map
+                ? ["string", "number", "boolean"]
+                : ["string"]);
         // Of strings only: a number passes any.
         if ((leaf.Words.Count > 0 ? $"^({string.Join('|', leaf.Words)})$" : leaf.Pattern) is { } pattern)
         {

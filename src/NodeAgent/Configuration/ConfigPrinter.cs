@@ -5,7 +5,9 @@ using System.Text.Json;
 
 namespace NodeAgent.Configuration;
 
-/// <summary>The merged configuration for people, with the origin of every value, and for programs. Secrets are masked. What is printed as YAML can be read back.</summary>
+/// <summary>
+/// The merged configuration for people, with the origin of every value, and for programs. Secrets are masked. What is printed as YAML can be read back.
+/// </summary>
 internal static class ConfigPrinter
 {
     public const string Mask = "(secret)";
@@ -22,7 +24,8 @@ internal static class ConfigPrinter
     public static string ToJson(LoadedConfig loaded)
     {
         var buffer = new ArrayBufferWriter<byte>(16384);
-        using (var writer = new Utf8JsonWriter(buffer, new JsonWriterOptions { Indented = true, Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+        using (var writer = new Utf8JsonWriter(
+            buffer, new JsonWriterOptions { Indented = true, Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
         {
             writer.WriteStartObject();
             writer.WritePropertyName("config");
@@ -46,7 +49,8 @@ internal static class ConfigPrinter
     public static string ToJson(ConfigurationException exception)
     {
         var buffer = new ArrayBufferWriter<byte>(4096);
-        using (var writer = new Utf8JsonWriter(buffer, new JsonWriterOptions { Indented = true, Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+        using (var writer = new Utf8JsonWriter(
+            buffer, new JsonWriterOptions { Indented = true, Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
         {
             writer.WriteStartObject();
             writer.WriteStartArray("errors");
@@ -217,7 +221,8 @@ internal static class ConfigPrinter
         return false;
     }
 
-    private static void Line(StringBuilder text, string content, ConfigValue value) => text.Append(content).Append(CultureInfo.InvariantCulture, $"  # {OneLine(value.Origin.ToString())}\n");
+    private static void Line(StringBuilder text, string content, ConfigValue value) => text.Append(content)
+        .Append(CultureInfo.InvariantCulture, $"  # {OneLine(value.Origin.ToString())}\n");
 
     // A file's name may hold anything.
     private static string OneLine(string text) => text.Replace('\n', ' ').Replace('\r', ' ');

@@ -8,7 +8,10 @@ using NodeAgent.Pki;
 
 namespace NodeAgent.Configuration;
 
-/// <summary>What may stand where, read from the source-generated metadata of the records: one description for checking, binding, tags, showing and the documentation's test.</summary>
+/// <summary>
+/// What may stand where, read from the source-generated metadata of the records: one description for checking, binding, tags, showing and the documentation's
+/// test.
+/// </summary>
 internal sealed class ConfigSchema
 {
     private static readonly Lazy<ConfigSchema> LazyRoot = new(() => Of(typeof(NodeConfig), []));
@@ -147,7 +150,9 @@ internal sealed class ConfigLeaf
     /// <summary>Throws <see cref="FormatException"/> on text that is not one of these.</summary>
     public Action<string>? Parse { get; private init; }
 
-    /// <summary>For editors: a regular expression (ECMA-262) that holds for whatever <see cref="Parse"/> takes. It knows the form alone, so it may hold for more.</summary>
+    /// <summary>
+    /// For editors: a regular expression (ECMA-262) that holds for whatever <see cref="Parse"/> takes. It knows the form alone, so it may hold for more.
+    /// </summary>
     public string? Pattern { get; private init; }
 
     public static ConfigLeaf? Of(Type type) =>
@@ -194,7 +199,8 @@ internal sealed class ConfigLeaf
         typeof(Choice<NodeRole>), typeof(Choice<NodeNaming>), typeof(Choice<ReadinessGate>), typeof(Choice<NoDisksPolicy>), typeof(Choice<WipePolicy>),
         typeof(Choice<LostMemberPolicy>), typeof(Choice<VolumeLayout>), typeof(Choice<FilesystemType>), typeof(Choice<ProxyMode>),
         typeof(Choice<ContainerRuntimeKind>), typeof(Choice<NetworkPlugin>), typeof(Choice<CertificateSourceKind>), typeof(Choice<TaintEffect>),
-        typeof(Choice<CloudProvider>), typeof(Choice<EndpointSource>), typeof(Choice<AdoptionMoment>), typeof(Choice<TlsVersion>), typeof(Choice<AutoCompactionMode>), typeof(KeyAlgorithmConverter),
+        typeof(Choice<CloudProvider>), typeof(Choice<EndpointSource>), typeof(Choice<AdoptionMoment>), typeof(Choice<TlsVersion>),
+        typeof(Choice<AutoCompactionMode>), typeof(KeyAlgorithmConverter),
     ])]
 [JsonSerializable(typeof(NodeConfig))]
 internal sealed partial class ConfigJson : JsonSerializerContext;
@@ -206,7 +212,8 @@ internal sealed class Choice<T> : JsonConverter<T>
     public override T Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
         Enum.Parse<T>(reader.GetString()!.Replace("-", "", StringComparison.Ordinal), ignoreCase: true);
 
-    public override void Write(Utf8JsonWriter writer, T value, JsonSerializerOptions options) => throw new NotSupportedException("Configuration is shown from its tree");
+    public override void Write(Utf8JsonWriter writer, T value, JsonSerializerOptions options) =>
+        throw new NotSupportedException("Configuration is shown from its tree");
 }
 
 internal sealed class KeyAlgorithmConverter : JsonConverter<KeyAlgorithm>
@@ -242,7 +249,8 @@ internal sealed class SecretConverter : JsonConverter<Secret>
 {
     public override Secret Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) => new(reader.GetString()!);
 
-    public override void Write(Utf8JsonWriter writer, Secret value, JsonSerializerOptions options) => throw new NotSupportedException("Secrets are not written");
+    public override void Write(Utf8JsonWriter writer, Secret value, JsonSerializerOptions options) =>
+        throw new NotSupportedException("Secrets are not written");
 }
 
 internal sealed class MaxPodsConverter : JsonConverter<MaxPods>
@@ -251,5 +259,6 @@ internal sealed class MaxPodsConverter : JsonConverter<MaxPods>
         ? new(reader.GetInt32())
         : new(0, Enum.Parse<MaxPodsSource>(reader.GetString()!, ignoreCase: true));
 
-    public override void Write(Utf8JsonWriter writer, MaxPods value, JsonSerializerOptions options) => throw new NotSupportedException("Configuration is shown from its tree");
+    public override void Write(Utf8JsonWriter writer, MaxPods value, JsonSerializerOptions options) =>
+        throw new NotSupportedException("Configuration is shown from its tree");
 }

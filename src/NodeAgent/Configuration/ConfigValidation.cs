@@ -9,7 +9,10 @@ using NodeAgent.Pki;
 
 namespace NodeAgent.Configuration;
 
-/// <summary>What a configuration whose every value is well-formed may still get wrong: values that do not fit the machine, Kubernetes, or each other. One rule a line or method, each with its path.</summary>
+/// <summary>
+/// What a configuration whose every value is well-formed may still get wrong: values that do not fit the machine, Kubernetes, or each other. One rule a line or
+/// method, each with its path.
+/// </summary>
 internal sealed partial class ConfigValidation
 {
     public const int MaximumMaxPods = 1024;
@@ -22,13 +25,15 @@ internal sealed partial class ConfigValidation
     // Below the roots, and still the system's or ours.
     private static readonly string[] SystemDirectories =
     [
-        "/var", "/var/backups", "/var/cache", "/var/lib", "/var/lib/apt", "/var/lib/cloud", "/var/lib/dbus", "/var/lib/dpkg", "/var/lib/nodeagent", "/var/lib/systemd", "/var/local", "/var/lock",
+        "/var", "/var/backups", "/var/cache", "/var/lib", "/var/lib/apt", "/var/lib/cloud", "/var/lib/dbus", "/var/lib/dpkg", "/var/lib/nodeagent",
+        "/var/lib/systemd", "/var/local", "/var/lock",
         "/var/log", "/var/log/journal", "/var/mail", "/var/run", "/var/spool", "/var/tmp", "/opt", "/opt/cni", "/opt/cni/bin", "/opt/nodeagent", "/home",
     ];
 
     // lvm(8), VALID NAMES.
     private static readonly string[] LvmReservedParts =
-        ["_cdata", "_cmeta", "_corig", "_cpool", "_cvol", "_iorig", "_mimage", "_mlog", "_pmspare", "_rimage", "_rmeta", "_tdata", "_tmeta", "_vdata", "_vorigin", "_wcorig", "_imeta"];
+        ["_cdata", "_cmeta", "_corig", "_cpool", "_cvol", "_iorig", "_mimage", "_mlog", "_pmspare", "_rimage", "_rmeta", "_tdata", "_tmeta", "_vdata",
+            "_vorigin", "_wcorig", "_imeta"];
 
     /// <summary>Flags of kubelet that are the agent's, and where to say instead what they say. Empty where there is nothing to say.</summary>
     public static readonly IReadOnlyDictionary<string, string> OwnedKubeletFlags = new Dictionary<string, string>(StringComparer.Ordinal)
@@ -96,8 +101,10 @@ internal sealed partial class ConfigValidation
     // kubernetes pkg/kubelet/apis/well_known_labels.go: beside whole namespaces, these are a kubelet's to set.
     private static readonly string[] KubeletLabels =
     [
-        "beta.kubernetes.io/arch", "beta.kubernetes.io/instance-type", "beta.kubernetes.io/os", "failure-domain.beta.kubernetes.io/region", "failure-domain.beta.kubernetes.io/zone",
-        "kubernetes.io/arch", "kubernetes.io/hostname", "kubernetes.io/os", "node.kubernetes.io/instance-type", "topology.kubernetes.io/region", "topology.kubernetes.io/zone",
+        "beta.kubernetes.io/arch", "beta.kubernetes.io/instance-type", "beta.kubernetes.io/os", "failure-domain.beta.kubernetes.io/region",
+        "failure-domain.beta.kubernetes.io/zone",
+        "kubernetes.io/arch", "kubernetes.io/hostname", "kubernetes.io/os", "node.kubernetes.io/instance-type", "topology.kubernetes.io/region",
+        "topology.kubernetes.io/zone",
     ];
 
     private readonly LoadedConfig _loaded;
@@ -162,8 +169,12 @@ internal sealed partial class ConfigValidation
         Require(
             cluster.EndpointFrom == EndpointSource.Name || endpoint is not { HostNameType: UriHostNameType.IPv4 or UriHostNameType.IPv6 },
             "cluster.endpointFrom",
-            "tags leads a name to the control plane's instances, and cluster.endpoint is an address; expected a name there, as in https://api.amber.internal:6443");
-        Require(IsDnsName(cluster.Domain), "cluster.domain", $"'{Short(cluster.Domain)}' is not a DNS domain; expected lower case labels of letters, digits and '-', as in cluster.local");
+            "tags leads a name to the control plane's instances, and cluster.endpoint is an address; expected a name there, as in "
+                + "https://api.amber.internal:6443");
+        Require(
+            IsDnsName(cluster.Domain),
+            "cluster.domain",
+            $"'{Short(cluster.Domain)}' is not a DNS domain; expected lower case labels of letters, digits and '-', as in cluster.local");
         Authority("cluster.certificateAuthority", cluster.CertificateAuthority);
     }
 
@@ -196,7 +207,9 @@ internal sealed partial class ConfigValidation
 
             if (label != "CERTIFICATE" || !IsCertificate(rest[..end]))
             {
-                Bad(path, label == "CERTIFICATE" ? "holds a PEM block that is no X.509 certificate" : $"holds a PEM block '{Short(label)}'; expected CERTIFICATE");
+                Bad(
+                    path,
+                    label == "CERTIFICATE" ? "holds a PEM block that is no X.509 certificate" : $"holds a PEM block '{Short(label)}'; expected CERTIFICATE");
                 return 0;
             }
 
@@ -214,7 +227,8 @@ internal sealed partial class ConfigValidation
         return certificates;
     }
 
-    // The form alone (RFC 5280, 4.1: a sequence of sequence, sequence and bit string): to load a library for the rest would cost much of the time that start-up has.
+    // The form alone (RFC 5280, 4.1: a sequence of sequence, sequence and bit string): to load a library for the rest would cost much of the time that start-up
+    // has.
     private static bool IsCertificate(ReadOnlySpan<char> base64)
     {
         var der = new byte[base64.Length];
@@ -229,7 +243,8 @@ internal sealed partial class ConfigValidation
             return false;
         }
 
-        return !Element(ref certificate, 0x30).IsEmpty && !Element(ref certificate, 0x30).IsEmpty && !Element(ref certificate, 0x03).IsEmpty && certificate.IsEmpty;
+        return !Element(ref certificate, 0x30).IsEmpty && !Element(ref certificate, 0x30).IsEmpty && !Element(ref certificate, 0x03).IsEmpty
+            && certificate.IsEmpty;
     }
 
     /// <summary>Takes one element of this tag off DER (X.690, 8.1); empty when the next is another one or is cut off.</summary>
@@ -280,23 +295,31 @@ internal sealed partial class ConfigValidation
         Require(
             node.MaxPods.Source != MaxPodsSource.VpcCni || _config.Network.Plugin == NetworkPlugin.None,
             "node.maxPods",
-            "vpcCni counts the addresses that the AWS VPC CNI gives to pods, and here network.plugin bridge gives them; set network.plugin: none, or use fromPodRange");
+            "vpcCni counts the addresses that the AWS VPC CNI gives to pods, and here network.plugin bridge gives them; set network.plugin: none, or use "
+                + "fromPodRange");
         foreach (var (key, value) in node.Labels)
         {
             var path = ConfigPath.Child("node.labels", key);
             if (!IsQualifiedName(key))
             {
-                Bad(path, $"'{Short(key)}' is not a label's key; expected [DNS domain/]name, the name of up to 63 letters, digits, '-', '_' and '.', a letter or digit at both ends");
+                Bad(
+                    path,
+                    $"'{Short(key)}' is not a label's key; expected [DNS domain/]name, the name of up to 63 letters, digits, '-', '_' and '.', a letter or "
+                        + "digit at both ends");
             }
             else if (!KubeletMaySet(key))
             {
                 Bad(
                     path,
-                    "is in a namespace that Kubernetes keeps for itself, and kubelet refuses to start with it (NodeRestriction); use kubelet.kubernetes.io/, node.kubernetes.io/ or a domain of your own, "
+                    "is in a namespace that Kubernetes keeps for itself, and kubelet refuses to start with it (NodeRestriction); use kubelet.kubernetes.io/, "
+                    + "node.kubernetes.io/ or a domain of your own, "
                     + "or have the control plane set it");
             }
 
-            Require(IsLabelValue(value), path, $"'{Short(value)}' is not a label's value; expected up to 63 letters, digits, '-', '_' and '.', a letter or digit at both ends");
+            Require(
+                IsLabelValue(value),
+                path,
+                $"'{Short(value)}' is not a label's value; expected up to 63 letters, digits, '-', '_' and '.', a letter or digit at both ends");
         }
 
         Require(
@@ -310,9 +333,12 @@ internal sealed partial class ConfigValidation
             Require(
                 IsQualifiedName(taint.Key),
                 $"{path}.key",
-                $"'{Short(taint.Key)}' is not a taint's key; expected [DNS domain/]name, the name of up to 63 letters, digits, '-', '_' and '.', a letter or digit at both ends");
+                $"'{Short(taint.Key)}' is not a taint's key; expected [DNS domain/]name, the name of up to 63 letters, digits, '-', '_' and '.', a letter or "
+                    + "digit at both ends");
             Require(
-                IsLabelValue(taint.Value ?? ""), $"{path}.value", $"'{Short(taint.Value)}' is not a taint's value; expected up to 63 letters, digits, '-', '_' and '.', a letter or digit at both ends");
+                IsLabelValue(taint.Value ?? ""),
+                $"{path}.value",
+                $"'{Short(taint.Value)}' is not a taint's value; expected up to 63 letters, digits, '-', '_' and '.', a letter or digit at both ends");
             Require(seen.Add((taint.Key, taint.Effect)), path, $"is a second taint {Short(taint.Key)} with effect {taint.Effect}; Kubernetes takes one");
         }
     }
@@ -321,7 +347,8 @@ internal sealed partial class ConfigValidation
     {
         var slash = key.IndexOf('/', StringComparison.Ordinal);
         var space = slash < 0 ? "" : key[..slash];
-        return !(IsIn(space, "kubernetes.io") || IsIn(space, "k8s.io")) || IsIn(space, "kubelet.kubernetes.io") || IsIn(space, "node.kubernetes.io") || Array.IndexOf(KubeletLabels, key) >= 0;
+        return !(IsIn(space, "kubernetes.io") || IsIn(space, "k8s.io")) || IsIn(space, "kubelet.kubernetes.io") || IsIn(space, "node.kubernetes.io")
+            || Array.IndexOf(KubeletLabels, key) >= 0;
 
         static bool IsIn(string space, string parent) => space == parent || space.EndsWith($".{parent}", StringComparison.Ordinal);
     }
@@ -358,7 +385,8 @@ internal sealed partial class ConfigValidation
             Require(
                 name.Length <= longest,
                 path,
-                $"the name is part of the filesystem's label, which for {volume.Filesystem.ToString().ToLowerInvariant()} leaves {longest} characters; this has {name.Length}");
+                $"the name is part of the filesystem's label, which for {volume.Filesystem.ToString().ToLowerInvariant()} leaves {longest} characters; "
+                    + $"this has {name.Length}");
             percent += volume.Size.Percent ?? 0;
             if (volume.Mount is null && name != VolumeConfig.RuntimeVolume)
             {
@@ -400,9 +428,13 @@ internal sealed partial class ConfigValidation
     {
         if (!IsAbsolutePath(mount))
         {
-            Bad(path, $"'{Short(mount)}' is not a path to mount at; expected an absolute one without '.', '..', '//' or a slash at its end, of letters, digits and ._/@:+-");
+            Bad(
+                path,
+                $"'{Short(mount)}' is not a path to mount at; expected an absolute one without '.', '..', '//' or a slash at its end, of letters, digits "
+                    + "and ._/@:+-");
         }
-        else if (Array.IndexOf(SystemDirectories, mount) >= 0 || !Array.Exists(VolumeRoots, root => mount == root || mount.StartsWith($"{root}/", StringComparison.Ordinal)))
+        else if (Array.IndexOf(SystemDirectories, mount) >= 0
+            || !Array.Exists(VolumeRoots, root => mount == root || mount.StartsWith($"{root}/", StringComparison.Ordinal)))
         {
             Bad(path, $"'{Short(mount)}' is the system's; a volume there would hide it. Expected a directory below {string.Join(", ", VolumeRoots)}");
         }
@@ -417,7 +449,11 @@ internal sealed partial class ConfigValidation
         var isValid = name.Length is > 0 and <= 63 && name[0] != '-' && name is not ("." or "..") && IsOnly(name, "+_.-")
             && !name.StartsWith("snapshot", StringComparison.Ordinal) && !name.StartsWith("pvmove", StringComparison.Ordinal)
             && !Array.Exists(LvmReservedParts, part => name.Contains(part, StringComparison.Ordinal));
-        Require(isValid, path, $"'{Short(name)}' cannot be {whose} name; lvm takes up to 63 letters, digits, '+', '_', '.' and '-', no '-' first, and keeps some names (snapshot..., pvmove..., ..._tdata) for itself");
+        Require(
+            isValid,
+            path,
+            $"'{Short(name)}' cannot be {whose} name; lvm takes up to 63 letters, digits, '+', '_', '.' and '-', no '-' first, and keeps some names "
+                + "(snapshot..., pvmove..., ..._tdata) for itself");
     }
 
     private void Kernel()
@@ -434,7 +470,8 @@ internal sealed partial class ConfigValidation
         foreach (var (name, value) in _config.Kernel.Sysctls)
         {
             var path = ConfigPath.Child("kernel.sysctls", name);
-            var isName = name.Contains('.', StringComparison.Ordinal) && IsOnly(name, "._-/:@") && !name.Contains("..", StringComparison.Ordinal) && name[0] is not ('.' or '/') && name[^1] is not ('.' or '/');
+            var isName = name.Contains('.', StringComparison.Ordinal) && IsOnly(name, "._-/:@") && !name.Contains("..", StringComparison.Ordinal)
+                && name[0] is not ('.' or '/') && name[^1] is not ('.' or '/');
             Require(isName, path, $"'{Short(name)}' is not a sysctl's name; expected a dotted one as in net.ipv4.ip_forward");
             Require(value.Length > 0 && IsLine(value), path, "expected a value of one line, as sysctl prints it");
         }
@@ -626,14 +663,17 @@ internal sealed partial class ConfigValidation
         Require(
             kubelet.CloudProvider != CloudProvider.Aws || _config.Node.Name == NodeNaming.PrivateDnsName,
             "node.name",
-            "with kubelet.cloudProvider aws kubelet names its node by the private DNS name, whatever it is told; set privateDnsName, or kubelet.cloudProvider: external");
+            "with kubelet.cloudProvider aws kubelet names its node by the private DNS name, whatever it is told; set privateDnsName, or "
+                + "kubelet.cloudProvider: external");
         AbsolutePath("kubelet.credentialProviderBinaries", kubelet.CredentialProviderBinaries);
         foreach (var (name, provider) in kubelet.CredentialProviders)
         {
             // kubelet's own rules (pkg/credentialprovider/plugin/config.go): it does not start on a file that breaks them.
             var path = ConfigPath.Child("kubelet.credentialProviders", name);
             Require(
-                name.Length > 0 && IsOnly(name, "._+-") && name is not ("." or ".."), path, $"'{Short(name)}' is not the name of a binary; expected one as in {CredentialProvider.Ecr}");
+                name.Length > 0 && IsOnly(name, "._+-") && name is not ("." or ".."),
+                path,
+                $"'{Short(name)}' is not the name of a binary; expected one as in {CredentialProvider.Ecr}");
             Require(
                 provider.MatchImages.Count > 0 || name == CredentialProvider.Ecr,
                 $"{path}.matchImages",
@@ -644,13 +684,17 @@ internal sealed partial class ConfigValidation
                 Require(
                     image.Length > 0 && image[0] != '/' && IsOnly(image, ".-_*:/") && !image.Contains("//", StringComparison.Ordinal),
                     ConfigPath.Item($"{path}.matchImages", i),
-                    $"'{Short(image)}' is not a pattern of images; expected host[:port][/path], each part of the host with * or without, as in '*.registry.example.com'");
+                    $"'{Short(image)}' is not a pattern of images; expected host[:port][/path], each part of the host with * or without, as in "
+                        + "'*.registry.example.com'");
             }
 
             foreach (var (variable, value) in provider.Env)
             {
                 var at = ConfigPath.Child($"{path}.env", variable);
-                Require(variable.Length > 0 && !char.IsAsciiDigit(variable[0]) && IsOnly(variable, "_"), at, $"'{Short(variable)}' is not the name of an environment variable");
+                Require(
+                    variable.Length > 0 && !char.IsAsciiDigit(variable[0]) && IsOnly(variable, "_"),
+                    at,
+                    $"'{Short(variable)}' is not the name of an environment variable");
                 Require(IsLine(value), at, "expected a value of one line");
             }
 
@@ -666,7 +710,10 @@ internal sealed partial class ConfigValidation
         foreach (var (name, quantity) in quantities ?? new Dictionary<string, string>())
         {
             var at = ConfigPath.Child(path, name);
-            Require(name is "cpu" or "memory" or "ephemeral-storage" or "pid", at, $"'{Short(name)}' cannot be reserved; expected cpu, memory, ephemeral-storage or pid");
+            Require(
+                name is "cpu" or "memory" or "ephemeral-storage" or "pid",
+                at,
+                $"'{Short(name)}' cannot be reserved; expected cpu, memory, ephemeral-storage or pid");
             Require(IsQuantity(quantity), at, $"'{Short(quantity)}' is not a quantity of Kubernetes; expected one as in 500m, 2, 1.5Gi or 100M");
         }
     }
@@ -689,7 +736,8 @@ internal sealed partial class ConfigValidation
         var service = cluster.ServiceRange;
         if (cluster.DnsAddress is { } dns)
         {
-            if (!IPAddress.TryParse(dns, out var address) || (address.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork && address.ToString() != dns))
+            if (!IPAddress.TryParse(dns, out var address)
+                || (address.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork && address.ToString() != dns))
             {
                 Bad("cluster.dnsAddress", $"'{Short(dns)}' is not an IP address");
             }
@@ -699,7 +747,9 @@ internal sealed partial class ConfigValidation
             }
             else if (address.Equals(service[0]) || (service.Size > 1 && address.Equals(service[1])))
             {
-                Bad("cluster.dnsAddress", $"{address} is the {(address.Equals(service[0]) ? "network address" : "API server's own service")} of cluster.serviceRange {service}");
+                Bad(
+                    "cluster.dnsAddress",
+                    $"{address} is the {(address.Equals(service[0]) ? "network address" : "API server's own service")} of cluster.serviceRange {service}");
             }
         }
         else
@@ -709,13 +759,17 @@ internal sealed partial class ConfigValidation
 
         if (cluster.PodRange is { } clusterPods)
         {
-            Require(!clusterPods.Overlaps(service), "cluster.podRange", $"{clusterPods} overlaps cluster.serviceRange {service} ({Where("cluster.serviceRange")})");
+            Require(
+                !clusterPods.Overlaps(service), "cluster.podRange", $"{clusterPods} overlaps cluster.serviceRange {service} ({Where("cluster.serviceRange")})");
         }
 
         VpcRoutes(cluster, network);
         if (network.PodRange is not { } pods)
         {
-            Require(network.Plugin != NetworkPlugin.Bridge, "network.podRange", "required with network.plugin bridge; expected this node's own part of cluster.podRange, as in 10.32.7.0/24");
+            Require(
+                network.Plugin != NetworkPlugin.Bridge,
+                "network.podRange",
+                "required with network.plugin bridge; expected this node's own part of cluster.podRange, as in 10.32.7.0/24");
             return;
         }
 
@@ -723,7 +777,9 @@ internal sealed partial class ConfigValidation
         if (cluster.PodRange is { } all)
         {
             Require(
-                all.Prefix <= pods.Prefix && all.Contains(pods.Address), "network.podRange", $"{pods} is not within cluster.podRange {all} ({Where("cluster.podRange")}), so its pods would count as strangers");
+                all.Prefix <= pods.Prefix && all.Contains(pods.Address),
+                "network.podRange",
+                $"{pods} is not within cluster.podRange {all} ({Where("cluster.podRange")}), so its pods would count as strangers");
         }
 
         var room = AddressesForPods(pods);
@@ -740,10 +796,16 @@ internal sealed partial class ConfigValidation
 
     private void VpcRoutes(ClusterConfig cluster, NetworkConfig network)
     {
-        Require(network.Mtu is null or (>= 1280 and <= 9001), "network.mtu", $"{network.Mtu} is out of range; expected 1280 to 9001, which is what EC2 carries within a VPC");
+        Require(
+            network.Mtu is null or (>= 1280 and <= 9001),
+            "network.mtu",
+            $"{network.Mtu} is out of range; expected 1280 to 9001, which is what EC2 carries within a VPC");
         if (network.Plugin != NetworkPlugin.VpcRoutes)
         {
-            Require(network.Egress is null, "network.egress", "is for network.plugin vpc-routes; bridge translates whatever leaves the node, and with none somebody else decides");
+            Require(
+                network.Egress is null,
+                "network.egress",
+                "is for network.plugin vpc-routes; bridge translates whatever leaves the node, and with none somebody else decides");
             return;
         }
 
@@ -754,7 +816,8 @@ internal sealed partial class ConfigValidation
         }
 
         Require(!all.IsIPv6, "cluster.podRange", $"{all} is of IPv6; vpc-routes gives out IPv4 alone");
-        // https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html: 1000 routes a table at most, so a wider span is of no use, and /28 has 13 addresses for pods.
+        // https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html: 1000 routes a table at most, so a wider span is of no use, and /28 has 13
+        // addresses for pods.
         Require(
             network.NodePrefix >= all.Prefix && network.NodePrefix is >= 16 and <= 28,
             "network.nodePrefix",
@@ -794,7 +857,9 @@ internal sealed partial class ConfigValidation
     }
 
     private void AbsolutePath(string path, string value) => Require(
-        IsAbsolutePath(value), path, $"'{Short(value)}' is not an absolute path; expected one without '.', '..', '//' or a slash at its end, of letters, digits and ._/@:+-");
+        IsAbsolutePath(value),
+        path,
+        $"'{Short(value)}' is not an absolute path; expected one without '.', '..', '//' or a slash at its end, of letters, digits and ._/@:+-");
 
     private void Certificates()
     {
@@ -804,8 +869,12 @@ internal sealed partial class ConfigValidation
             Require(
                 certificates.Laboratory,
                 "certificates.source",
-                "directory puts the cluster's CA key on a worker, where whoever takes the node takes the cluster; it is for laboratories, which say so with certificates.laboratory: true");
-            Require(certificates.Directory is not null, "certificates.directory", "required with certificates.source directory; expected the path that holds ca.crt and ca.key");
+                "directory puts the cluster's CA key on a worker, where whoever takes the node takes the cluster; it is for laboratories, which say so with "
+                    + "certificates.laboratory: true");
+            Require(
+                certificates.Directory is not null,
+                "certificates.directory",
+                "required with certificates.source directory; expected the path that holds ca.crt and ca.key");
         }
 
         ControlPlane(certificates, _config.Node.Role == NodeRole.ControlPlane);
@@ -878,11 +947,13 @@ internal sealed partial class ConfigValidation
         }
 
         const string Path = "controlPlane.issuer";
-        Require(issuer.Workers.Count > 0, $"{Path}.workers", "names nobody; expected the IAM roles of workers, or no issuer at all (controlPlane.issuer: null)");
+        Require(
+            issuer.Workers.Count > 0, $"{Path}.workers", "names nobody; expected the IAM roles of workers, or no issuer at all (controlPlane.issuer: null)");
         Each(
             $"{Path}.workers",
             issuer.Workers,
-            w => w.Split('=') is { Length: <= 2 } names && names.All(n => n.Length is > 0 and <= 128 && n.All(c => char.IsAsciiLetterOrDigit(c) || "+,.@_-".Contains(c, StringComparison.Ordinal))),
+            w => w.Split('=') is { Length: <= 2 } names
+                && names.All(n => n.Length is > 0 and <= 128 && n.All(c => char.IsAsciiLetterOrDigit(c) || "+,.@_-".Contains(c, StringComparison.Ordinal))),
             "an IAM role of workers; expected ROLE or ROLE=PROFILE, names without path");
         Authority($"{Path}.identityCertificates", issuer.IdentityCertificates);
         Require(
@@ -890,18 +961,24 @@ internal sealed partial class ConfigValidation
             $"{Path}.connectionsPerAddress",
             $"{issuer.ConnectionsPerAddress} is out of range; expected 1 to 1024");
         Require(
-            issuer.RouteQuota is not { } routes || (routes >= 50 && routes <= 1000), $"{Path}.routeQuota", $"{issuer.RouteQuota} is out of range; expected 50 to 1000, EC2's bounds");
+            issuer.RouteQuota is not { } routes || (routes >= 50 && routes <= 1000),
+            $"{Path}.routeQuota",
+            $"{issuer.RouteQuota} is out of range; expected 50 to 1000, EC2's bounds");
         Require(
-            _config.Node.Role != NodeRole.ControlPlane || (_config.Certificates.Source == CertificateSourceKind.Store && S3Address.TryParse(_config.Certificates.Store ?? "", out _)),
+            _config.Node.Role != NodeRole.ControlPlane
+                || (_config.Certificates.Source == CertificateSourceKind.Store && S3Address.TryParse(_config.Certificates.Store ?? "", out _)),
             Path,
-            "reads the cluster's CA from its bucket as a user of its own, who sees no directory; expected certificates.source: store and certificates.store: s3://BUCKET[/PREFIX]");
+            "reads the cluster's CA from its bucket as a user of its own, who sees no directory; expected certificates.source: store and certificates.store: "
+                + "s3://BUCKET[/PREFIX]");
     }
 
     private void Adoption()
     {
         var adoption = _config.Adoption;
         Require(
-            adoption.Every.Value >= TimeSpan.FromMinutes(1) && adoption.Every.Value <= TimeSpan.FromDays(1), "adoption.every", $"{adoption.Every} is out of range; expected 1m to 24h");
+            adoption.Every.Value >= TimeSpan.FromMinutes(1) && adoption.Every.Value <= TimeSpan.FromDays(1),
+            "adoption.every",
+            $"{adoption.Every} is out of range; expected 1m to 24h");
         Require(adoption.Splay.Value <= TimeSpan.FromDays(1), "adoption.splay", $"{adoption.Splay} is out of range; expected up to 24h");
         Require(adoption.Window.Value <= TimeSpan.FromDays(30), "adoption.window", $"{adoption.Window} is out of range; expected up to 30d");
         // A node acts with a look, and with few looks in a window many nodes act with the same one.
@@ -922,7 +999,9 @@ internal sealed partial class ConfigValidation
         Within("autoscaling.giveUpAfter", autoscaling.GiveUpAfter, TimeSpan.FromMinutes(1), TimeSpan.FromDays(1), "1m to 24h");
         Within("autoscaling.drainTimeout", autoscaling.DrainTimeout, TimeSpan.FromSeconds(5), TimeSpan.FromDays(1), "5s to 24h");
         Require(
-            !autoscaling.Rebalance || autoscaling.Watches(), "autoscaling.rebalance", "is for a node that watches for notices of its end; say autoscaling.watch: true with it");
+            !autoscaling.Rebalance || autoscaling.Watches(),
+            "autoscaling.rebalance",
+            "is for a node that watches for notices of its end; say autoscaling.watch: true with it");
 
         // https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_PutLifecycleHook.html
         void Hook(string path, string? name) => Require(
@@ -959,7 +1038,10 @@ internal sealed partial class ConfigValidation
         foreach (var (name, pem) in _config.Trust?.Certificates ?? new Dictionary<string, string>())
         {
             var path = ConfigPath.Child("trust.certificates", name);
-            Require(name.Length is > 0 and <= 63 && IsOnly(name, "-"), path, $"'{Short(name)}' is not a name for a file; expected up to 63 letters, digits and '-'");
+            Require(
+                name.Length is > 0 and <= 63 && IsOnly(name, "-"),
+                path,
+                $"'{Short(name)}' is not a name for a file; expected up to 63 letters, digits and '-'");
             var count = Authority(path, pem);
             Require(count <= 1, path, $"holds {count} certificates; give each an entry of its own, which names its file");
         }
@@ -967,7 +1049,11 @@ internal sealed partial class ConfigValidation
 
     private void TimeAndNames()
     {
-        Each("time.servers", _config.Time?.Servers, s => IsAddress(s) || IsDnsName(s), "a server of the time; expected a DNS name or an address, as in 169.254.169.123");
+        Each(
+            "time.servers",
+            _config.Time?.Servers,
+            s => IsAddress(s) || IsDnsName(s),
+            "a server of the time; expected a DNS name or an address, as in 169.254.169.123");
         Each("dns.servers", _config.Dns?.Servers, IsAddress, "the address of a resolver; expected one as in 10.0.0.2");
         Each("dns.domains", _config.Dns?.Domains, IsDnsName, "a DNS domain; expected lower case labels of letters, digits and '-', as in example.com");
 
@@ -990,7 +1076,9 @@ internal sealed partial class ConfigValidation
         }
     }
 
-    /// <summary>What is wrong with the URL of a proxy, which becomes an environment variable in a unit. The value itself is never said: it may hold a password.</summary>
+    /// <summary>
+    /// What is wrong with the URL of a proxy, which becomes an environment variable in a unit. The value itself is never said: it may hold a password.
+    /// </summary>
     public static string? ProxyObjection(string url)
     {
         foreach (var c in url)

@@ -84,7 +84,9 @@ internal sealed partial class ConfigValidation
         Digests(pods);
         var startup = config.ControlPlane.StartupTimeout;
         Require(
-            startup.Value >= TimeSpan.FromSeconds(30) && startup.Value <= TimeSpan.FromHours(2), "controlPlane.startupTimeout", $"{startup} is out of range; expected 30s to 2h");
+            startup.Value >= TimeSpan.FromSeconds(30) && startup.Value <= TimeSpan.FromHours(2),
+            "controlPlane.startupTimeout",
+            $"{startup} is out of range; expected 30s to 2h");
         Minor("controlPlane.allowUnlisted", config.ControlPlane.AllowUnlisted);
         EtcdSettings();
         ApiServer();
@@ -142,7 +144,8 @@ internal sealed partial class ConfigValidation
         void Digest(string path, string? image) => Require(
             image is not null && image.Contains("@sha256:", StringComparison.Ordinal),
             path,
-            $"{(image is null ? "is not given, and the default has no digest" : $"'{Short(image)}' has no digest")}, which images.requireDigest ({Where("images.requireDigest")}) asks for; "
+            $"{(image is null ? "is not given, and the default has no digest" : $"'{Short(image)}' has no digest")}, which images.requireDigest "
+            + $"({Where("images.requireDigest")}) asks for; "
             + "expected NAME:TAG@sha256:DIGEST");
     }
 
@@ -151,7 +154,8 @@ internal sealed partial class ConfigValidation
         var etcd = _config.Etcd;
         AbsolutePath("etcd.dataDirectory", etcd.DataDirectory);
         Require(
-            Array.IndexOf(SystemDirectories, etcd.DataDirectory) < 0 && Array.Exists(VolumeRoots, r => etcd.DataDirectory.StartsWith($"{r}/", StringComparison.Ordinal)),
+            Array.IndexOf(SystemDirectories, etcd.DataDirectory) < 0
+                && Array.Exists(VolumeRoots, r => etcd.DataDirectory.StartsWith($"{r}/", StringComparison.Ordinal)),
             "etcd.dataDirectory",
             $"'{Short(etcd.DataDirectory)}' is the system's; expected a directory of etcd's alone, below {string.Join(", ", VolumeRoots)}");
         EtcdVolume(etcd);
@@ -160,9 +164,12 @@ internal sealed partial class ConfigValidation
         Require(
             etcd.ElectionTimeout >= 5L * etcd.HeartbeatInterval && etcd.ElectionTimeout <= 50_000,
             "etcd.electionTimeout",
-            $"{etcd.ElectionTimeout} ms is out of range; etcd takes five times etcd.heartbeatInterval ({etcd.HeartbeatInterval} ms, {Where("etcd.heartbeatInterval")}) to 50000");
+            $"{etcd.ElectionTimeout} ms is out of range; etcd takes five times etcd.heartbeatInterval ({etcd.HeartbeatInterval} ms, "
+                + $"{Where("etcd.heartbeatInterval")}) to 50000");
         Require(
-            etcd.Quota.Bytes is >= 64 << 20 and <= 64L << 30, "etcd.quota", $"{etcd.Quota} is out of range; expected 64MiB to 64GiB, where etcd itself advises against more than 8GiB");
+            etcd.Quota.Bytes is >= 64 << 20 and <= 64L << 30,
+            "etcd.quota",
+            $"{etcd.Quota} is out of range; expected 64MiB to 64GiB, where etcd itself advises against more than 8GiB");
         if (etcd.AutoCompaction is { } compaction)
         {
             Require(
@@ -212,15 +219,29 @@ internal sealed partial class ConfigValidation
         Require(
             api.Port is >= 1024 and <= 65535 && api.Port is not (2379 or 2380 or 2381 or 10248 or 10249 or 10250 or 10256 or 10257 or 10259),
             "apiServer.port",
-            $"{api.Port} is not a port for it; expected 1024 to 65535 (it runs without the right to lower ones), and none that etcd, kubelet or another part of Kubernetes has");
-        Each("apiServer.admission.enable", api.Admission.Enable, p => p.Length > 0 && IsOnly(p, ""), "an admission plugin's name; expected one as in AlwaysPullImages");
-        Each("apiServer.admission.disable", api.Admission.Disable, p => p.Length > 0 && IsOnly(p, ""), "an admission plugin's name; expected one as in DefaultTolerationSeconds");
+            $"{api.Port} is not a port for it; expected 1024 to 65535 (it runs without the right to lower ones), and none that etcd, kubelet or another part "
+                + "of Kubernetes has");
+        Each(
+            "apiServer.admission.enable",
+            api.Admission.Enable,
+            p => p.Length > 0 && IsOnly(p, ""),
+            "an admission plugin's name; expected one as in AlwaysPullImages");
+        Each(
+            "apiServer.admission.disable",
+            api.Admission.Disable,
+            p => p.Length > 0 && IsOnly(p, ""),
+            "an admission plugin's name; expected one as in DefaultTolerationSeconds");
         for (var i = 0; i < api.Admission.Disable.Count; i++)
         {
             var plugin = api.Admission.Disable[i];
             Require(
-                plugin != "NodeRestriction", ConfigPath.Item("apiServer.admission.disable", i), "NodeRestriction is what keeps a node from speaking for others; it stays on");
-            Require(!api.Admission.Enable.Contains(plugin), ConfigPath.Item("apiServer.admission.disable", i), $"'{Short(plugin)}' is enabled, too ({Where("apiServer.admission.enable")})");
+                plugin != "NodeRestriction",
+                ConfigPath.Item("apiServer.admission.disable", i),
+                "NodeRestriction is what keeps a node from speaking for others; it stays on");
+            Require(
+                !api.Admission.Enable.Contains(plugin),
+                ConfigPath.Item("apiServer.admission.disable", i),
+                $"'{Short(plugin)}' is enabled, too ({Where("apiServer.admission.enable")})");
         }
 
         Each(
@@ -240,7 +261,8 @@ internal sealed partial class ConfigValidation
         }
 
         Require(
-            audit.Policy.ValueKind == JsonValueKind.Object && audit.Policy.TryGetProperty("rules", out var rules) && rules.ValueKind == JsonValueKind.Array && rules.GetArrayLength() > 0,
+            audit.Policy.ValueKind == JsonValueKind.Object && audit.Policy.TryGetProperty("rules", out var rules) && rules.ValueKind == JsonValueKind.Array
+                && rules.GetArrayLength() > 0,
             "apiServer.audit.policy",
             "has no rules, and kube-apiserver does not start without; expected those of an audit.k8s.io/v1 Policy, as in rules: [{level: Metadata}]");
         if (audit.Policy.ValueKind == JsonValueKind.Object)
@@ -301,7 +323,8 @@ internal sealed partial class ConfigValidation
                 "expected a claim and its value without ',', '=' and quotes, which the flag cannot say");
         }
 
-        Each("apiServer.oidc.signingAlgorithms", oidc.SigningAlgorithms, a => a is "RS256" or "RS384" or "RS512" or "ES256" or "ES384" or "ES512" or "PS256" or "PS384" or "PS512",
+        Each("apiServer.oidc.signingAlgorithms", oidc.SigningAlgorithms, a => a is "RS256" or "RS384" or "RS512" or "ES256" or "ES384" or "ES512" or "PS256"
+            or "PS384" or "PS512",
             "an algorithm of tokens' signatures; expected one as in RS256 or ES256");
         if (oidc.CertificateAuthority is { } authority)
         {
@@ -313,12 +336,17 @@ internal sealed partial class ConfigValidation
     private void LeaderElection(string path, LeaderElection election)
     {
         var (lease, renew, retry) = (election.LeaseDuration.Value, election.RenewDeadline.Value, election.RetryPeriod.Value);
-        Require(lease <= TimeSpan.FromHours(1), $"{path}.leaseDuration", $"{election.LeaseDuration} is out of range; expected up to 1h: so long nobody takes over");
-        Require(lease > renew, $"{path}.renewDeadline", $"{election.RenewDeadline} is not less than the lease ({election.LeaseDuration}, {Where($"{path}.leaseDuration")})");
+        Require(
+            lease <= TimeSpan.FromHours(1), $"{path}.leaseDuration", $"{election.LeaseDuration} is out of range; expected up to 1h: so long nobody takes over");
+        Require(
+            lease > renew,
+            $"{path}.renewDeadline",
+            $"{election.RenewDeadline} is not less than the lease ({election.LeaseDuration}, {Where($"{path}.leaseDuration")})");
         Require(
             renew > retry * 1.2,
             $"{path}.retryPeriod",
-            $"{election.RetryPeriod} is too long; expected less than five sixths of the renew deadline ({election.RenewDeadline}, {Where($"{path}.renewDeadline")})");
+            $"{election.RetryPeriod} is too long; expected less than five sixths of the renew deadline ({election.RenewDeadline}, "
+                + $"{Where($"{path}.renewDeadline")})");
     }
 
     private void Gates(string path, IReadOnlyDictionary<string, bool> gates)

@@ -4,9 +4,9 @@ using System.Text.Json.Serialization;
 namespace NodeAgent.Configuration;
 
 /// <summary>
-/// What a node was last made from that is neither on it nor in its metadata: shared layers, and tags that EC2 was asked for. By it a node comes back from a reboot
-/// while S3 or EC2 is away, and a layer that did not change is not sent again. Layers may hold secrets, so the file is root's alone; it is of one instance, and an
-/// image baked from it starts clean.
+/// What a node was last made from that is neither on it nor in its metadata: shared layers, and tags that EC2 was asked for. By it a node comes back from a
+/// reboot while S3 or EC2 is away, and a layer that did not change is not sent again. Layers may hold secrets, so the file is root's alone; it is of one
+/// instance, and an image baked from it starts clean.
 /// </summary>
 /// <param name="At">When all of it was read, UTC, RFC 3339.</param>
 /// <param name="Tags">Null where metadata shows them.</param>

@@ -217,14 +217,18 @@ internal static class TagLayer
 
         if (ConfigBinding.HoldsSecret(value, ConfigSchema.Root))
         {
-            errors.Add(new(origin, alias ?? field, "secrets do not belong into tags: anybody with ec2:DescribeTags reads them; give it in user data or the image"));
+            errors.Add(new(
+                origin, alias ?? field, "secrets do not belong into tags: anybody with ec2:DescribeTags reads them; give it in user data or the image"));
             return null;
         }
 
         return (ConfigMap)value;
     }
 
-    /// <summary>Keys of maps may hold dots: in kernel.sysctls.net.ipv4.ip_forward, all that follows the map is the key; in containerd.mirrors.docker.io.endpoints, all up to the field.</summary>
+    /// <summary>
+    /// Keys of maps may hold dots: in kernel.sysctls.net.ipv4.ip_forward, all that follows the map is the key; in containerd.mirrors.docker.io.endpoints, all
+    /// up to the field.
+    /// </summary>
     private static List<string>? Segments(string path, Origin origin, List<ConfigError> errors)
     {
         var segments = new List<string>();
@@ -240,7 +244,10 @@ internal static class TagLayer
                     schema = field.Schema;
                     break;
                 case ConfigShape.Object:
-                    errors.Add(new(origin, done, i == 0 ? ConfigBinding.UnknownField(segment, done, schema, "role") : ConfigBinding.UnknownField(segment, done, schema)));
+                    errors.Add(new(
+                        origin,
+                        done,
+                        i == 0 ? ConfigBinding.UnknownField(segment, done, schema, "role") : ConfigBinding.UnknownField(segment, done, schema)));
                     return null;
                 case ConfigShape.Map:
                     var end = i + 1;

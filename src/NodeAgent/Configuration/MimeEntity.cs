@@ -5,7 +5,8 @@ namespace NodeAgent.Configuration;
 /// <summary>As much of MIME (RFC 2045, RFC 2046) as user data needs, strictly: what is cut off or malformed throws <see cref="FormatException"/>.</summary>
 internal sealed class MimeEntity
 {
-    private static readonly string[] MimeHeads = ["content-type", "mime-version", "content-transfer-encoding", "content-disposition", "from", "to", "subject", "date"];
+    private static readonly string[] MimeHeads =
+        ["content-type", "mime-version", "content-transfer-encoding", "content-disposition", "from", "to", "subject", "date"];
 
     // Latin-1 maps bytes to characters one to one, so that text and bytes share their offsets.
     private readonly string _body;
@@ -30,7 +31,8 @@ internal sealed class MimeEntity
     {
         var text = Text(content);
         var colon = text.IndexOf(':', StringComparison.Ordinal);
-        return colon is > 0 and < 32 && Array.IndexOf(MimeHeads, text[..colon].ToLowerInvariant()) >= 0 && text.Contains("content-type:", StringComparison.OrdinalIgnoreCase);
+        return colon is > 0 and < 32 && Array.IndexOf(MimeHeads, text[..colon].ToLowerInvariant()) >= 0
+            && text.Contains("content-type:", StringComparison.OrdinalIgnoreCase);
     }
 
     public static MimeEntity Parse(byte[] content) => Parse(Text(content));
@@ -82,11 +84,14 @@ internal sealed class MimeEntity
                 return Encoding.Latin1.GetBytes(_body);
             case "base64":
                 var bytes = new byte[_body.Length];
-                return Convert.TryFromBase64String(_body, bytes, out var length) ? bytes[..length] : throw new FormatException("its base64 is cut off or damaged");
+                return Convert.TryFromBase64String(_body, bytes, out var length)
+                    ? bytes[..length]
+                    : throw new FormatException("its base64 is cut off or damaged");
             case "quoted-printable":
                 return QuotedPrintable(_body);
             default:
-                throw new FormatException($"has the unknown transfer encoding '{ConfigScalar.Shortened(encoding)}'; expected 7bit, 8bit, binary, base64 or quoted-printable");
+                throw new FormatException(
+                    $"has the unknown transfer encoding '{ConfigScalar.Shortened(encoding)}'; expected 7bit, 8bit, binary, base64 or quoted-printable");
         }
     }
 

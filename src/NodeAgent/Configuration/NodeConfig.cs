@@ -5,7 +5,9 @@ using NodeAgent.Pki;
 
 namespace NodeAgent.Configuration;
 
-/// <summary>The configuration of one node, merged from all layers. Defaults stand in defaults.yaml, so that every value has an origin; null means that nobody gave one.</summary>
+/// <summary>
+/// The configuration of one node, merged from all layers. Defaults stand in defaults.yaml, so that every value has an origin; null means that nobody gave one.
+/// </summary>
 internal sealed record NodeConfig
 {
     public required string ApiVersion { get; init; }
@@ -439,7 +441,9 @@ internal sealed record NetworkConfig
     /// <summary>Where the CNI plugin binaries are.</summary>
     public required string PluginBinaries { get; init; }
 
-    /// <summary>The range this node's pods get their addresses from. With <see cref="NetworkPlugin.VpcRoutes"/> a wish, which a tag or a route must say, too.</summary>
+    /// <summary>
+    /// The range this node's pods get their addresses from. With <see cref="NetworkPlugin.VpcRoutes"/> a wish, which a tag or a route must say, too.
+    /// </summary>
     public Cidr? PodRange { get; init; }
 
     /// <summary>Prefix length of the range that each node gets of the cluster's, with <see cref="NetworkPlugin.VpcRoutes"/>.</summary>

@@ -16,7 +16,9 @@ internal static class NodeConfigLoader
     private static readonly Lazy<ConfigMap> LazyDefaults = new(ReadDefaults);
 
     /// <param name="layers">Above the built-in defaults, the one that wins last; see <see cref="Layers.Of"/>.</param>
-    /// <exception cref="ConfigurationException">Holds everything that is wrong: first whatever is wrong within a layer, then what is missing from all, then what does not fit together.</exception>
+    /// <exception cref="ConfigurationException">
+    /// Holds everything that is wrong: first whatever is wrong within a layer, then what is missing from all, then what does not fit together.
+    /// </exception>
     public static LoadedConfig Load(IReadOnlyList<Layer> layers)
     {
         var errors = layers.SelectMany(l => l.Parsed.Errors).ToList();
@@ -39,8 +41,8 @@ internal static class NodeConfigLoader
         (ConfigMap)layers.Select(l => l.Parsed.Tree).OfType<ConfigMap>().Aggregate<ConfigMap, ConfigValue>(LazyDefaults.Value, ConfigMerge.Merge);
 
     /// <summary>
-    /// How the agent itself gets out, from layers that are not all there yet: tags may have to be asked of EC2, and that by the proxy. Null where nobody says, and
-    /// where it is not of its kind, which <see cref="Load"/> tells later.
+    /// How the agent itself gets out, from layers that are not all there yet: tags may have to be asked of EC2, and that by the proxy. Null where nobody says,
+    /// and where it is not of its kind, which <see cref="Load"/> tells later.
     /// </summary>
     /// <exception cref="ConfigurationException">Not a URL of a proxy: by another way nothing would be reached, and that would be all that is said.</exception>
     public static HttpProxyConfig? Proxy(IReadOnlyList<Layer> layers)
@@ -129,7 +131,8 @@ internal static class NodeConfigLoader
     /// <summary>A file that was built into this binary.</summary>
     public static byte[] BuiltIn(string name)
     {
-        using var stream = typeof(NodeConfigLoader).Assembly.GetManifestResourceStream(name) ?? throw new InvalidOperationException($"{name} is missing from this binary");
+        using var stream = typeof(NodeConfigLoader).Assembly.GetManifestResourceStream(name)
+            ?? throw new InvalidOperationException($"{name} is missing from this binary");
         var content = new byte[stream.Length];
         stream.ReadExactly(content);
         return content;
@@ -151,7 +154,10 @@ internal sealed record LoadedConfig(NodeConfig Config, ConfigMap Tree, IReadOnly
 {
     private Dictionary<string, Origin>? _origins;
 
-    /// <summary>Where the value at a dotted path was written; for a path that nobody wrote, where the nearest thing around it was; null when there is nothing around it either.</summary>
+    /// <summary>
+    /// Where the value at a dotted path was written; for a path that nobody wrote, where the nearest thing around it was; null when there is nothing around it
+    /// either.
+    /// </summary>
     public Origin? OriginOf(string path)
     {
         _origins ??= Flatten();

@@ -13,7 +13,8 @@ internal static class ProxyExceptions
     public static IReadOnlyList<string> Of(HttpProxyConfig proxy, NodeConfig config)
     {
         var cluster = config.Cluster;
-        string?[] own = [cluster.Domain, cluster.Endpoint.DnsSafeHost, cluster.ServiceRange.ToString(), (cluster.PodRange ?? config.Network.PodRange)?.ToString()];
+        string?[] own =
+            [cluster.Domain, cluster.Endpoint.DnsSafeHost, cluster.ServiceRange.ToString(), (cluster.PodRange ?? config.Network.PodRange)?.ToString()];
         return [.. Of(proxy).Union(own.OfType<string>())];
     }
 }

@@ -3,8 +3,9 @@ using System.Security.Cryptography;
 namespace NodeAgent.Configuration;
 
 /// <summary>
-/// The layers that clusters share, in a bucket: common, customer, environment, region, cluster, role, each in the folder of what it is for, each optional. Where they
-/// are and whose they are (bucket, customer, environment, region, cluster, role) is said by the layers that are read before them: defaults, image, tags, user data, files.
+/// The layers that clusters share, in a bucket: common, customer, environment, region, cluster, role, each in the folder of what it is for, each optional.
+/// Where they are and whose they are (bucket, customer, environment, region, cluster, role) is said by the layers that are read before them: defaults, image,
+/// tags, user data, files.
 /// </summary>
 /// <param name="Kind">common, customer, environment, region, cluster or role.</param>
 /// <param name="Key">Within the bucket.</param>
@@ -147,7 +148,8 @@ internal static class SharedLayers
             Bad(
                 "layers",
                 "prefix",
-                $"'{ConfigScalar.Shortened(prefix)}' is not a prefix; expected names of letters, digits, '-', '_' and '.', slashes between them only, as in nodes/v1");
+                $"'{ConfigScalar.Shortened(prefix)}' is not a prefix; expected names of letters, digits, '-', '_' and '.', slashes between them only, as in "
+                    + "nodes/v1");
         }
 
         if (Text(tree, "layers", "endpoint") is { } endpoint && Uri.TryCreate(endpoint, UriKind.Absolute, out var uri)
@@ -184,7 +186,10 @@ internal static class SharedLayers
         {
             if (Text(tree, part, field) is { } name && (name.Length > 100 || !IsName(name)))
             {
-                Bad(part, field, $"'{ConfigScalar.Shortened(name)}' is not a name; expected up to 100 letters, digits, '-', '_' and '.', a letter or digit first");
+                Bad(
+                    part,
+                    field,
+                    $"'{ConfigScalar.Shortened(name)}' is not a name; expected up to 100 letters, digits, '-', '_' and '.', a letter or digit first");
             }
         }
 
@@ -193,7 +198,8 @@ internal static class SharedLayers
 
     private static ConfigMap? Section(ConfigMap tree, string name) => tree.Entries.GetValueOrDefault(name) as ConfigMap;
 
-    private static string? Text(ConfigMap tree, string section, string field) => (Section(tree, section)?.Entries.GetValueOrDefault(field) as ConfigScalar)?.Text;
+    private static string? Text(ConfigMap tree, string section, string field) =>
+        (Section(tree, section)?.Entries.GetValueOrDefault(field) as ConfigScalar)?.Text;
 
     // Neither '.' nor '..' are names, and nothing in one needs escaping in a URL.
     private static bool IsName(string text) =>

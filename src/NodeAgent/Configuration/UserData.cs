@@ -31,8 +31,10 @@ internal sealed class UserData
 
     private static readonly string[] ForeignTypes =
     [
-        "text/cloud-config", "text/cloud-config-archive", "text/cloud-config-jsonp", "text/cloud-boothook", "text/jinja2", "text/part-handler", "text/upstart-job",
-        "text/x-include-once-url", "text/x-include-url", "text/x-shellscript", "text/x-shellscript-per-boot", "text/x-shellscript-per-instance", "text/x-shellscript-per-once",
+        "text/cloud-config", "text/cloud-config-archive", "text/cloud-config-jsonp", "text/cloud-boothook", "text/jinja2", "text/part-handler",
+        "text/upstart-job",
+        "text/x-include-once-url", "text/x-include-url", "text/x-shellscript", "text/x-shellscript-per-boot", "text/x-shellscript-per-instance",
+        "text/x-shellscript-per-once",
     ];
 
     private static readonly SearchValues<char> ValueEnds = SearchValues.Create(" \t\r\n\"',}#");
@@ -50,7 +52,8 @@ internal sealed class UserData
     {
         if (content.Length > MaximumBytes)
         {
-            errors.Add(Error(Name, string.Create(CultureInfo.InvariantCulture, $"{content.Length} bytes are too many; at most {MaximumBytes} can be user data")));
+            errors.Add(
+                Error(Name, string.Create(CultureInfo.InvariantCulture, $"{content.Length} bytes are too many; at most {MaximumBytes} can be user data")));
             return null;
         }
 

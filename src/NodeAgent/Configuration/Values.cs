@@ -10,7 +10,8 @@ internal readonly record struct Duration(TimeSpan Value)
 
     public static Duration Parse(string text)
     {
-        if (text.Length >= 2 && long.TryParse(text.AsSpan(0, text.Length - 1), NumberStyles.None, CultureInfo.InvariantCulture, out var count) && count is > 0 and < 1_000_000)
+        if (text.Length >= 2 && long.TryParse(text.AsSpan(0, text.Length - 1), NumberStyles.None, CultureInfo.InvariantCulture, out var count) && count is > 0
+            and < 1_000_000)
         {
             switch (text[^1])
             {
@@ -41,7 +42,8 @@ internal readonly record struct VolumeSize(long? Bytes, int? Percent)
 
     public static VolumeSize Parse(string text)
     {
-        if (text.EndsWith('%') && int.TryParse(text.AsSpan(0, text.Length - 1), NumberStyles.None, CultureInfo.InvariantCulture, out var percent) && percent is >= 1 and <= 100)
+        if (text.EndsWith('%') && int.TryParse(text.AsSpan(0, text.Length - 1), NumberStyles.None, CultureInfo.InvariantCulture, out var percent)
+            && percent is >= 1 and <= 100)
         {
             return new(null, percent);
         }
@@ -56,7 +58,9 @@ internal readonly record struct VolumeSize(long? Bytes, int? Percent)
             }
         }
 
-        throw new FormatException($"'{text}' is not a volume size; expected percent of the volume group (1% to 100%) or bytes with a unit (MiB, GiB, TiB, MB, GB, TB), as in 60% or 200GiB");
+        throw new FormatException(
+            $"'{text}' is not a volume size; expected percent of the volume group (1% to 100%) or bytes with a unit (MiB, GiB, TiB, MB, GB, TB), as in 60% "
+                + "or 200GiB");
     }
 
     public override string ToString()

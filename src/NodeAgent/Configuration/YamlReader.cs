@@ -37,7 +37,10 @@ internal sealed class YamlReader
     {
         if (content.Length > MaximumBytes)
         {
-            errors.Add(new(new(layer, 1, 1), "", string.Create(CultureInfo.InvariantCulture, $"{content.Length} bytes are too many; at most {MaximumBytes} are read")));
+            errors.Add(new(
+                new(layer, 1, 1),
+                "",
+                string.Create(CultureInfo.InvariantCulture, $"{content.Length} bytes are too many; at most {MaximumBytes} are read")));
             return null;
         }
 
@@ -54,7 +57,12 @@ internal sealed class YamlReader
             case ConfigMap map:
                 return map;
             default:
-                errors.Add(new(value.Origin, "", value is ConfigNull ? "is empty; expected apiVersion, kind and settings" : $"expected a map with apiVersion, kind and settings, found {value.Kind}"));
+                errors.Add(new(
+                    value.Origin,
+                    "",
+                    value is ConfigNull
+                        ? "is empty; expected apiVersion, kind and settings"
+                        : $"expected a map with apiVersion, kind and settings, found {value.Kind}"));
                 return null;
         }
     }
@@ -236,7 +244,10 @@ internal sealed class YamlReader
         var value = Value(key, child, depth + 1);
         if (entries.TryGetValue(scalar.Value, out var first))
         {
-            Add(scalar.Start, child, _hasLines ? string.Create(CultureInfo.InvariantCulture, $"duplicate key, first given in line {first.Key.Line}") : "duplicate key");
+            Add(
+                scalar.Start,
+                child,
+                _hasLines ? string.Create(CultureInfo.InvariantCulture, $"duplicate key, first given in line {first.Key.Line}") : "duplicate key");
             return;
         }
 

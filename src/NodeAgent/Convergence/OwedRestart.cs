@@ -24,7 +24,8 @@ internal sealed record OwedRestart
     /// </summary>
     public static OwedRestart? Read(IMachineReader reader, UnitReport unit)
     {
-        if (unit.InvocationId.Length == 0 || unit.ActiveState is "inactive" or "failed" or "deactivating" || reader.File(PathFor(unit.Name)).Content is not { } content)
+        if (unit.InvocationId.Length == 0 || unit.ActiveState is "inactive" or "failed" or "deactivating"
+            || reader.File(PathFor(unit.Name)).Content is not { } content)
         {
             return null;
         }
@@ -54,7 +55,8 @@ internal sealed record OwedRestart
         }
 
         var owed = new OwedRestart { InvocationId = unit.InvocationId, Because = [.. reasons, because] };
-        writer.WriteFile(PathFor(unit.Name), JsonSerializer.SerializeToUtf8Bytes(owed, OwedRestartJson.Default.OwedRestart), UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        writer.WriteFile(
+            PathFor(unit.Name), JsonSerializer.SerializeToUtf8Bytes(owed, OwedRestartJson.Default.OwedRestart), UnixFileMode.UserRead | UnixFileMode.UserWrite);
     }
 }
 

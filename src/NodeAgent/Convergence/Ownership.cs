@@ -42,7 +42,8 @@ internal static class Ownership
 
     private static string? InstanceOf(string line) => line.StartsWith(OnInstance, StringComparison.Ordinal) ? line[OnInstance.Length..].TrimEnd('.') : null;
 
-    public static bool IsOurs(FileReport file) => file.Kind == FileKind.Regular && file.Content is { } content && (content.AsSpan().StartsWith(FileMark) || content.AsSpan().StartsWith(JsonBytes));
+    public static bool IsOurs(FileReport file) => file.Kind == FileKind.Regular && file.Content is { } content
+        && (content.AsSpan().StartsWith(FileMark) || content.AsSpan().StartsWith(JsonBytes));
 
     /// <summary>Of <see cref="Header"/> up to the first full stop: what follows may be reworded without losing files of an older version.</summary>
     public static ReadOnlySpan<byte> FileMark => "# Written by NodeAgent."u8;

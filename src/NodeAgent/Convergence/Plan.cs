@@ -37,7 +37,8 @@ internal sealed class Plan
         foreach (var resource in list.Items)
         {
             var blockedBy = resource.Needs.FirstOrDefault(n => byResource[n].Finding is Refused or Unknown || byResource[n].BlockedBy is not null);
-            var ground = resource.Needs.FirstOrDefault(n => n.Hides(resource) && (byResource[n].Finding is Change or After || byResource[n].BlockedBy is not null));
+            var ground = resource.Needs.FirstOrDefault(
+                n => n.Hides(resource) && (byResource[n].Finding is Change or After || byResource[n].BlockedBy is not null));
             var pending = resource.Inputs.Where(i => byResource[i].Finding is Change { LeavesContent: false } or After).ToList();
             var finding = ground is null ? resource.Examine(reader, pending) : new After(ground, resource.ExpectedOnNothing());
             var step = new PlannedStep(resource, finding, blockedBy);

@@ -18,11 +18,14 @@ internal abstract class Resource(Concern concern, string kind, string name)
     /// <summary>Resources earlier in the list without which this one is not attempted.</summary>
     public IReadOnlyList<Resource> Needs { get; init; } = [];
 
-    /// <summary>Resources earlier in the list whose changes this one answers to (a restart to its files). They are told of here, before they are touched.</summary>
+    /// <summary>
+    /// Resources earlier in the list whose changes this one answers to (a restart to its files). They are told of here, before they are touched.
+    /// </summary>
     public IReadOnlyList<Resource> Inputs { get; init; } = [];
 
     /// <summary>
-    /// Whether <paramref name="other"/>, which needs this, cannot be seen until this is made: a mount hides what lies below it, a volume group is where its volumes are.
+    /// Whether <paramref name="other"/>, which needs this, cannot be seen until this is made: a mount hides what lies below it, a volume group is where its
+    /// volumes are.
     /// </summary>
     public virtual bool Hides(Resource other) => false;
 

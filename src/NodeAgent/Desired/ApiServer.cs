@@ -24,7 +24,8 @@ internal static class ApiServer
         var (cluster, etcdCa, frontProxyCa) = (certificates.Authority, certificates.Of(Authority.Etcd), certificates.Of(Authority.FrontProxy));
         var account = certificates.AccountKey;
         var (serving, kubelets, etcd, frontProxy) =
-            (certificates.Row("apiserver"), certificates.Row("apiserver-kubelet-client"), certificates.Row("apiserver-etcd-client"), certificates.Row("front-proxy-client"));
+            (certificates.Row("apiserver"), certificates.Row("apiserver-kubelet-client"), certificates.Row("apiserver-etcd-client"),
+                certificates.Row("front-proxy-client"));
         var flags = new ComponentFlags
         {
             ["advertise-address"] = facts.Instance.PrivateAddress,
@@ -63,8 +64,8 @@ internal static class ApiServer
 
         var files = new List<Resource>();
         var logs = new List<DirectoryResource>();
-        // All in one directory, as kubeadm lays it out, and most of it is read again after a renewal: so the directory it is, and not a file each. With etcd's client key
-        // this process can have everything that the other keys in there open; keys of CAs are not on this machine.
+        // All in one directory, as kubeadm lays it out, and most of it is read again after a renewal: so the directory it is, and not a file each. With etcd's
+        // client key this process can have everything that the other keys in there open; keys of CAs are not on this machine.
         var paths = new List<HostPath> { new("certificates", RoleTable.Directory, "Directory") };
         // Here even where nothing is encrypted: it looks that nothing was.
         var encryption = certificates.Encryption;

@@ -4,9 +4,9 @@ using NodeAgent.Resources;
 namespace NodeAgent.Desired;
 
 /// <summary>
-/// Holds back the runtime and kubelet until the node is prepared in this boot. The drop-ins come with the package, so that systemd knows them without reading its
-/// units again, and say nothing until the gate is armed: the first run of the agent at boot does that before anything else, even before it knows its configuration.
-/// Installing the package alone changes nothing for the services of a machine.
+/// Holds back the runtime and kubelet until the node is prepared in this boot. The drop-ins come with the package, so that systemd knows them without reading
+/// its units again, and say nothing until the gate is armed: the first run of the agent at boot does that before anything else, even before it knows its
+/// configuration. Installing the package alone changes nothing for the services of a machine.
 /// </summary>
 internal static class BootGate
 {

@@ -53,7 +53,8 @@ internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource 
             ? [new EncryptionConfiguration(facts.Instance.Id, config.ApiServer.Encryption.Resources, config.ApiServer.Encryption.Write, source)] : [];
         var names = isControlPlane ? Names(config) : null;
         var access = new ClusterAccess(config.Cluster.Name, config.Cluster.Endpoint, config.Cluster.CertificateAuthority);
-        // Those of the control plane's own clients: it does not hang on a load balancer, which may not know it yet. admin.conf is for people, elsewhere perhaps.
+        // Those of the control plane's own clients: it does not hang on a load balancer, which may not know it yet. admin.conf is for people, elsewhere
+        // perhaps.
         var local = access with { Server = ControlPlanePods.Server(config) };
         var round = new CertificateRound(source);
         var roles = RoleTable.All

@@ -24,7 +24,9 @@ internal sealed record ControlPlanePods(IReadOnlyList<Resource> Files, IReadOnly
 
     public static Uri Local(NodeConfig config) => new UriBuilder(Uri.UriSchemeHttps, "127.0.0.1", config.ApiServer.Port).Uri;
 
-    /// <summary>The taint that keeps pods off which do not ask for a control plane node, as kubeadm gives it, unless the configuration gives others or none.</summary>
+    /// <summary>
+    /// The taint that keeps pods off which do not ask for a control plane node, as kubeadm gives it, unless the configuration gives others or none.
+    /// </summary>
     public static IReadOnlyList<Taint> Taints(NodeConfig config) =>
         config.Node.Taints ?? (RunHere(config) ? [new Taint { Key = "node-role.kubernetes.io/control-plane", Effect = TaintEffect.NoSchedule }] : []);
 
@@ -72,5 +74,6 @@ internal sealed record ControlPlanePods(IReadOnlyList<Resource> Files, IReadOnly
     public static (Resource, PodInput) ReadsKey(Resource resource, string? path = null) => (resource, new(path ?? resource.Name, PodInputKind.Key));
 
     /// <summary>As kubeadm labels them.</summary>
-    public static IReadOnlyDictionary<string, string> Labels(string name) => new Dictionary<string, string> { ["component"] = name, ["tier"] = "control-plane" };
+    public static IReadOnlyDictionary<string, string> Labels(string name) =>
+        new Dictionary<string, string> { ["component"] = name, ["tier"] = "control-plane" };
 }

@@ -4,8 +4,8 @@ using NodeAgent.Kubernetes;
 namespace NodeAgent.Desired;
 
 /// <summary>
-/// Which Kubernetes each of the control plane's programs is, by its image's tag, and what of the configuration it does not take: a program that does not know a flag
-/// ends as it starts, and with it the cluster.
+/// Which Kubernetes each of the control plane's programs is, by its image's tag, and what of the configuration it does not take: a program that does not know a
+/// flag ends as it starts, and with it the cluster.
 /// </summary>
 internal sealed record ControlPlaneReleases
 {
@@ -25,7 +25,8 @@ internal sealed record ControlPlaneReleases
     {
         var errors = new List<ConfigError>();
         var warnings = new List<string>();
-        var (apiServer, manager, scheduler) = (Of("apiServer", config.ApiServer), Of("controllerManager", config.ControllerManager), Of("scheduler", config.Scheduler));
+        var (apiServer, manager, scheduler) =
+            (Of("apiServer", config.ApiServer), Of("controllerManager", config.ControllerManager), Of("scheduler", config.Scheduler));
         if (apiServer is { } api)
         {
             Object("apiServer.image", api, Compatibility.Skew(api, kubelet));
@@ -51,7 +52,10 @@ internal sealed record ControlPlaneReleases
             // Kubelet's own minor has been decided by then.
             if (known != kubelet && KubeletVersions.Find(known) is null)
             {
-                Object($"{path}.image", known, $"Kubernetes {known} is not in the table of versions, {KubeletVersions.Oldest.Version} to {KubeletVersions.Newest.Version}");
+                Object(
+                    $"{path}.image",
+                    known,
+                    $"Kubernetes {known} is not in the table of versions, {KubeletVersions.Oldest.Version} to {KubeletVersions.Newest.Version}");
             }
 
             return known;

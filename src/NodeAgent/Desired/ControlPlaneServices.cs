@@ -7,8 +7,8 @@ using NodeAgent.Resources;
 namespace NodeAgent.Desired;
 
 /// <summary>
-/// What a control plane node runs beside its pods: the issuer of certificates, and the unit that makes sure of objects of the API. Both are wanted by a drop-in of ours and
-/// not by a link, since a file carries our mark: on a machine that is no control plane any more it goes as a leftover.
+/// What a control plane node runs beside its pods: the issuer of certificates, and the unit that makes sure of objects of the API. Both are wanted by a drop-in
+/// of ours and not by a link, since a file carries our mark: on a machine that is no control plane any more it goes as a leftover.
 /// </summary>
 internal static class ControlPlaneServices
 {
@@ -40,7 +40,9 @@ internal static class ControlPlaneServices
         .. RunsIssuer(config) ? (Resource[])[.. Environment(config, IssuerUnit), Wanted(IssuerUnit)] : [],
     ];
 
-    /// <summary>Where it is a leftover: an issuer that we set up, and that runs on with what it was told. One that somebody else set up has an environment of theirs.</summary>
+    /// <summary>
+    /// Where it is a leftover: an issuer that we set up, and that runs on with what it was told. One that somebody else set up has an environment of theirs.
+    /// </summary>
     public static string? StopsFirst(string path) => path == EnvironmentPath ? IssuerUnit : null;
 
     private static ConfigFile[] Environment(NodeConfig config, string unit) => HttpProxy.ServiceLines(config) is { Length: > 0 } lines

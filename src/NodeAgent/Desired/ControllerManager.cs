@@ -1,5 +1,3 @@
-using System.Globalization;
-using System.Text.Json.Nodes;
 using NodeAgent.Configuration;
 using NodeAgent.Facts;
 using NodeAgent.Kubernetes;
@@ -18,27 +16,18 @@ internal static class ControllerManager
         var manager = config.ControllerManager;
         var (cluster, frontProxyCa) = (certificates.Authority, certificates.Of(Authority.FrontProxy));
         var kubeconfig = certificates.ByRole["controller-manager"];
-        var flags = new ComponentFlags
-        {
-            // Ranges of nodes and their routes are ours (network.podRange).
-            ["allocate-node-cidrs"] = "false",
-            ["authentication-kubeconfig"] = kubeconfig.Name,
-            ["authorization-kubeconfig"] = kubeconfig.Name,
-            ["bind-address"] = "127.0.0.1",
-            ["client-ca-file"] = cluster.Name,
-            ["cluster-name"] = config.Cluster.Name,
-            // As kubeadm, without those that sign requests for certificates: no key of a CA is here, and nodes ask the issuer.
-            ["controllers"] = "*,bootstrapsigner,tokencleaner,-csrsigning",
-            ["kubeconfig"] = kubeconfig.Name,
-            ["leader-elect"] = "true",
-            ["profiling"] = "false",
-            ["requestheader-client-ca-file"] = frontProxyCa.Name,
-            ["root-ca-file"] = cluster.Name,
-            ["service-account-private-key-file"] = RoleTable.ServiceAccount.KeyPath,
-            ["service-cluster-ip-range"] = config.Cluster.ServiceRange.ToString(),
-            ["tls-min-version"] = config.ControlPlane.TlsMinVersion.ToString(),
-            ["use-service-account-credentials"] = "true",
-        };
+        var flags = Elected.Flags(config, version, kubeconfig, manager.LeaderElection, manager.FeatureGates);
+        // Ranges of nodes and their routes are ours (network.podRange).
+        flags["allocate-node-cidrs"] = "false";
+        flags["client-ca-file"] = cluster.Name;
+        flags["cluster-name"] = config.Cluster.Name;
+        // As kubeadm, without those that sign requests for certificates: no key of a CA is here, and nodes ask the issuer.
+        flags["controllers"] = "*,bootstrapsigner,tokencleaner,-csrsigning";
+        flags["requestheader-client-ca-file"] = frontProxyCa.Name;
+        flags["root-ca-file"] = cluster.Name;
+        flags["service-account-private-key-file"] = RoleTable.ServiceAccount.KeyPath;
+        flags["service-cluster-ip-range"] = config.Cluster.ServiceRange.ToString();
+        flags["use-service-account-credentials"] = "true";
         flags.Set("cluster-cidr", config.Cluster.PodRange?.ToString());
         if (config.Kubelet.CloudProvider != CloudProvider.None)
         {
@@ -46,18 +35,11 @@ internal static class ControllerManager
             flags["configure-cloud-routes"] = "false";
         }
 
-        Election(flags, manager.LeaderElection);
-        flags.SetGates(manager.FeatureGates);
-        if (ControlPlaneVersions.HasInsecurePort(version))
-        {
-            flags["port"] = "0";
-        }
-
         var pod = new StaticPod(Name, manager.Image ?? ControlPlanePods.Image(Name, facts), flags.For(Name, manager.ExtraArgs))
         {
             Labels = ControlPlanePods.Labels(Name),
             Requests = manager.Requests,
-            Probes = Healthy(10257, config.ControlPlane.StartupTimeout),
+            Probes = Elected.Probes(10257, config.ControlPlane.StartupTimeout),
             // Each by itself: all that it reads is in its digest, so whatever of it changes, it is made anew and sees the new one.
             Paths =
             [
@@ -77,25 +59,4 @@ internal static class ControllerManager
             ],
             []);
     }
-
-    internal static void Election(ComponentFlags flags, LeaderElection election)
-    {
-        flags["leader-elect-lease-duration"] = Seconds(election.LeaseDuration);
-        flags["leader-elect-renew-deadline"] = Seconds(election.RenewDeadline);
-        flags["leader-elect-retry-period"] = Seconds(election.RetryPeriod);
-    }
-
-    /// <summary>Without a readiness probe, as kubeadm's: nobody sends them anything.</summary>
-    internal static IReadOnlyDictionary<string, JsonObject> Healthy(int port, Duration patience)
-    {
-        var probes = new Probes("HTTPS", port);
-        return new Dictionary<string, JsonObject>
-        {
-            ["livenessProbe"] = probes.Liveness("/healthz"),
-            ["startupProbe"] = probes.Startup("/healthz", patience),
-        };
-    }
-
-    // Go's durations know no days.
-    private static string Seconds(Duration duration) => string.Create(CultureInfo.InvariantCulture, $"{(long)duration.Value.TotalSeconds}s");
 }

@@ -6,8 +6,9 @@ using NodeAgent.Resources;
 namespace NodeAgent.Desired;
 
 /// <summary>
-/// How this node finds the API server: by a name that somebody else looks after (a load balancer, DNS), or by the tags of the control plane's instances, whose addresses then stand
-/// in /etc/hosts under the endpoint's name. Kubeconfigs and certificates know the name alone, so nothing else changes when an address does.
+/// How this node finds the API server: by a name that somebody else looks after (a load balancer, DNS), or by the tags of the control plane's instances, whose
+/// addresses then stand in /etc/hosts under the endpoint's name. Kubeconfigs and certificates know the name alone, so nothing else changes when an address
+/// does.
 /// </summary>
 internal static class Endpoint
 {

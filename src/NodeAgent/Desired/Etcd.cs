@@ -35,8 +35,10 @@ internal static class Etcd
         if (facts.ControlPlane?.Where(a => a != facts.Instance.PrivateAddress).ToList() is { Count: > 0 } others)
         {
             throw new NotPossibleException(
-                $"EC2 shows that another control plane instance of cluster {config.Cluster.Name} runs ({string.Join(", ", others)}), and this machine has no data of etcd "
-                + $"({MemberDirectory(config)}): it would begin an empty cluster beside that one, and nodes would follow it. etcd has a single member so far: end one of the "
+                $"EC2 shows that another control plane instance of cluster {config.Cluster.Name} runs ({string.Join(", ", others)}), and this machine has no "
+                + "data of etcd "
+                + $"({MemberDirectory(config)}): it would begin an empty cluster beside that one, and nodes would follow it. etcd has a single member so far: "
+                + "end one of the "
                 + "instances, or give this one the data of the other (docs/replacing.md)")
             {
                 IsRefusal = true,
@@ -79,7 +81,10 @@ internal static class Etcd
         }
 
         var probes = new Probes("HTTP", MetricsPort);
-        var pod = new StaticPod(Name, etcd.Image ?? $"registry.k8s.io/etcd:{(ControlPlaneVersions.Nearest(version) ?? ControlPlaneVersions.All[0]).EtcdTag}", flags.For("etcd", etcd.ExtraArgs))
+        var pod = new StaticPod(
+            Name,
+            etcd.Image ?? $"registry.k8s.io/etcd:{(ControlPlaneVersions.Nearest(version) ?? ControlPlaneVersions.All[0]).EtcdTag}",
+            flags.For("etcd", etcd.ExtraArgs))
         {
             Labels = ControlPlanePods.Labels(Name),
             Requests = etcd.Requests,

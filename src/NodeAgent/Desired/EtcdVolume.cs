@@ -47,7 +47,8 @@ internal static class EtcdVolume
             UnitFiles = [.. storage.UnitFiles, file],
             Mounts =
             [
-                .. storage.Mounts.Append(new(Storage.MountUnit(target), target, group.Name, Name, "xfs", [], filesystem, file)).OrderBy(m => m.Target, StringComparer.Ordinal),
+                .. storage.Mounts.Append(new(Storage.MountUnit(target), target, group.Name, Name, "xfs", [], filesystem, file))
+                .OrderBy(m => m.Target, StringComparer.Ordinal),
             ],
         };
     }

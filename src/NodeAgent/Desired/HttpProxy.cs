@@ -14,7 +14,8 @@ internal static class HttpProxy
     public static IReadOnlyList<Resource> Files(NodeConfig config) => config.Proxy is { } proxy && HasPassword(proxy)
         ?
         [
-            new ConfigFile(Concern.Runtime, EnvironmentFile, string.Concat([Ownership.Header, "\n", .. Variables(proxy, config).Select(v => $"{v.Name}=\"{v.Value}\"\n")]))
+            new ConfigFile(
+                Concern.Runtime, EnvironmentFile, string.Concat([Ownership.Header, "\n", .. Variables(proxy, config).Select(v => $"{v.Name}=\"{v.Value}\"\n")]))
             {
                 Mode = ConfigFile.Private,
                 IsSecret = true,
@@ -43,5 +44,6 @@ internal static class HttpProxy
         yield return ("NO_PROXY", string.Join(',', ProxyExceptions.Of(proxy, config)));
     }
 
-    private static bool HasPassword(HttpProxyConfig proxy) => new[] { proxy.Http, proxy.Https }.Any(u => u is not null && new Uri(u.Reveal()).UserInfo.Length > 0);
+    private static bool HasPassword(HttpProxyConfig proxy) =>
+        new[] { proxy.Http, proxy.Https }.Any(u => u is not null && new Uri(u.Reveal()).UserInfo.Length > 0);
 }

@@ -40,7 +40,8 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             throw new NotPossibleException($"there is no kubelet at {config.Kubelet.Binary}; install it in the image, or name it in kubelet.binary");
         }
 
-        var version = KubernetesVersion.Parse(text) ?? throw new NotPossibleException($"{config.Kubelet.Binary} says its version is '{text}', which is not a Kubernetes version");
+        var version = KubernetesVersion.Parse(text)
+            ?? throw new NotPossibleException($"{config.Kubelet.Binary} says its version is '{text}', which is not a Kubernetes version");
         var kubelet = Row(config, version);
         var (server, warnings) = Surroundings(config, facts, kubelet);
         Refuse(config, kubelet, warnings);
@@ -49,7 +50,8 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
         var kubeconfig = new ConfigFile(
             Concern.Kubelet,
             KubeconfigPath,
-            $"{Ownership.Header}\n{Kubeconfig.Render(config.Cluster.Name, ControlPlanePods.Server(config), config.Cluster.CertificateAuthority, "kubelet", client.Name)}");
+            Ownership.Header + "\n"
+                + Kubeconfig.Render(config.Cluster.Name, ControlPlanePods.Server(config), config.Cluster.CertificateAuthority, "kubelet", client.Name));
         // Null where kubelet talks to Docker by itself.
         var endpoint = server == CriServer.Dockershim ? null : $"unix://{runtime.Socket}";
         var services = string.Join(' ', runtime.Services.Select(r => r.Unit));
@@ -88,7 +90,8 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             ],
             [dropIn, ready],
             // client-go reads a renewed client certificate by itself.
-            [certificates.Authority, kubeconfig, configuration, dropIn, .. providers, .. KubeletVersions.ReloadsServingCertificate.In(kubelet) ? Array.Empty<Resource>() : [serving]],
+            [certificates.Authority, kubeconfig, configuration, dropIn, .. providers,
+                .. KubeletVersions.ReloadsServingCertificate.In(kubelet) ? Array.Empty<Resource>() : [serving]],
             runtime)
         {
             Warnings = warnings,
@@ -113,7 +116,8 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
             : throw new ConfigurationException(new ConfigError(
                 null,
                 "kubelet.allowUnlisted",
-                $"{config.Kubelet.Binary} is kubelet {version}, which is not in the table of versions, {KubeletVersions.Oldest.Version} to {KubeletVersions.Newest.Version}; "
+                $"{config.Kubelet.Binary} is kubelet {version}, which is not in the table of versions, {KubeletVersions.Oldest.Version} to "
+                + $"{KubeletVersions.Newest.Version}; "
                 + $"install one of these{(IsNewer(version) ? $", or say kubelet.allowUnlisted: \"{version}\" to run it all the same" : "")}")));
 
     // Older ones had flags that the table does not tell of.
@@ -129,7 +133,8 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
         if (server == CriServer.CriDockerd && version is null)
         {
             throw new NotPossibleException(
-                $"kubelet {kubelet.Version} cannot drive Docker (dockershim was removed in 1.24, kubernetes#97252), and there is no {config.Docker.CriDockerd}: "
+                $"kubelet {kubelet.Version} cannot drive Docker (dockershim was removed in 1.24, kubernetes#97252), and there is no "
+                + $"{config.Docker.CriDockerd}: "
                 + "install cri-dockerd in the image, say in docker.criDockerd where it is, or say runtime: containerd");
         }
 
@@ -140,7 +145,8 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
 
         if (KubeletVersions.Find(kubelet.Version) is null)
         {
-            warnings.Add($"kubelet {kubelet.Version} is not in the table of versions; it is treated as the newest that is, since kubelet.allowUnlisted names it");
+            warnings.Add(
+                $"kubelet {kubelet.Version} is not in the table of versions; it is treated as the newest that is, since kubelet.allowUnlisted names it");
         }
 
         var cgroupV1 = (config.Kubelet.Configuration.TryGetProperty("failCgroupV1", out var fail) && fail.ValueKind == JsonValueKind.False)
@@ -403,13 +409,15 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
     }
 }
 
-/// <summary>What pods cannot have of this machine: by its real processors, memory and pods (a fixed table ignores maxPods: awslabs/amazon-eks-ami#1698).</summary>
+/// <summary>
+/// What pods cannot have of this machine: by its real processors, memory and pods (a fixed table ignores maxPods: awslabs/amazon-eks-ami#1698).
+/// </summary>
 internal static class ReservedResources
 {
     /// <summary>
-    /// CPU as GKE and EKS reserve it: 6% of the first core, 1% of the second, 0.5% of the next two, 0.25% of the others. Memory as EKS: 255 MiB and 11 MiB a pod.
-    /// Never more than a quarter of what there is, so that small machines stay usable. No ephemeral storage: kubelet refuses to start when the reservation and its
-    /// eviction threshold exceed the volume, whose size is not known before it is made; the threshold alone protects it.
+    /// CPU as GKE and EKS reserve it: 6% of the first core, 1% of the second, 0.5% of the next two, 0.25% of the others. Memory as EKS: 255 MiB and 11 MiB a
+    /// pod. Never more than a quarter of what there is, so that small machines stay usable. No ephemeral storage: kubelet refuses to start when the reservation
+    /// and its eviction threshold exceed the volume, whose size is not known before it is made; the threshold alone protects it.
     /// </summary>
     public static IReadOnlyDictionary<string, string> Kube(HardwareFacts hardware, int maxPods)
     {

@@ -8,8 +8,8 @@ using NodeAgent.Resources;
 namespace NodeAgent.Desired;
 
 /// <summary>
-/// What an instance does beside being a node because an autoscaling group has it: answering hooks, waiting in a warm pool, leaving in good order. The state that the
-/// group wants for it is a fact (autoscaling/target-lifecycle-state in metadata), and all of this follows from it.
+/// What an instance does beside being a node because an autoscaling group has it: answering hooks, waiting in a warm pool, leaving in good order. The state
+/// that the group wants for it is a fact (autoscaling/target-lifecycle-state in metadata), and all of this follows from it.
 /// </summary>
 internal static class Lifecycle
 {
@@ -59,7 +59,8 @@ internal static class Lifecycle
         var command = new StringBuilder("/usr/bin/nodeagent watch");
         command.Append(isWarm ? " --warm"
             : $" --node {Kubelet.Quote(NodeNames.Of(config, facts))} --server {Kubelet.Quote(ControlPlanePods.Server(config).ToString())}");
-        command.Append(CultureInfo.InvariantCulture, $" --drain-timeout {config.Autoscaling.DrainTimeout}{(config.Autoscaling.Rebalance ? " --rebalance" : "")}");
+        command.Append(
+            CultureInfo.InvariantCulture, $" --drain-timeout {config.Autoscaling.DrainTimeout}{(config.Autoscaling.Rebalance ? " --rebalance" : "")}");
         command.Append(Hook(config, facts, config.Autoscaling.TerminateHook)?.Arguments("--terminate-hook"));
         return
         [
@@ -99,7 +100,8 @@ internal static class Lifecycle
         : [];
 
     /// <summary>
-    /// Without what is of joining, and what needs that: certificates above all, which are asked for as a node of the cluster. Those that are on the disk already stay.
+    /// Without what is of joining, and what needs that: certificates above all, which are asked for as a node of the cluster. Those that are on the disk
+    /// already stay.
     /// </summary>
     /// <exception cref="NotPossibleException">A control plane node.</exception>
     public static IReadOnlyList<Resource> WithoutJoining(NodeConfig config, NodeFacts facts, IReadOnlyList<Resource> resources)
@@ -112,7 +114,8 @@ internal static class Lifecycle
         if (config.Node.Role == NodeRole.ControlPlane)
         {
             throw new NotPossibleException(
-                $"the group keeps this instance in its warm pool ({facts.Instance.LifecycleState}), and a control plane node cannot wait there; take the warm pool off its group")
+                $"the group keeps this instance in its warm pool ({facts.Instance.LifecycleState}), and a control plane node cannot wait there; take the warm "
+                    + "pool off its group")
             {
                 IsRefusal = true,
             };
@@ -134,10 +137,13 @@ internal static class Lifecycle
     public static IReadOnlyList<Resource> WithoutKubelet(Resource stamp) => [new Service(Concern.Kubelet, Kubelet.Unit, runs: false) { Needs = [stamp] }];
 
     /// <summary>What nodeagent-ready.service waits for, and whom it tells: what follows `nodeagent ready --deadline ...`.</summary>
-    public static string ReadyArguments(NodeConfig config, NodeFacts facts) => $"{(IsWarm(facts) ? " --warm" : "")}{LaunchHook(config, facts)?.Arguments("--launch-hook")}"
+    public static string ReadyArguments(NodeConfig config, NodeFacts facts) =>
+        $"{(IsWarm(facts) ? " --warm" : "")}{LaunchHook(config, facts)?.Arguments("--launch-hook")}"
         + (LaunchHook(config, facts) is null ? "" : $" --give-up-after {config.Autoscaling.GiveUpAfter}");
 
-    /// <summary>What follows [Service] in the drop-in of nodeagent-ready.service, from its line break on: kubelet, which pulls the images in elsewhere, does not start.</summary>
+    /// <summary>
+    /// What follows [Service] in the drop-in of nodeagent-ready.service, from its line break on: kubelet, which pulls the images in elsewhere, does not start.
+    /// </summary>
     public static string ReadyLines(NodeConfig config, NodeFacts facts) =>
         $"{(LaunchHook(config, facts) is null ? "" : HttpProxy.ServiceLines(config))}"
         + (IsWarm(facts) ? $"\nExecStartPre=/usr/bin/systemctl start {ContainerRuntime.ImagesUnit}" : "");
@@ -147,7 +153,8 @@ internal static class Lifecycle
         if (facts.Instance.LifecycleState is not null && !facts.Instance.Tags.ContainsKey(GroupTag)
             && (config.Autoscaling.LaunchHook ?? config.Autoscaling.TerminateHook) is { } hook)
         {
-            yield return $"the hook {hook} is nobody's: the instance has a target lifecycle state ({facts.Instance.LifecycleState}) and no tag {GroupTag}, so its group is not known";
+            yield return $"the hook {hook} is nobody's: the instance has a target lifecycle state ({facts.Instance.LifecycleState}) and no tag {GroupTag}, so "
+                + "its group is not known";
         }
     }
 

@@ -6,8 +6,8 @@ using NodeAgent.Resources;
 namespace NodeAgent.Desired;
 
 /// <summary>
-/// Keeps systemd-networkd's hands off what the pods' network makes. It takes routes and rules that it does not know for leftovers and removes them (networkd.conf(5),
-/// ManageForeignRoutes=), and images whose .network file says Name=en* have it configure the VPC CNI's eni... links, too.
+/// Keeps systemd-networkd's hands off what the pods' network makes. It takes routes and rules that it does not know for leftovers and removes them
+/// (networkd.conf(5), ManageForeignRoutes=), and images whose .network file says Name=en* have it configure the VPC CNI's eni... links, too.
 /// </summary>
 internal static class Networkd
 {
@@ -43,7 +43,14 @@ internal static class Networkd
 
                 """),
         ];
-        var leftovers = new Leftovers("settings of systemd-networkd", ["/etc/systemd/networkd.conf.d", "/etc/systemd/network"], files.Select(f => f.Name).ToHashSet(StringComparer.Ordinal));
-        return [.. files, leftovers, new Restart(Concern.Network, "systemd-networkd.service") { Needs = [.. files, leftovers], Inputs = [.. files, leftovers] }];
+        var leftovers = new Leftovers(
+            "settings of systemd-networkd",
+            ["/etc/systemd/networkd.conf.d", "/etc/systemd/network"],
+            files.Select(f => f.Name).ToHashSet(StringComparer.Ordinal));
+        return [.. files, leftovers, new Restart(Concern.Network, "systemd-networkd.service")
+        {
+            Needs = [.. files, leftovers],
+            Inputs = [.. files, leftovers],
+        }];
     }
 }

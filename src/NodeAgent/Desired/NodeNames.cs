@@ -10,7 +10,7 @@ internal static class NodeNames
     {
         NodeNaming.InstanceId => facts.Instance.Id,
         _ => facts.Instance.PrivateDnsName?.ToLowerInvariant() ?? throw new NotPossibleException(
-            $"node.name is privateDnsName and instance metadata has none for {facts.Instance.Id} (local-hostname is not there: DNS hostnames are off in the VPC, perhaps); "
-            + "turn them on, or set node.name: instanceId"),
+            $"node.name is privateDnsName and instance metadata has none for {facts.Instance.Id} (local-hostname is not there: DNS hostnames are off in the "
+            + "VPC, perhaps); turn them on, or set node.name: instanceId"),
     };
 }

@@ -28,8 +28,12 @@ internal static class NodeResources
 
         var services = ControlPlaneServices.Files(config);
         var serviceUnits = ControlPlaneServices.UnitFiles(config, facts);
-        Resource[] unitFiles = [.. gate, .. storage.UnitFiles, .. runtime.UnitFiles, .. kubelet.UnitFiles, .. serviceUnits, .. Adoption.UnitFiles(config, facts), .. Lifecycle.UnitFiles(config, facts), .. Endpoint.UnitFiles(config, facts)];
-        Resource[] files = [BootGate.Armed(), .. Lifecycle.Warm(facts), .. network, .. runtime.Files, .. kubelet.Files, .. controlPlane.Files, .. proxy, .. proxyFiles, .. services];
+        Resource[] unitFiles =
+            [.. gate, .. storage.UnitFiles, .. runtime.UnitFiles, .. kubelet.UnitFiles, .. serviceUnits, .. Adoption.UnitFiles(config, facts),
+                .. Lifecycle.UnitFiles(config, facts), .. Endpoint.UnitFiles(config, facts)];
+        Resource[] files =
+            [BootGate.Armed(), .. Lifecycle.Warm(facts), .. network, .. runtime.Files, .. kubelet.Files, .. controlPlane.Files, .. proxy, .. proxyFiles,
+                .. services];
         Resource[] wanted = [.. kernel, .. certificates.Resources, .. files, .. unitFiles];
         var names = wanted.SelectMany(Certificates.FilesOf).ToHashSet(StringComparer.Ordinal);
         var leftovers = new Leftovers("files", Territory, names)
@@ -57,14 +61,16 @@ internal static class NodeResources
         var reload = new SystemdManager(
             Concern.Runtime,
             "of the node",
-            [.. storage.Mounts.Select(m => m.Unit), .. runtime.Services.Select(r => r.Unit), ContainerRuntime.ImagesUnit, Kubelet.Unit, Kubelet.ReadyUnit, .. ControlPlaneServices.Units(config), .. Adoption.Units, .. Lifecycle.Units.Except(ControlPlaneServices.Units(config))])
+            [.. storage.Mounts.Select(m => m.Unit), .. runtime.Services.Select(r => r.Unit), ContainerRuntime.ImagesUnit, Kubelet.Unit, Kubelet.ReadyUnit,
+                .. ControlPlaneServices.Units(config), .. Adoption.Units, .. Lifecycle.Units.Except(ControlPlaneServices.Units(config))])
         {
             Needs = unitFiles,
             Inputs = [.. unitFiles, .. leftDropIns.Values, leftoverUnits],
         };
         var mounts = storage.Mounts.Select(m => m.ToResource(reload)).ToList();
         var credentials = RegistryCredentials.Build(config, mounts);
-        var directories = controlPlane.Directories.Select(d => new DirectoryResource(d.Concern, d.Name, d.Mode) { Needs = [.. mounts.Where(m => Storage.Holds(m.Name, d.Name))] });
+        var directories = controlPlane.Directories.Select(
+            d => new DirectoryResource(d.Concern, d.Name, d.Mode) { Needs = [.. mounts.Where(m => Storage.Holds(m.Name, d.Name))] });
         var prepared = Lifecycle.WithoutJoining(config, facts,
         [
             .. storage.Volumes, .. kernel, .. others, runtime.Remains(), .. trust.Resources, .. certificates.Resources, .. files, .. unitFiles,
@@ -82,7 +88,11 @@ internal static class NodeResources
             Adoption.Timer(config, reload),
             Endpoint.Timer(config, reload),
             .. Certificates.Timer(config),
-            .. Lifecycle.Watch(config, facts, [.. unitFiles.Where(f => f.Name.Contains(Lifecycle.WatchUnit + ".d/", StringComparison.Ordinal)), leftDropIns[Lifecycle.WatchUnit]], reload),
+            .. Lifecycle.Watch(
+                config,
+                facts,
+                [.. unitFiles.Where(f => f.Name.Contains(Lifecycle.WatchUnit + ".d/", StringComparison.Ordinal)), leftDropIns[Lifecycle.WatchUnit]],
+                reload),
             storage.Remains,
         ])
         {

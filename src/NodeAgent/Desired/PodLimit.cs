@@ -13,7 +13,8 @@ internal static class PodLimit
     {
         { Source: MaxPodsSource.FromPodRange } when config.Network.Plugin == NetworkPlugin.VpcRoutes =>
             Math.Min((1 << (32 - config.Network.NodePrefix)) - 3, ConfigValidation.MaximumMaxPods),
-        { Source: MaxPodsSource.FromPodRange } => (int)BigInteger.Min(ConfigValidation.AddressesForPods(config.Network.PodRange!.Value), ConfigValidation.MaximumMaxPods),
+        { Source: MaxPodsSource.FromPodRange } =>
+            (int)BigInteger.Min(ConfigValidation.AddressesForPods(config.Network.PodRange!.Value), ConfigValidation.MaximumMaxPods),
         { Source: MaxPodsSource.VpcCni } => VpcCni(facts.Instance.Type),
         var fixedNumber => fixedNumber.Number,
     };
@@ -24,11 +25,14 @@ internal static class PodLimit
         {
             throw new NotPossibleException(string.Create(
                 CultureInfo.InvariantCulture,
-                $"node.maxPods is vpcCni, and this version of nodeagent does not know how many addresses an instance of type {type} has; give the number in node.maxPods: "
-                + $"interfaces x (IPv4 addresses of each - 1) + 2, with what 'aws ec2 describe-instance-types --instance-types {type} --query \"InstanceTypes[].NetworkInfo\"' says"));
+                $"node.maxPods is vpcCni, and this version of nodeagent does not know how many addresses an instance of type {type} has; give the number in "
+                + $"node.maxPods: "
+                + $"interfaces x (IPv4 addresses of each - 1) + 2, with what 'aws ec2 describe-instance-types --instance-types {type} --query "
+                + $"\"InstanceTypes[].NetworkInfo\"' says"));
         }
 
-        // The first address of an interface is its own; two pods that every node has, aws-node and kube-proxy, take none (amazon-vpc-cni-k8s, misc/eni-max-pods.txt).
+        // The first address of an interface is its own; two pods that every node has, aws-node and kube-proxy, take none (amazon-vpc-cni-k8s,
+        // misc/eni-max-pods.txt).
         return (limits.Interfaces * (limits.Addresses - 1)) + 2;
     }
 }

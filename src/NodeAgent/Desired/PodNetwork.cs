@@ -34,7 +34,10 @@ internal static class PodNetwork
         // Without it, or with another range, no pod starts that has a network of its own, or only in two ranges.
         return
         [
-            new ConfigFile(Concern.Network, ConfigurationPath, List(config, range.ToString(), range.IsIPv6, translates: true)) { Disruption = Disruption.RecreatesPods },
+            new ConfigFile(Concern.Network, ConfigurationPath, List(config, range.ToString(), range.IsIPv6, translates: true))
+            {
+                Disruption = Disruption.RecreatesPods,
+            },
         ];
     }
 
@@ -84,7 +87,8 @@ internal static class PodNetwork
                 ["type"] = "host-local",
                 ["ranges"] = new JsonArray(new JsonArray(new JsonObject { ["subnet"] = range })),
                 ["routes"] = new JsonArray(new JsonObject { ["dst"] = isIPv6 ? "::/0" : "0.0.0.0/0" }),
-                // Beside the containers, so that both are lost together: leases that outlive their containers are never given back (containernetworking/plugins#697).
+                // Beside the containers, so that both are lost together: leases that outlive their containers are never given back
+                // (containernetworking/plugins#697).
                 ["dataDir"] = $"{config.RuntimeRoot()}/io.nodeagent.cni",
             },
         };

@@ -14,7 +14,8 @@ internal static class Providers
 
     // What in-tree ECR credentials were for (kubernetes 1.26, pkg/credentialprovider/aws/aws_credentials.go: partitions by their domains).
     private static readonly string[] EcrImages =
-        ["*.dkr.ecr.*.amazonaws.com", "*.dkr.ecr.*.amazonaws.com.cn", "*.dkr.ecr-fips.*.amazonaws.com", "*.dkr.ecr.us-iso-east-1.c2s.ic.gov", "*.dkr.ecr.us-isob-east-1.sc2s.sgov.gov"];
+        ["*.dkr.ecr.*.amazonaws.com", "*.dkr.ecr.*.amazonaws.com.cn", "*.dkr.ecr-fips.*.amazonaws.com", "*.dkr.ecr.us-iso-east-1.c2s.ic.gov",
+            "*.dkr.ecr.us-isob-east-1.sc2s.sgov.gov"];
 
     public static IReadOnlyList<Resource> Files(NodeConfig config, KubernetesVersion kubelet) => config.Kubelet.CredentialProviders.Count == 0
         ? []
@@ -56,7 +57,8 @@ internal static class Providers
         {
             ["apiVersion"] = $"kubelet.config.k8s.io/{version}",
             ["kind"] = "CredentialProviderConfig",
-            ["providers"] = new JsonArray([.. config.Kubelet.CredentialProviders.OrderBy(p => p.Key, StringComparer.Ordinal).Select(JsonNode (p) => Provider(p.Key, p.Value, version))]),
+            ["providers"] = new JsonArray(
+                [.. config.Kubelet.CredentialProviders.OrderBy(p => p.Key, StringComparer.Ordinal).Select(JsonNode (p) => Provider(p.Key, p.Value, version))]),
         };
     }
 
@@ -67,7 +69,8 @@ internal static class Providers
             ["name"] = name,
             ["matchImages"] = List(provider.MatchImages.Count > 0 ? provider.MatchImages : EcrImages),
             // Go's durations have no days.
-            ["defaultCacheDuration"] = string.Create(CultureInfo.InvariantCulture, $"{(long)(provider.CacheDuration?.Value ?? TimeSpan.FromHours(12)).TotalSeconds}s"),
+            ["defaultCacheDuration"] = string.Create(
+                CultureInfo.InvariantCulture, $"{(long)(provider.CacheDuration?.Value ?? TimeSpan.FromHours(12)).TotalSeconds}s"),
             ["apiVersion"] = $"credentialprovider.kubelet.k8s.io/{version}",
         };
         if (provider.Args.Count > 0)
@@ -77,7 +80,8 @@ internal static class Providers
 
         if (provider.Env.Count > 0)
         {
-            entry["env"] = new JsonArray([.. provider.Env.OrderBy(e => e.Key, StringComparer.Ordinal).Select(JsonNode (e) => new JsonObject { ["name"] = e.Key, ["value"] = e.Value })]);
+            entry["env"] = new JsonArray(
+                [.. provider.Env.OrderBy(e => e.Key, StringComparer.Ordinal).Select(JsonNode (e) => new JsonObject { ["name"] = e.Key, ["value"] = e.Value })]);
         }
 
         return entry;

@@ -34,7 +34,8 @@ internal static class ServiceProxy
         var kubeconfig = new ConfigFile(
             Concern.StaticPods,
             $"{Directory}/kubeconfig",
-            $"{Ownership.Header}\n{Kubeconfig.Render(config.Cluster.Name, ControlPlanePods.Server(config), config.Cluster.CertificateAuthority, Role, certificate.Name)}");
+            Ownership.Header + "\n"
+                + Kubeconfig.Render(config.Cluster.Name, ControlPlanePods.Server(config), config.Cluster.CertificateAuthority, Role, certificate.Name));
         var configuration = new ConfigFile(Concern.StaticPods, $"{Directory}/config.yaml", Documents.Yaml(Configuration(config, facts, kubeconfig.Name)));
         var pod = Pod(config, facts, certificate.Name);
         return

@@ -5,8 +5,8 @@ using NodeAgent.Resources;
 namespace NodeAgent.Desired;
 
 /// <summary>
-/// A pod of one container that kubelet starts from a file, before there is an API server to ask: on the host's network, from images that the machine has where it can,
-/// never preempted or evicted by others.
+/// A pod of one container that kubelet starts from a file, before there is an API server to ask: on the host's network, from images that the machine has where
+/// it can, never preempted or evicted by others.
 /// </summary>
 internal sealed record StaticPod(string Name, string Image, IReadOnlyList<string> Command)
 {
@@ -87,8 +87,8 @@ internal sealed record StaticPod(string Name, string Image, IReadOnlyList<string
 }
 
 /// <summary>
-/// Something of the host that a container sees under the same path. A file that is mounted alone is the inode that it was as the container started: only for what
-/// is read at the start. What renewal replaces and the reader reads again is mounted by its directory.
+/// Something of the host that a container sees under the same path. A file that is mounted alone is the inode that it was as the container started: only for
+/// what is read at the start. What renewal replaces and the reader reads again is mounted by its directory.
 /// </summary>
 /// <param name="Type">As hostPath has it: the pod waits for what is not there.</param>
 internal sealed record HostPath(string Name, string Path, string Type, bool IsReadOnly = true)

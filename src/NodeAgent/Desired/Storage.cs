@@ -36,7 +36,8 @@ internal sealed record Storage(IReadOnlyList<Resource> Volumes, IReadOnlyList<Re
                 }
                 : throw new NotPossibleException(
                     $"storage.whenNoDisks is 'refuse' and {facts.Instance.Id} ({facts.Instance.Type}) has no ephemeral disk; "
-                    + $"it has {string.Join(", ", facts.Disks.Select(d => $"{d.Path} ({d.Model})"))}. Launch a type with instance store, or widen storage.match")
+                    + $"it has {string.Join(", ", facts.Disks.Select(d => $"{d.Path} ({d.Model})"))}. Launch a type with instance store, or widen "
+                    + "storage.match")
                 { IsRefusal = true };
         }
 

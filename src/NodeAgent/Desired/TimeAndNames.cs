@@ -13,16 +13,25 @@ internal static class TimeAndNames
         .. (config.Time?.Servers ?? [], facts.Kernel.TimeService) switch
         {
             ({ Count: 0 }, null) => [],
-            (_, null) => throw new NotPossibleException("time.servers is given and this machine has neither chrony (with /etc/chrony/sources.d) nor systemd-timesyncd; install one in the image, or leave time.servers out"),
+            (_, null) => throw new NotPossibleException(
+                "time.servers is given and this machine has neither chrony (with /etc/chrony/sources.d) nor systemd-timesyncd; install one in the image, or "
+                    + "leave time.servers out"),
             // Added to those that chrony.conf names; iburst as Amazon has it for its own (EC2 User Guide, "Set the time reference").
-            (var servers, "chrony") => Setting("chrony.service", "/etc/chrony/sources.d", "nodeagent.sources", Lines([.. servers.Select(s => $"server {s} prefer iburst")])),
-            var (servers, service) => Setting($"{service}.service", "/etc/systemd/timesyncd.conf.d", "50-nodeagent.conf", servers.Count == 0 ? null : $"[Time]\nNTP={string.Join(' ', servers)}\n"),
+            (var servers, "chrony") =>
+                Setting("chrony.service", "/etc/chrony/sources.d", "nodeagent.sources", Lines([.. servers.Select(s => $"server {s} prefer iburst")])),
+            var (servers, service) => Setting(
+                $"{service}.service",
+                "/etc/systemd/timesyncd.conf.d",
+                "50-nodeagent.conf",
+                servers.Count == 0 ? null : $"[Time]\nNTP={string.Join(' ', servers)}\n"),
         },
         .. (config.Dns ?? new DnsConfig(), facts.Kernel.SystemdResolved) switch
         {
             ({ Servers.Count: 0, Domains.Count: 0 }, false) => [],
-            (_, false) => throw new NotPossibleException("dns is given and systemd-resolved does not run on this machine; enable it in the image, or leave dns out"),
-            var (dns, _) => Setting("systemd-resolved.service", "/etc/systemd/resolved.conf.d", "50-nodeagent.conf", dns.Servers.Count + dns.Domains.Count == 0 ? null
+            (_, false) =>
+                throw new NotPossibleException("dns is given and systemd-resolved does not run on this machine; enable it in the image, or leave dns out"),
+            var (dns, _) =>
+                Setting("systemd-resolved.service", "/etc/systemd/resolved.conf.d", "50-nodeagent.conf", dns.Servers.Count + dns.Domains.Count == 0 ? null
                 : "[Resolve]\n" + Lines([.. One("DNS", dns.Servers), .. One("Domains", dns.Domains)])),
         },
     ];

@@ -11,7 +11,9 @@ internal sealed record Trust(IReadOnlyList<Resource> Resources, Resource Bundle)
     public static Trust Build(NodeConfig config)
     {
         var certificates = (config.Trust?.Certificates ?? new Dictionary<string, string>()).OrderBy(c => c.Key, StringComparer.Ordinal).ToList();
-        var files = certificates.Select(Resource (c) => new ConfigFile(Concern.Certificates, $"{TrustBundle.Directory}/nodeagent-{c.Key}.crt", $"{Ownership.Header}\n{c.Value.Trim()}\n")).ToList();
+        var files = certificates.Select(
+            Resource (c) => new ConfigFile(Concern.Certificates, $"{TrustBundle.Directory}/nodeagent-{c.Key}.crt", $"{Ownership.Header}\n{c.Value.Trim()}\n"))
+                .ToList();
         // Of their own, since a certificate that goes is a new bundle, and other leftovers are not.
         var leftovers = new Leftovers("trusted certificates", [TrustBundle.Directory], files.Select(f => f.Name).ToHashSet(StringComparer.Ordinal));
         var bundle = new TrustBundle([.. certificates.Select(c => c.Value)]) { Needs = [.. files, leftovers], Inputs = [.. files, leftovers] };

@@ -20,7 +20,7 @@ internal sealed class InstanceFactsGatherer
     {
         _metadata = metadata;
         UserData = metadata.UserData(cancellation);
-        Identity = ReadIdentity(cancellation);
+        Identity = InstanceIdentity.Read(metadata, cancellation);
         Tags = AllTags(Identity, tagsFromEc2, cancellation);
         Instance = All(Identity, cancellation);
     }
@@ -62,20 +62,6 @@ internal sealed class InstanceFactsGatherer
             Tags = await Tags.ConfigureAwait(false),
             BlockDeviceMapping = await devices.ConfigureAwait(false),
         };
-    }
-
-    private async Task<InstanceIdentity> ReadIdentity(CancellationToken cancellation)
-    {
-        const string path = "dynamic/instance-identity/document";
-        var json = await _metadata.IdentityDocument(cancellation).ConfigureAwait(false);
-        try
-        {
-            return JsonSerializer.Deserialize(json, InstanceIdentityJson.Default.InstanceIdentity) ?? throw _metadata.Malformed(path, "the document is null");
-        }
-        catch (JsonException e)
-        {
-            throw _metadata.Malformed(path, "the document is not what it should be: " + e.Message, e);
-        }
     }
 
     private async Task<IReadOnlyDictionary<string, string>> AllTags(Task<InstanceIdentity> identity, TagsFromEc2 tagsFromEc2, CancellationToken cancellation)
@@ -144,7 +130,23 @@ internal sealed class InstanceFactsGatherer
 
 /// <summary>What we take from the instance identity document: one request instead of six.</summary>
 internal sealed record InstanceIdentity(
-    string InstanceId, string InstanceType, string AvailabilityZone, string Region, string AccountId, string PrivateIp);
+    string InstanceId, string InstanceType, string AvailabilityZone, string Region, string AccountId, string PrivateIp)
+{
+    /// <exception cref="AwsException"/>
+    public static async Task<InstanceIdentity> Read(InstanceMetadata metadata, CancellationToken cancellation)
+    {
+        const string path = "dynamic/instance-identity/document";
+        var json = await metadata.IdentityDocument(cancellation).ConfigureAwait(false);
+        try
+        {
+            return JsonSerializer.Deserialize(json, InstanceIdentityJson.Default.InstanceIdentity) ?? throw metadata.Malformed(path, "the document is null");
+        }
+        catch (JsonException e)
+        {
+            throw metadata.Malformed(path, "the document is not what it should be: " + e.Message, e);
+        }
+    }
+}
 
 // The document holds more than these, and one day more still.
 [JsonSourceGenerationOptions(

@@ -88,14 +88,18 @@ internal sealed record KernelFacts
     /// <summary>1 or 2.</summary>
     public required int CgroupVersion { get; init; }
 
-    /// <summary>Whether systemd-resolved writes /run/systemd/resolve/resolv.conf, which then is what pods must be given (its stub listens on loopback only).</summary>
+    /// <summary>
+    /// Whether systemd-resolved writes /run/systemd/resolve/resolv.conf, which then is what pods must be given (its stub listens on loopback only).
+    /// </summary>
     public required bool SystemdResolved { get; init; }
 
     /// <summary>Whether systemd-networkd has links to manage. Null in facts of older versions.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public bool? SystemdNetworkd { get; init; }
 
-    /// <summary>What keeps the clock, where it is one that takes a drop-in: the unit's name without .service. Null for others, none, and facts of older versions.</summary>
+    /// <summary>
+    /// What keeps the clock, where it is one that takes a drop-in: the unit's name without .service. Null for others, none, and facts of older versions.
+    /// </summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public string? TimeService { get; init; }
 }

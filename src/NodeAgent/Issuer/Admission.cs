@@ -101,14 +101,18 @@ internal sealed class Admission(
         if (row is null || shown.Subject != row.For(node.Identity).Subject)
         {
             throw IssuerRefusal.Forbidden(
-                "certificate", $"the certificate is of '{IssuerRefusal.Short(shown.Subject)}', and {node.Instance.InstanceId} is '{row?.For(node.Identity).Subject ?? node.Identity.Name}'");
+                "certificate",
+                $"the certificate is of '{IssuerRefusal.Short(shown.Subject)}', and {node.Instance.InstanceId} is "
+                    + $"'{row?.For(node.Identity).Subject ?? node.Identity.Name}'");
         }
 
         // Names go from instance to instance, as addresses do. A start counts as a launch: such a node proves itself anew, by its role.
         if (node.Instance.LaunchTime is not { } launched || shown.NotBefore.UtcDateTime + CertificateAuthority.Backdating < launched)
         {
             throw IssuerRefusal.Forbidden(
-                "certificate", $"the certificate is of {shown.NotBefore.UtcDateTime:u}, before {node.Instance.InstanceId} was launched or started ({node.Instance.LaunchTime:u})");
+                "certificate",
+                $"the certificate is of {shown.NotBefore.UtcDateTime:u}, before {node.Instance.InstanceId} was launched or started "
+                    + $"({node.Instance.LaunchTime:u})");
         }
 
         return await errand.Grant(asked, kind, node, audit, cancellation).ConfigureAwait(false);
@@ -181,7 +185,9 @@ internal sealed class Admission(
             || !id.All(c => char.IsAsciiLetterUpper(c) || char.IsAsciiDigit(c)) || date != day || service != "sts" || end != "aws4_request")
         {
             throw IssuerRefusal.Forbidden(
-                "proof", $"the proof's scope is '{IssuerRefusal.Short(credential[(credential.IndexOf('/', StringComparison.Ordinal) + 1)..])}'; expected {day}/{settings.Region}/sts/aws4_request");
+                "proof",
+                $"the proof's scope is '{IssuerRefusal.Short(credential[(credential.IndexOf('/', StringComparison.Ordinal) + 1)..])}'; expected "
+                    + $"{day}/{settings.Region}/sts/aws4_request");
         }
 
         if (region != settings.Region)
@@ -260,7 +266,9 @@ internal sealed class Admission(
         catch (Exception e) when (e is CryptographicException or JsonException)
         {
             throw IssuerRefusal.Forbidden(
-                "document", e is JsonException ? "the instance identity document is not what EC2 writes" : $"the instance identity document does not hold: {e.Message}", e);
+                "document",
+                e is JsonException ? "the instance identity document is not what EC2 writes" : $"the instance identity document does not hold: {e.Message}",
+                e);
         }
 
         if (document is null || !IsInstanceId(document.InstanceId))
@@ -271,7 +279,8 @@ internal sealed class Admission(
         audit.Instance = document.InstanceId;
         return document.AccountId != settings.Account
                 ? throw IssuerRefusal.Forbidden(
-                    "document", $"the instance identity document is of account {IssuerRefusal.Short(document.AccountId)}, and the cluster's is {settings.Account}")
+                    "document",
+                    $"the instance identity document is of account {IssuerRefusal.Short(document.AccountId)}, and the cluster's is {settings.Account}")
             : document.Region != settings.Region
                 ? throw IssuerRefusal.Forbidden(
                     "document", $"the instance identity document is of region {IssuerRefusal.Short(document.Region)}, and the cluster's is {settings.Region}")

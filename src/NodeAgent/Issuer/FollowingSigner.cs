@@ -80,11 +80,14 @@ internal sealed class FollowingSigner : ICertificateSigner
             {
                 var generations = await CaGenerations.Read(store, patience.Token).ConfigureAwait(false);
                 var standing = _current;
-                if (!standing.Authority.AsSpan().SequenceEqual(generations.Current.Der) || !IsSame(standing.Trusted, [.. generations.Trusted.Select(g => g.Der)]))
+                if (!standing.Authority.AsSpan().SequenceEqual(generations.Current.Der)
+                    || !IsSame(standing.Trusted, [.. generations.Trusted.Select(g => g.Der)]))
                 {
                     _current = await Signers.Of(store, kms, _time, patience.Token).ConfigureAwait(false);
                     _former = standing;
-                    _say($"nodeagent: {store.Name} has changed: {Name(_current.Authority)} signs, trusted are {string.Join(" and ", _current.Trusted.Select(Name))}");
+                    _say(
+                        $"nodeagent: {store.Name} has changed: {Name(_current.Authority)} signs, trusted are "
+                            + $"{string.Join(" and ", _current.Trusted.Select(Name))}");
                 }
             }
 

@@ -8,7 +8,7 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
 {
     private readonly IssuerClient _client;
 
-    /// <inheritdoc cref="IssuerClient(string, IssuerClientSettings, Func{CancellationToken, Task{InstanceProof}}, Func{byte[]}, Action{string}, TimeProvider)"/>
+    /// <summary>As <see cref="IssuerClient"/> has them.</summary>
     public IssuerCertificateSource(
         IssuerClientSettings settings, Func<CancellationToken, Task<InstanceProof>> prove, Func<byte[]?> standing, Action<string> waiting, TimeProvider time) =>
         _client = new("certificates", settings, prove, standing, waiting, time);
@@ -19,12 +19,14 @@ internal sealed class IssuerCertificateSource : ICertificateSource, IDisposable
         ObtainAllAsync(requests, cancellation).GetAwaiter().GetResult();
 
     /// <exception cref="Machine.MachineException"/>
-    public async Task<IReadOnlyList<IReadOnlyList<byte[]>>> ObtainAllAsync(IReadOnlyList<(string Role, byte[] Request)> requests, CancellationToken cancellation)
+    public async Task<IReadOnlyList<IReadOnlyList<byte[]>>> ObtainAllAsync(
+        IReadOnlyList<(string Role, byte[] Request)> requests, CancellationToken cancellation)
     {
         var answer = await _client.Ask(
             Protocol.CertificatesPath,
             document => JsonSerializer.SerializeToUtf8Bytes(
-                new CertificatesRequest([.. requests.Select(r => new RequestedCertificate(r.Role, r.Request))], document), ProtocolJson.Default.CertificatesRequest),
+                new CertificatesRequest([.. requests.Select(r => new RequestedCertificate(r.Role, r.Request))], document),
+                ProtocolJson.Default.CertificatesRequest),
             ProtocolJson.Default.CertificatesAnswer,
             answer => answer.Certificates.Select(c => c.Role).SequenceEqual(requests.Select(r => r.Role)) && answer.Certificates.All(c => c.Chain.Count > 0)
                 ? null

@@ -19,8 +19,8 @@ using Polly.Retry;
 namespace NodeAgent.Issuer;
 
 /// <summary>
-/// Asks an issuer: with the certificate that stands, where one does, and with a signature of the instance's role where none does or the issuer does not take it.
-/// The server is known by the cluster's CA and the issuer's name, wherever it listens.
+/// Asks an issuer: with the certificate that stands, where one does, and with a signature of the instance's role where none does or the issuer does not take
+/// it. The server is known by the cluster's CA and the issuer's name, wherever it listens.
 /// </summary>
 internal sealed class IssuerClient : IDisposable
 {
@@ -171,12 +171,11 @@ internal sealed class IssuerClient : IDisposable
 
             if (_endpoints.Count == 0)
             {
-                throw new IssuerFailure(
-                    new(
-                        AwsFailureKind.NotThere,
-                        $"{_what} from an issuer",
-                        $"EC2 knows no running instance in this VPC with {InstanceTag.Cluster}={_settings.Cluster} and {InstanceTag.Role}=control-plane",
-                        "Tag the control plane's instances so, or name its issuers in certificates.issuer.endpoints."),
+                throw new IssuerFailure(new(
+                    AwsFailureKind.NotThere,
+                    $"{_what} from an issuer",
+                    $"EC2 knows no running instance in this VPC with {InstanceTag.Cluster}={_settings.Cluster} and {InstanceTag.Role}=control-plane",
+                    "Tag the control plane's instances so, or name its issuers in certificates.issuer.endpoints."),
                     true);
             }
         }
@@ -309,7 +308,8 @@ internal sealed class IssuerClient : IDisposable
                 return JsonSerializer.Deserialize(buffer.AsSpan(0, length), type) ?? throw NotOurs(endpoint, "200 and null");
             }
 
-            var error = JsonSerializer.Deserialize(buffer.AsSpan(0, length), ProtocolJson.Default.ErrorAnswer) ?? throw NotOurs(endpoint, "an error that is null");
+            var error = JsonSerializer.Deserialize(buffer.AsSpan(0, length), ProtocolJson.Default.ErrorAnswer)
+                ?? throw NotOurs(endpoint, "an error that is null");
             throw Failure(endpoint, response, error);
         }
         catch (JsonException e)
@@ -321,7 +321,8 @@ internal sealed class IssuerClient : IDisposable
     private IssuerFailure Failure(Uri endpoint, HttpResponseMessage response, ErrorAnswer error)
     {
         var message = error.Message.ReplaceLineEndings(" ");
-        var cause = string.Create(CultureInfo.InvariantCulture, $"{(int)response.StatusCode} {error.Code}: {(message.Length <= 600 ? message : message[..600])}");
+        var cause = string.Create(
+            CultureInfo.InvariantCulture, $"{(int)response.StatusCode} {error.Code}: {(message.Length <= 600 ? message : message[..600])}");
         var (kind, remedy, mayPass) = ((int)response.StatusCode, error.Code) switch
         {
             (503, "busy") => (AwsFailureKind.Throttled, "The issuer has too many nodes at once; they spread by themselves: try again later.", true),
@@ -389,19 +390,22 @@ internal sealed class IssuerClient : IDisposable
     private string Subject(Uri endpoint) => $"{_what} from issuer {endpoint.GetLeftPart(UriPartial.Authority)}";
 
     private IssuerFailure NoAnswer(Uri? endpoint, Exception? inner = null) =>
-        new(new(AwsFailureKind.NotReachable, endpoint is null ? $"{_what} from an issuer" : Subject(endpoint), "no answer in time", Unreachable), true, inner: inner);
+        new(
+            new(AwsFailureKind.NotReachable, endpoint is null ? $"{_what} from an issuer" : Subject(endpoint), "no answer in time", Unreachable),
+            true,
+            inner: inner);
 
     private IssuerFailure NotOurs(Uri endpoint, string cause, Exception? inner = null) => new(
         new(AwsFailureKind.Malformed, Subject(endpoint), cause, "Does something else than a nodeagent issuer listen there?"), false, inner: inner);
 
     /// <summary>May pass: a clock that is being set, an issuer that is being replaced.</summary>
-    private IssuerFailure Untrusted(Uri endpoint, Exception inner) => new(
-        new(
-            AwsFailureKind.NotReachable,
-            Subject(endpoint),
-            _badServer ?? inner.GetBaseException().Message,
-            "An issuer shows a certificate of the cluster's CA for the name nodeagent-issuer, and this node's clock has to be set. Where the CA was rotated, cluster.certificateAuthority has to "
-            + "hold the new one on this node."),
+    private IssuerFailure Untrusted(Uri endpoint, Exception inner) => new(new(
+        AwsFailureKind.NotReachable,
+        Subject(endpoint),
+        _badServer ?? inner.GetBaseException().Message,
+        "An issuer shows a certificate of the cluster's CA for the name nodeagent-issuer, and this node's clock has to be set. Where the CA was rotated, "
+        + "cluster.certificateAuthority has to "
+        + "hold the new one on this node."),
         true,
         inner: inner);
 
@@ -456,17 +460,7 @@ internal sealed class InstanceProof(ImmutableCredentials credentials, byte[] doc
     public static async Task<InstanceProof> Ask(InstanceMetadata metadata, CancellationToken cancellation)
     {
         var credentials = RoleCredentials.Ask(metadata);
-        var text = await metadata.SignedIdentityDocument(cancellation).ConfigureAwait(false);
-        byte[] document;
-        try
-        {
-            document = Convert.FromBase64String(text);
-        }
-        catch (FormatException e)
-        {
-            throw metadata.Malformed("dynamic/instance-identity/rsa2048", "not base64", e);
-        }
-
+        var document = await metadata.SignedIdentityDocument(cancellation).ConfigureAwait(false);
         return new((await credentials.WaitAsync(cancellation).ConfigureAwait(false)).Credentials, document);
     }
 }

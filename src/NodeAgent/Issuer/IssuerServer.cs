@@ -103,7 +103,11 @@ internal sealed class IssuerServer : IAsyncDisposable
         var nonces = new Nonces(key, settings.Cluster, settings.Limits.NonceLifetime, time);
         var watched = new WatchedSigner(signer);
         var identity = await ServerIdentity.Issue(
-            watched, time, settings.Say, cancellation, async () => nonces.Follow(await signer.SharedKey(purpose, CancellationToken.None).ConfigureAwait(false))).ConfigureAwait(false);
+            watched,
+            time,
+            settings.Say,
+            cancellation,
+            async () => nonces.Follow(await signer.SharedKey(purpose, CancellationToken.None).ConfigureAwait(false))).ConfigureAwait(false);
         var server = new IssuerServer(settings, watched, nonces, identity, sts, ec2, audit, time);
         await server._server.StartAsync(cancellation).ConfigureAwait(false);
         await server._loopback.StartAsync(cancellation).ConfigureAwait(false);
@@ -283,8 +287,8 @@ internal sealed class IssuerServer : IAsyncDisposable
             DisableCertificateDownloads = true,
         },
         AllowRenegotiation = false,
-        // Without it, each connection has a whole SSL_CTX of its own, 100 KiB. A session that is resumed has the certificate of its first handshake, and is held
-        // against EC2 like any; nodes do not resume.
+        // Without it, each connection has a whole SSL_CTX of its own, 100 KiB. A session that is resumed has the certificate of its first handshake, and is
+        // held against EC2 like any; nodes do not resume.
         AllowTlsResume = true,
     };
 
@@ -490,7 +494,8 @@ internal sealed class IssuerServer : IAsyncDisposable
     private string Metrics()
     {
         var text = new StringBuilder();
-        text.Append("# HELP nodeagent_issuer_requests_total Requests for certificates, by what became of them.\n# TYPE nodeagent_issuer_requests_total counter\n");
+        text.Append(
+            "# HELP nodeagent_issuer_requests_total Requests for certificates, by what became of them.\n# TYPE nodeagent_issuer_requests_total counter\n");
         foreach (var (what, count) in _decisions.OrderBy(d => d.Key, StringComparer.Ordinal))
         {
             text.Append(CultureInfo.InvariantCulture, $"nodeagent_issuer_requests_total{{outcome=\"{what}\"}} {count}\n");
@@ -520,10 +525,13 @@ internal sealed class IssuerServer : IAsyncDisposable
         return text.ToString();
 
         void Metric(string name, string type, string help, long value) =>
-            text.Append(CultureInfo.InvariantCulture, $"# HELP nodeagent_issuer_{name} {help}\n# TYPE nodeagent_issuer_{name} {type}\nnodeagent_issuer_{name} {value}\n");
+            text.Append(
+                CultureInfo.InvariantCulture,
+                $"# HELP nodeagent_issuer_{name} {help}\n# TYPE nodeagent_issuer_{name} {type}\nnodeagent_issuer_{name} {value}\n");
     }
 
-    private static Uri Addresses(WebApplication app) => new(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
+    private static Uri Addresses(WebApplication app) =>
+        new(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
 
     /// <summary>What Kestrel refuses before any of our code runs (header bombs, junk) it tells to its log alone.</summary>
     private sealed class KestrelRefusals(IssuerServer server) : ILoggerProvider, ILogger

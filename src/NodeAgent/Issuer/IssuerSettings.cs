@@ -81,7 +81,9 @@ internal sealed record IssuerLimits
     /// <summary>Of the former, those of one address: a node needs one or two. More where many nodes come from one address, by NAT or a load balancer.</summary>
     public int ConnectionsPerAddress { get; init; } = 64;
 
-    /// <summary>From the caller, until the handshake is done. A node's hello and its leaf with RSA-4096 have 4 KiB; each certificate of a chain costs time.</summary>
+    /// <summary>
+    /// From the caller, until the handshake is done. A node's hello and its leaf with RSA-4096 have 4 KiB; each certificate of a chain costs time.
+    /// </summary>
     public int HandshakeBytes { get; init; } = 6 * 1024;
 
     /// <summary>Handshakes that are computed at one time. No more than half of the processors: the rest are for those whose handshake is done.</summary>

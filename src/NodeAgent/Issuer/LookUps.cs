@@ -24,6 +24,8 @@ internal sealed class LookUps<T>(
     /// <returns>Null when there is no such thing, as far as is known yet.</returns>
     public Task<T?> Get(string key)
     {
+        TaskCompletionSource<T?>? answer;
+        bool isFirst;
         lock (_gate)
         {
             if (_known.TryGetValue(key, out var known) && time.GetElapsedTime(known.At) < remembered)
@@ -31,19 +33,33 @@ internal sealed class LookUps<T>(
                 return Task.FromResult<T?>(known.Value);
             }
 
-            if (!_waiting.TryGetValue(key, out var answer))
+            if (!_waiting.TryGetValue(key, out answer))
             {
-                _waiting[key] = answer = new(TaskCreationOptions.RunContinuationsAsynchronously);
+                _waiting[key] = answer = new();
             }
 
-            if (!_running)
-            {
-                _running = true;
-                _ = Task.Run(Run);
-            }
-
-            return answer.Task;
+            (isFirst, _running) = (!_running, true);
         }
+
+        if (isFirst)
+        {
+            _ = Run();
+        }
+
+        return Turn(answer.Task);
+    }
+
+    /// <summary>
+    /// Who waits goes on by itself, and not within what gave the answer, or all who waited would go on one after the other. By a timer and not by the thread
+    /// pool alone, so that whose time it is has the order in hand: tests.
+    /// </summary>
+    private async Task<T?> Turn(Task<T?> answer)
+    {
+        await ((Task)answer).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        var turn = new TaskCompletionSource();
+        using var timer = time.CreateTimer(static state => ((TaskCompletionSource)state!).SetResult(), turn, TimeSpan.Zero, Timeout.InfiniteTimeSpan);
+        await turn.Task.ConfigureAwait(false);
+        return await answer.ConfigureAwait(false);
     }
 
     private async Task Run()

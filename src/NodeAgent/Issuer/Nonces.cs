@@ -7,8 +7,8 @@ using System.Text;
 namespace NodeAgent.Issuer;
 
 /// <summary>
-/// Nonces that no issuer keeps and every issuer knows: time and chance, sealed with a key that all issuers of the cluster derive from its CA's. One that was used
-/// is remembered until it is old, here: at another issuer it is good for the same request once more, which gives the same key the same names.
+/// Nonces that no issuer keeps and every issuer knows: time and chance, sealed with a key that all issuers of the cluster derive from its CA's. One that was
+/// used is remembered until it is old, here: at another issuer it is good for the same request once more, which gives the same key the same names.
 /// </summary>
 internal sealed class Nonces(byte[] key, string cluster, TimeSpan lifetime, TimeProvider time)
 {

@@ -117,7 +117,7 @@ internal sealed class PodRanges : IDisposable
     public int Doubts { get; private set; }
 
     /// <summary>Gives ranges of vanished instances back, from now on.</summary>
-    public void Start() => _loop = Task.Run(() => Loop(_stop.Token));
+    public void Start() => _loop = Loop(_stop.Token);
 
     public void Dispose()
     {
@@ -140,7 +140,8 @@ internal sealed class PodRanges : IDisposable
     /// <exception cref="IssuerRefusal"/>
     public async Task<Cidr> Claim(Instance instance, Cidr? wish, CancellationToken cancellation)
     {
-        var target = RouteTarget.Of(instance) ?? throw IssuerRefusal.Later("not-yet", $"EC2 does not say which interface of {instance.InstanceId} is its first", Soon);
+        var target = RouteTarget.Of(instance)
+            ?? throw IssuerRefusal.Later("not-yet", $"EC2 does not say which interface of {instance.InstanceId} is its first", Soon);
         var tag = OfTag(instance);
         if (tag is not null && wish is not null && tag != wish)
         {
@@ -162,7 +163,9 @@ internal sealed class PodRanges : IDisposable
             if ((tag ?? wish) is { } asked)
             {
                 index = IndexOf(asked) ?? throw IssuerRefusal.Forbidden(
-                    "range", $"{asked} is no range of /{_settings.NodePrefix} within {_settings.Whole}{(tag is null ? "" : $" (tag {InstanceTag.PodRange} of {instance.InstanceId})")}");
+                    "range",
+                    $"{asked} is no range of /{_settings.NodePrefix} within "
+                        + $"{_settings.Whole}{(tag is null ? "" : $" (tag {InstanceTag.PodRange} of {instance.InstanceId})")}");
                 if (tag is null && !own.Contains(index))
                 {
                     // It may be there by now.
@@ -171,7 +174,8 @@ internal sealed class PodRanges : IDisposable
                     {
                         throw IssuerRefusal.Forbidden(
                             "range",
-                            $"the node asks for {asked}, and neither the tag {InstanceTag.PodRange} of {instance.InstanceId} nor a route says so: a node does not choose its range");
+                            $"the node asks for {asked}, and neither the tag {InstanceTag.PodRange} of {instance.InstanceId} nor a route says so: a node does "
+                                + "not choose its range");
                     }
 
                     continue;
@@ -188,7 +192,8 @@ internal sealed class PodRanges : IDisposable
                     // Of a claim that was broken off, and that EC2 does not show yet.
                     : _begun.TryGetValue(instance.InstanceId, out var begun) && view.At(begun).Count == 0 ? begun
                     : Free(view, instance)
-                    ?? throw IssuerRefusal.Later("no-range", $"all {_count} ranges of /{_settings.NodePrefix} in {_settings.Whole} are in use: take a larger cluster.podRange", Freed);
+                    ?? throw IssuerRefusal.Later(
+                        "no-range", $"all {_count} ranges of /{_settings.NodePrefix} in {_settings.Whole} are in use: take a larger cluster.podRange", Freed);
             }
 
             List<string> made = [];
@@ -222,7 +227,10 @@ internal sealed class PodRanges : IDisposable
                     {
                         // For what EC2 shows; a moment ago, it may have been.
                         throw IssuerRefusal.Later(
-                            "range", $"{Text(index)} is {instance.InstanceId}'s by route table {arbiter.Id}, and another's by another one: where that stays so, mend the routes", Soon);
+                            "range",
+                            $"{Text(index)} is {instance.InstanceId}'s by route table {arbiter.Id}, and another's by another one: where that stays so, mend "
+                                + "the routes",
+                            Soon);
                     }
 
                     view = await View(cancellation).ConfigureAwait(false);
@@ -351,7 +359,8 @@ internal sealed class PodRanges : IDisposable
                 else
                 {
                     doubts[$"{route.Destination} {Holder(route.Route)}"] =
-                        $"{route.Destination} leads to {Holder(route.Route)} in route table {route.Table}, which is gone and was no node's of {_settings.Cluster} as far as this issuer has seen: "
+                        $"{route.Destination} leads to {Holder(route.Route)} in route table {route.Table}, which is gone and was no node's of "
+                        + $"{_settings.Cluster} as far as this issuer has seen: "
                         + "it is not given back; delete the route if nobody needs it";
                 }
             }
@@ -367,7 +376,8 @@ internal sealed class PodRanges : IDisposable
                 settled.Add(instance.InstanceId);
                 // Which of them its pods have, no call of EC2's says.
                 doubts[instance.InstanceId] =
-                    $"{instance.InstanceId} has routes for {what}, and a node uses one range: none is given back while it is there; {KeptPath} on the node says which it uses, delete the routes for what it does not";
+                    $"{instance.InstanceId} has routes for {what}, and a node uses one range: none is given back while it is there; {KeptPath} on the node "
+                        + "says which it uses, delete the routes for what it does not";
             }
         }
 
@@ -518,7 +528,8 @@ internal sealed class PodRanges : IDisposable
         }
 
         // A route whose instance went may name its interface alone, and one that was made to an interface may do so while it is there.
-        foreach (var ids in routes.Where(r => r.InstanceId.Length == 0).Select(r => r.NetworkInterfaceId).Where(i => i.Length > 0).Distinct().Chunk(LargestFilter))
+        foreach (var ids in routes.Where(r => r.InstanceId.Length == 0).Select(r => r.NetworkInterfaceId).Where(i => i.Length > 0).Distinct()
+            .Chunk(LargestFilter))
         {
             foreach (var instance in await Ec2.Instances(_ec2, "network-interface.network-interface-id", ids, cancellation).ConfigureAwait(false))
             {
@@ -604,7 +615,9 @@ internal sealed class PodRanges : IDisposable
     private async Task Conflict(RangeRoute other, Cidr asked, Instance instance, CancellationToken cancellation)
     {
         var holder = Holder(other.Route);
-        var what = $"{asked} is asked for by {(instance.Tags.Any(t => t.Key == InstanceTag.PodRange) ? $"the tag {InstanceTag.PodRange} of {instance.InstanceId}" : instance.InstanceId)}, "
+        var what =
+            $"{asked} is asked for by "
+            + $"{(instance.Tags.Any(t => t.Key == InstanceTag.PodRange) ? $"the tag {InstanceTag.PodRange} of {instance.InstanceId}" : instance.InstanceId)}, "
             + $"and by route table {other.Table} it is {holder}'s";
         throw await HasVanished(other.Route, cancellation).ConfigureAwait(false)
             ? IssuerRefusal.Later("range", $"{what}, which is gone: an issuer gives it back within minutes", Freed)
@@ -615,7 +628,8 @@ internal sealed class PodRanges : IDisposable
         "routes",
         string.Create(
             CultureInfo.InvariantCulture,
-            $"route table {table.Id} has {table.Count} routes, and EC2 takes no more: ask AWS to raise the quota 'Routes per route table' (L-93826ACB), {_settings.RouteQuota} as far as is known here (--route-quota), or use fewer nodes"),
+            $"route table {table.Id} has {table.Count} routes, and EC2 takes no more: ask AWS to raise the quota 'Routes per route table' (L-93826ACB), "
+                + $"{_settings.RouteQuota} as far as is known here (--route-quota), or use fewer nodes"),
         Freed);
 
     /// <summary>Spread by the instance, so that those who join at once seldom meet, and the same instance begins at the same range everywhere.</summary>
@@ -666,7 +680,9 @@ internal sealed class PodRanges : IDisposable
         : "somebody";
 
     private static Cidr? OfTag(Instance instance) => instance.Tags.FirstOrDefault(t => t.Key == InstanceTag.PodRange)?.Value is not { } text ? null
-        : TryParse(text) ?? throw IssuerRefusal.Forbidden("range", $"the tag {InstanceTag.PodRange} of {instance.InstanceId} says '{IssuerRefusal.Short(text)}', which is no CIDR range");
+        : TryParse(text)
+            ?? throw IssuerRefusal.Forbidden(
+                "range", $"the tag {InstanceTag.PodRange} of {instance.InstanceId} says '{IssuerRefusal.Short(text)}', which is no CIDR range");
 
     private static Cidr? TryParse(string text)
     {
@@ -700,7 +716,10 @@ internal sealed class PodRanges : IDisposable
                 "routes", $"there is no route table {string.Join(", ", missing)} in {_settings.VpcId} (--route-table)", Freed)
             : view.Tables.Count > 0 ? view.Tables[0]
             : throw IssuerRefusal.Later(
-                "routes", $"no route table of {_settings.VpcId} has the tag {InstanceTag.Cluster} = '{_settings.Cluster}': tag those of the cluster's subnets so, or name them (--route-table)", Freed);
+                "routes",
+                $"no route table of {_settings.VpcId} has the tag {InstanceTag.Cluster} = '{_settings.Cluster}': tag those of the cluster's subnets so, or "
+                    + "name them (--route-table)",
+                Freed);
     }
 
     /// <summary>A view in which something is to be seen that is known to be.</summary>
@@ -746,7 +765,8 @@ internal sealed class PodRanges : IDisposable
             {
                 _settings.Say(string.Create(
                     CultureInfo.InvariantCulture,
-                    $"nodeagent: route table {table.Id} has {table.Count} routes of {_settings.RouteQuota} (--route-quota): ask AWS to raise the quota 'Routes per route table' (L-93826ACB) before nodes are refused"));
+                    $"nodeagent: route table {table.Id} has {table.Count} routes of {_settings.RouteQuota} (--route-quota): ask AWS to raise the quota "
+                        + $"'Routes per route table' (L-93826ACB) before nodes are refused"));
             }
             else if (!isMuch)
             {
@@ -779,8 +799,9 @@ internal sealed class PodRanges : IDisposable
     }
 
     /// <summary>
-    /// The ranges of which a route takes a part or all. One wider than a node's that leads to an instance was a node's while network.nodePrefix was smaller, and
-    /// the longest prefix wins: whatever is given out of it is taken away from that node's pods. What leads to gateways for the whole gives way, and takes nothing.
+    /// The ranges of which a route takes a part or all. One wider than a node's that leads to an instance was a node's while network.nodePrefix was smaller,
+    /// and the longest prefix wins: whatever is given out of it is taken away from that node's pods. What leads to gateways for the whole gives way, and takes
+    /// nothing.
     /// </summary>
     private (int First, int Count)? Covers(Cidr range, Route route) =>
         range.IsIPv6 || !_settings.Whole.Contains(range.Address) ? null

@@ -7,8 +7,8 @@ namespace NodeAgent.Issuer;
 
 /// <summary>
 /// The issuer's own certificate: in memory alone, from the CA that it signs with. Each minute it is held against the wall clock, which may jump either way: a
-/// new one is made when less than a third of its life is left, when its time has not begun, when another CA signs by now, and when the last signature failed, to
-/// see whether signing works again.
+/// new one is made when less than a third of its life is left, when its time has not begun, when another CA signs by now, and when the last signature failed,
+/// to see whether signing works again.
 /// </summary>
 internal sealed class ServerIdentity : IDisposable
 {
@@ -79,7 +79,8 @@ internal sealed class ServerIdentity : IDisposable
             {
                 _said = e.Message;
                 _say(
-                    $"nodeagent: the issuer's own certificate ({NotBefore.UtcDateTime:u} to {NotAfter.UtcDateTime:u}) cannot be renewed, tried again each minute: "
+                    $"nodeagent: the issuer's own certificate ({NotBefore.UtcDateTime:u} to {NotAfter.UtcDateTime:u}) cannot be renewed, tried again each "
+                    + "minute: "
                     + e.Message);
             }
         }

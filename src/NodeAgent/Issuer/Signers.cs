@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
-using System.Text;
 using NodeAgent.Aws;
 using NodeAgent.Pki;
 
@@ -39,7 +38,7 @@ internal static class Signers
         try
         {
             return inKms is null
-                ? new FileSigner(Encoding.ASCII.GetBytes(certificate), Encoding.ASCII.GetBytes(key!), time) { Trusted = trusted }
+                ? new FileSigner(certificate, key!, time) { Trusted = trusted }
                 : new KmsSigner(
                     CertificateAuthority.Load(certificate, inKms), await ClusterAuthorities.ServiceAccount(store, cancellation).ConfigureAwait(false), time)
                 {
@@ -54,7 +53,9 @@ internal static class Signers
 }
 
 /// <summary>A CA whose key never leaves KMS, which says itself how many signatures it makes at a time.</summary>
-/// <param name="secret">The service account key: what all issuers of the cluster can read, and nobody else, where there is nothing to read of the CA's key.</param>
+/// <param name="secret">
+/// The service account key: what all issuers of the cluster can read, and nobody else, where there is nothing to read of the CA's key.
+/// </param>
 internal sealed class KmsSigner(CertificateAuthority authority, AsymmetricAlgorithm secret, TimeProvider time) : ICertificateSigner
 {
     public byte[] Authority { get; } = authority.Certificate.RawData;
@@ -88,19 +89,15 @@ internal sealed class FileSigner : ICertificateSigner
 {
     private readonly ConcurrentBag<CertificateAuthority> _free = [];
     private readonly string _certificate;
-    private readonly char[] _key;
+    private readonly string _key;
     private readonly TimeProvider _time;
 
     /// <param name="certificate">PEM.</param>
-    /// <param name="key">PEM; wiped once it is read.</param>
+    /// <param name="key">PEM. It stays in memory for as long as there is something to sign, so nothing is wiped.</param>
     /// <exception cref="CryptographicException"/>
-    public FileSigner(ReadOnlySpan<byte> certificate, Span<byte> key, TimeProvider time)
+    public FileSigner(string certificate, string key, TimeProvider time)
     {
-        _certificate = Encoding.ASCII.GetString(certificate);
-        _key = new char[key.Length];
-        _ = Encoding.ASCII.GetChars(key, _key);
-        CryptographicOperations.ZeroMemory(key);
-        _time = time;
+        (_certificate, _key, _time) = (certificate, key, time);
         var first = CertificateAuthority.Load(_certificate, _key);
         Authority = first.Certificate.RawData;
         Trusted = [Authority];
@@ -122,8 +119,6 @@ internal sealed class FileSigner : ICertificateSigner
         {
             authority.Dispose();
         }
-
-        Array.Clear(_key);
     }
 
     private T With<T>(Func<CertificateAuthority, T> use)

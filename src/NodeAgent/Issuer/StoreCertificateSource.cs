@@ -10,8 +10,8 @@ namespace NodeAgent.Issuer;
 
 /// <summary>
 /// A control plane node signs for itself, by the CAs in the cluster's store, which it may read by its instance's role. The store is read at most once a run,
-/// and only when something is to come from it; the keys stay in memory. What was answered holds for the run: asking again for each certificate would wait as long
-/// for each.
+/// and only when something is to come from it; the keys stay in memory. What was answered holds for the run: asking again for each certificate would wait as
+/// long for each.
 /// </summary>
 internal sealed class StoreCertificateSource : ICertificateSource, IDisposable
 {

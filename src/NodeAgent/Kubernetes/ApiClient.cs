@@ -8,7 +8,9 @@ using System.Text.Json.Nodes;
 
 namespace NodeAgent.Kubernetes;
 
-/// <summary>The little that the agent asks of the API server, as the node itself: TLS with the cluster's CA and no other, the node's certificate, no proxy.</summary>
+/// <summary>
+/// The little that the agent asks of the API server, as the node itself: TLS with the cluster's CA and no other, the node's certificate, no proxy.
+/// </summary>
 internal sealed class ApiClient : IDisposable
 {
     private readonly X509Certificate2 _client;
@@ -40,7 +42,9 @@ internal sealed class ApiClient : IDisposable
         };
     }
 
-    /// <summary>The node's Ready condition: its status ("True", "False", "Unknown") and message; a status of "" when the API server knows no such node or condition.</summary>
+    /// <summary>
+    /// The node's Ready condition: its status ("True", "False", "Unknown") and message; a status of "" when the API server knows no such node or condition.
+    /// </summary>
     /// <exception cref="HttpRequestException">No answer, or one that is neither 200 nor 404.</exception>
     public async Task<(string Status, string Message)> NodeReady(string node, CancellationToken cancellation)
     {
@@ -59,7 +63,8 @@ internal sealed class ApiClient : IDisposable
             {
                 if (condition.GetProperty("type").GetString() == "Ready")
                 {
-                    return (condition.GetProperty("status").GetString() ?? "", condition.TryGetProperty("message", out var message) ? message.GetString() ?? "" : "");
+                    return (condition.GetProperty("status").GetString() ?? "", condition.TryGetProperty("message", out var message) ? message.GetString()
+                        ?? "" : "");
                 }
             }
         }
@@ -118,19 +123,22 @@ internal sealed class ApiClient : IDisposable
         }
         catch (JsonException e)
         {
-            throw new HttpRequestException($"{request.Method} {request.RequestUri}: {(int)response.StatusCode}, and what follows is not JSON: is it an API server?", e);
+            throw new HttpRequestException(
+                $"{request.Method} {request.RequestUri}: {(int)response.StatusCode}, and what follows is not JSON: is it an API server?", e);
         }
 
-        return response.IsSuccessStatusCode
-            ? answer
-            : throw new ApiException(
-                response.StatusCode,
-                $"{(int)response.StatusCode} {(answer.ValueKind == JsonValueKind.Object && answer.TryGetProperty("message", out var message) ? message.GetString() : response.ReasonPhrase)}");
+        if (response.IsSuccessStatusCode)
+        {
+            return answer;
+        }
+
+        var why = answer.ValueKind == JsonValueKind.Object && answer.TryGetProperty("message", out var message) ? message.GetString() : response.ReasonPhrase;
+        throw new ApiException(response.StatusCode, $"{(int)response.StatusCode} {why}");
     }
 
     /// <summary>
-    /// Whether the node takes new pods, and an annotation that says who said so; in one step. NodeRestriction lets a kubelet change both of its own Node, which are
-    /// neither taints nor labels (plugin/pkg/admission/noderestriction/admission.go, admitNode, kubernetes@01467da).
+    /// Whether the node takes new pods, and an annotation that says who said so; in one step. NodeRestriction lets a kubelet change both of its own Node, which
+    /// are neither taints nor labels (plugin/pkg/admission/noderestriction/admission.go, admitNode, kubernetes@01467da).
     /// </summary>
     /// <param name="value">Null takes the annotation away.</param>
     /// <param name="version">Of the Node that this follows from: where it has changed since, nothing is done (409).</param>
@@ -171,7 +179,8 @@ internal sealed class ApiClient : IDisposable
         var metadata = document.RootElement.GetProperty("metadata");
         return (
             metadata.GetProperty("resourceVersion").GetString() ?? "",
-            document.RootElement.TryGetProperty("spec", out var spec) && spec.TryGetProperty("unschedulable", out var unschedulable) && unschedulable.ValueKind == JsonValueKind.True,
+            document.RootElement.TryGetProperty("spec", out var spec) && spec.TryGetProperty("unschedulable", out var unschedulable)
+                && unschedulable.ValueKind == JsonValueKind.True,
             metadata.TryGetProperty("annotations", out var annotations) && annotations.TryGetProperty(annotation, out var value) ? value.GetString() : null);
     }
 
@@ -181,7 +190,9 @@ internal sealed class ApiClient : IDisposable
     {
         // The selector is what the node authorizer wants of a kubelet (KEP-4601), and what all versions take.
         using var document = await Metadata(
-            new Uri($"/api/v1/pods?fieldSelector={Uri.EscapeDataString($"spec.nodeName={node}")}", UriKind.Relative), "PartialObjectMetadataList", cancellation).ConfigureAwait(false)
+            new Uri($"/api/v1/pods?fieldSelector={Uri.EscapeDataString($"spec.nodeName={node}")}", UriKind.Relative),
+            "PartialObjectMetadataList",
+            cancellation).ConfigureAwait(false)
             ?? throw new HttpRequestException("the API server knows no pods", null, HttpStatusCode.NotFound);
         var pods = new List<NodePod>();
         foreach (var item in document.RootElement.GetProperty("items").EnumerateArray())
@@ -193,7 +204,8 @@ internal sealed class ApiClient : IDisposable
                 metadata.TryGetProperty("uid", out var uid) ? uid.GetString() : null,
                 metadata.TryGetProperty("annotations", out var annotations) && annotations.TryGetProperty("kubernetes.io/config.mirror", out _),
                 metadata.TryGetProperty("ownerReferences", out var owners) && owners.EnumerateArray().Any(o =>
-                    o.GetProperty("kind").GetString() == "DaemonSet" && o.TryGetProperty("controller", out var controller) && controller.ValueKind == JsonValueKind.True),
+                    o.GetProperty("kind").GetString() == "DaemonSet" && o.TryGetProperty("controller", out var controller)
+                        && controller.ValueKind == JsonValueKind.True),
                 metadata.TryGetProperty("deletionTimestamp", out _)));
         }
 

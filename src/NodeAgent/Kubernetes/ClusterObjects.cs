@@ -5,8 +5,8 @@ using System.Text.Json.Nodes;
 namespace NodeAgent.Kubernetes;
 
 /// <summary>
-/// Makes sure of objects by server-side apply (KEP-555; on by default from 1.16): creates what is not there and sets what is written, and leaves all else of an object, all other
-/// objects, and what somebody else has set since, alone. Nothing is ever deleted.
+/// Makes sure of objects by server-side apply (KEP-555; on by default from 1.16): creates what is not there and sets what is written, and leaves all else of an
+/// object, all other objects, and what somebody else has set since, alone. Nothing is ever deleted.
 /// </summary>
 internal sealed class ClusterObjects(ApiClient api)
 {
@@ -26,7 +26,10 @@ internal sealed class ClusterObjects(ApiClient api)
         try
         {
             after = await api.Patch(
-                $"{path}?fieldManager={Manager}{(dryRun ? "&dryRun=All" : "")}", "application/apply-patch+yaml", manifest.Text, cancellation).ConfigureAwait(false);
+                $"{path}?fieldManager={Manager}{(dryRun ? "&dryRun=All" : "")}",
+                "application/apply-patch+yaml",
+                manifest.Text,
+                cancellation).ConfigureAwait(false);
         }
         // Not forced: who changed it since knows why, be it an administrator or what deploys applications.
         catch (ApiException e) when (e.Status == HttpStatusCode.Conflict && before is not null)
@@ -50,13 +53,15 @@ internal sealed class ClusterObjects(ApiClient api)
             return null;
         }
 
-        if (known.Value.GetProperty("metadata").TryGetProperty("labels", out var labels) && labels.TryGetProperty(label, out var value) && value.GetString() == "")
+        if (known.Value.GetProperty("metadata").TryGetProperty("labels", out var labels) && labels.TryGetProperty(label, out var value)
+            && value.GetString() == "")
         {
             return ObjectOutcome.Unchanged;
         }
 
         var patch = new JsonObject { ["metadata"] = new JsonObject { ["labels"] = new JsonObject { [label] = "" } } };
-        await api.Patch($"{path}?fieldManager={Manager}{(dryRun ? "&dryRun=All" : "")}", "application/merge-patch+json", patch.ToJsonString(), cancellation).ConfigureAwait(false);
+        await api.Patch($"{path}?fieldManager={Manager}{(dryRun ? "&dryRun=All" : "")}", "application/merge-patch+json", patch.ToJsonString(), cancellation)
+            .ConfigureAwait(false);
         return ObjectOutcome.Updated;
     }
 
@@ -120,5 +125,6 @@ internal sealed class ApiException(HttpStatusCode status, string message) : Exce
     public HttpStatusCode Status { get; } = status;
 
     /// <summary>Conflicts, too many requests, and trouble of its own pass.</summary>
-    public bool Passes => Status is HttpStatusCode.Conflict or HttpStatusCode.TooManyRequests or HttpStatusCode.RequestTimeout || Status >= HttpStatusCode.InternalServerError;
+    public bool Passes => Status is HttpStatusCode.Conflict or HttpStatusCode.TooManyRequests or HttpStatusCode.RequestTimeout
+        || Status >= HttpStatusCode.InternalServerError;
 }

@@ -12,11 +12,15 @@ internal static class Compatibility
     /// <returns>Why it cannot work, and what to do; null when nothing is known against it.</returns>
     public static string? Refusal(KubeletSurroundings pair) => Interface(pair) ?? Cgroup(pair);
 
-    /// <summary>Works until the disk is nearly full: then kubelet deletes an image without which no pod starts, and a private machine cannot have it again.</summary>
+    /// <summary>
+    /// Works until the disk is nearly full: then kubelet deletes an image without which no pod starts, and a private machine cannot have it again.
+    /// </summary>
     public static string? CollectsSandboxImage(KubeletVersion kubelet, string? containerd) =>
         KubeletVersions.SandboxImageFromCri.In(kubelet) && containerd is not null && !KubeletVersions.PinsImages(containerd)
-            ? $"kubelet {kubelet.Version} leaves it to the runtime which images are not collected ({KubeletVersions.SandboxImageFromCri.Source}), and containerd {containerd} "
-                + "cannot tell it (containerd#9381, #9382: 1.6.26, 1.7.11): the sandbox image may be deleted when the disk is nearly full; install a newer containerd"
+            ? $"kubelet {kubelet.Version} leaves it to the runtime which images are not collected ({KubeletVersions.SandboxImageFromCri.Source}), and "
+                + $"containerd {containerd} "
+                + "cannot tell it (containerd#9381, #9382: 1.6.26, 1.7.11): the sandbox image may be deleted when the disk is nearly full; install a newer "
+                + "containerd"
             : null;
 
     /// <summary>Whether nodes of one minor go with a control plane of another, as the version skew policy has it (KEP-3935; website#42218).</summary>
@@ -38,12 +42,15 @@ internal static class Compatibility
             : null;
     }
 
-    /// <summary>As <see cref="Skew"/>, of what talks to kube-apiserver from beside it: of its minor or the one before (kubernetes/website version-skew-policy.md).</summary>
+    /// <summary>
+    /// As <see cref="Skew"/>, of what talks to kube-apiserver from beside it: of its minor or the one before (kubernetes/website version-skew-policy.md).
+    /// </summary>
     public static string? ClientSkew(KubernetesVersion apiServer, string program, KubernetesVersion version) =>
         version.CompareTo(apiServer) > 0
             ? $"{program} {version} is newer than kube-apiserver {apiServer}, which it must not be (version skew policy); take the same image tag for both"
         : version.Major != apiServer.Major || apiServer.Minor - version.Minor > 1
-            ? $"{program} {version} is too old for kube-apiserver {apiServer}: it may be one minor behind (version skew policy); take the same image tag for both"
+            ? $"{program} {version} is too old for kube-apiserver {apiServer}: it may be one minor behind (version skew policy); take the same image tag "
+                + "for both"
         : null;
 
     private static string? Interface(KubeletSurroundings pair)

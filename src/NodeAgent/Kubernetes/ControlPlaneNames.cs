@@ -15,36 +15,25 @@ internal static class ControlPlaneNames
     private const string InsecureOthers = "cybozu-go/cke#574 cites CHANGELOG-1.24.md";
     private const string Kcm31 = "reference of 1.31 (kubernetes/website kube-controller-manager.md); from when on is not recorded";
     private const string Kcm35 = "reference of 1.35 (kubernetes/website kube-controller-manager.md), absent from that of 1.31; let pass from 1.32";
-    private const string Klog = "kubernetes#112120, KEP-2845";
     private const string Proxy31 = "kube-proxy types.go of 1.31.1 (staging/src/k8s.io/kube-proxy)";
     private const string Reference21 = "reference of 1.21 (kubernetes/website kube-apiserver.md)";
 
     // Of the log's and the server's options that all three have.
     private static readonly IReadOnlyList<VersionedName> Shared =
     [
-        new("add-dir-header", 20, 26, Klog),
+        .. VersionedNames.Klog,
         new("allow-metric-labels", 21, null, "KEP-2305; let pass from 1.21"),
         new("allow-metric-labels-manifest", 29, null, "kubernetes#118299"),
-        new("alsologtostderr", 20, 26, Klog),
         new("disable-http2-serving", 31, null, "kubernetes#122176"),
         new("disabled-metrics", 21, null, Reference21),
         new("emulated-version", 31, null, "KEP-4330"),
-        new("log-backtrace-at", 20, 26, Klog),
-        new("log-dir", 20, 26, Klog),
-        new("log-file", 20, 26, Klog),
-        new("log-file-max-size", 20, 26, Klog),
         new("log-json-info-buffer-size", 23, null, "KEP-2845; let pass from 1.23"),
         new("log-json-split-stream", 23, null, "KEP-2845; let pass from 1.23"),
         new("log-text-info-buffer-size", 31, null, "reference of 1.31 (kubernetes/website kube-apiserver.md); let pass from 1.31"),
         new("log-text-split-stream", 31, null, "reference of 1.31 (kubernetes/website kube-apiserver.md); let pass from 1.31"),
-        new("logtostderr", 20, 26, Klog),
         new("min-compatibility-version", 32, null, "KEP-4330; absent from the reference of 1.31, let pass from 1.32"),
-        new("one-output", 20, 26, Klog),
         new("permit-address-sharing", 21, null, Reference21),
         new("requestheader-uid-headers", 32, null, "CHANGELOG-1.32.md"),
-        new("skip-headers", 20, 26, Klog),
-        new("skip-log-headers", 20, 26, Klog),
-        new("stderrthreshold", 20, 26, Klog),
         new("tls-curve-preferences", 36, null, "kubernetes#137115"),
     ];
 

@@ -41,8 +41,8 @@ internal static class ControlPlaneVersions
         version.CompareTo(All[^1].Version) > 0 ? All[^1] : All.FirstOrDefault(v => v.Version == version);
 
     /// <summary>
-    /// kube-controller-manager and kube-scheduler answer without TLS and credentials, too, unless told not to: until 1.21 and 1.22 (kubernetes#96216, #96345). The
-    /// flag that tells them so is gone in 1.24.
+    /// kube-controller-manager and kube-scheduler answer without TLS and credentials, too, unless told not to: until 1.21 and 1.22 (kubernetes#96216, #96345).
+    /// The flag that tells them so is gone in 1.24.
     /// </summary>
     public static bool HasInsecurePort(KubernetesVersion version) => version.Minor < 23;
 }

@@ -6,8 +6,9 @@ using System.Text.Json;
 namespace NodeAgent.Kubernetes;
 
 /// <summary>
-/// Takes a node out of service as `kubectl drain --ignore-daemonsets --delete-emptydir-data --force` does, within a time: no new pods, then each pod is evicted as
-/// disruption budgets allow, and waited for. Every step may be done again by whoever starts anew in the middle, and is tried again where the API server is away.
+/// Takes a node out of service as `kubectl drain --ignore-daemonsets --delete-emptydir-data --force` does, within a time: no new pods, then each pod is evicted
+/// as disruption budgets allow, and waited for. Every step may be done again by whoever starts anew in the middle, and is tried again where the API server is
+/// away.
 /// </summary>
 /// <param name="connect">For every round anew: the node's certificate may be another one by then.</param>
 /// <param name="say">What is waited for, when that changes.</param>
@@ -122,7 +123,9 @@ internal sealed class Drain(Func<ApiClient> connect, string node, TimeProvider t
         {
             0 => null,
             <= 5 => string.Join("; ", waits),
-            _ => string.Create(CultureInfo.InvariantCulture, $"{string.Join("; ", waits.OrderBy(w => w.EndsWith("is ending", StringComparison.Ordinal)).Take(5))}; and {waits.Count - 5} more"),
+            _ => string.Create(
+                CultureInfo.InvariantCulture,
+                $"{string.Join("; ", waits.OrderBy(w => w.EndsWith("is ending", StringComparison.Ordinal)).Take(5))}; and {waits.Count - 5} more"),
         };
     }
 
@@ -135,7 +138,8 @@ internal sealed class Drain(Func<ApiClient> connect, string node, TimeProvider t
             return await call(api).ConfigureAwait(false);
         }
         // The last three are a 200 that is not Kubernetes: a proxy's page, a load balancer that begins.
-        catch (Exception e) when (e is HttpRequestException or CryptographicException or IOException or JsonException or KeyNotFoundException or InvalidOperationException
+        catch (Exception e) when (e is HttpRequestException or CryptographicException or IOException or JsonException or KeyNotFoundException
+            or InvalidOperationException
             || (e is OperationCanceledException && !cancellation.IsCancellationRequested))
         {
             return $"the API server does not do it: {e.GetBaseException().Message}";

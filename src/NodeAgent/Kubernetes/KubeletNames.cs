@@ -5,7 +5,6 @@ internal static class KubeletNames
 {
     private const string Absent34 = "absent from the reference of 1.34 (kubernetes/website kubelet.md); when it went is not recorded";
     private const string Dockershim = "kubernetes#106907, removed with dockershim";
-    private const string Klog = "kubernetes#112120, KEP-2845";
 
     // kubelet --help of 1.20.2.
     private const string Flags20 = """
@@ -58,8 +57,7 @@ internal static class KubeletNames
 
     private static readonly IReadOnlyList<VersionedName> FlagChanges =
     [
-        new("add-dir-header", 20, 26, Klog),
-        new("alsologtostderr", 20, 26, Klog),
+        .. VersionedNames.Klog,
         new("azure-container-registry-config", 20, 30, "Azure/karpenter-provider-azure#338: unknown to 1.30"),
         new("chaos-chance", 20, 34, Absent34),
         new("cloud-config", 20, 34, "kubernetes#130161"),
@@ -82,22 +80,16 @@ internal static class KubeletNames
         new("iptables-masquerade-bit", 20, 31, "kubernetes#122363"),
         new("keep-terminated-pod-volumes", 20, 31, "karpenter-provider-azure#1543"),
         new("local-storage-capacity-isolation", 25, null, "kubernetes#111513"),
-        new("log-backtrace-at", 20, 26, Klog),
-        new("log-dir", 20, 26, Klog),
-        new("log-file", 20, 26, Klog),
-        new("log-file-max-size", 20, 26, Klog),
         // The reference lists them for text alone, since what draws it registers no JSON. From when on is not recorded: let pass from the first that may.
         new("log-json-info-buffer-size", 23, null, "KEP-2845; let pass from 1.23"),
         new("log-json-split-stream", 23, null, "KEP-2845; let pass from 1.23"),
         new("log-text-info-buffer-size", 31, null, "reference of 1.34 (kubernetes/website kubelet.md); let pass from 1.31"),
         new("log-text-split-stream", 31, null, "reference of 1.34 (kubernetes/website kubelet.md); let pass from 1.31"),
-        new("logtostderr", 20, 26, Klog),
         new("master-service-namespace", 20, 27, "kubernetes/website#40185"),
         new("memory-manager-policy", 21, null, "kubernetes#95479, KEP-1769"),
         new("network-plugin", 20, 24, Dockershim),
         new("network-plugin-mtu", 20, 24, Dockershim),
         new("non-masquerade-cidr", 20, 24, "kubernetes#107096"),
-        new("one-output", 20, 26, Klog),
         new("pod-infra-container-image", 20, 35, "kubernetes#133779"),
         new("really-crash-for-testing", 20, 34, Absent34),
         new("redirect-container-streaming", 20, 34, Absent34),
@@ -105,9 +97,6 @@ internal static class KubeletNames
         new("reserved-memory", 21, null, "kubernetes#95479, KEP-1769"),
         new("seccomp-default", 22, null, "KEP-2413"),
         new("seccomp-profile-root", 20, 34, Absent34),
-        new("skip-headers", 20, 26, Klog),
-        new("skip-log-headers", 20, 26, Klog),
-        new("stderrthreshold", 20, 26, Klog),
         new("topology-manager-policy-options", 26, null, "KEP-3545"),
     ];
 

@@ -102,7 +102,9 @@ internal static class KubeletVersions
     /// <summary>Before, a renewed tlsCertFile asks for a restart.</summary>
     public static readonly KubeletBehaviour ReloadsServingCertificate = new(31, "kubernetes#124574");
 
-    /// <summary>Image pinning came with 1.7.3 and 1.6.22 (containerd#8718, #8720), and by a label that is set later with what followed #9381 and #9382.</summary>
+    /// <summary>
+    /// Image pinning came with 1.7.3 and 1.6.22 (containerd#8718, #8720), and by a label that is set later with what followed #9381 and #9382.
+    /// </summary>
     public static bool PinsImages(string containerd) =>
         ReleaseNumber.Parse(containerd) is { } version && version >= (version is { Major: 1, Minor: 6 } ? new Version(1, 6, 26) : new Version(1, 7, 11));
 

@@ -11,7 +11,8 @@ namespace NodeAgent.Kubernetes;
 internal sealed record Manifest(string Source, string ApiVersion, string Kind, string? Namespace, string Name, string Text)
 {
     /// <summary>As kubectl names it: deployment.apps/coredns.</summary>
-    public string Id => $"{Kind.ToLowerInvariant()}{(ApiVersion.Split('/') is [var group, _] ? $".{group}" : "")}/{(Namespace is null ? "" : Namespace + "/")}{Name}";
+    public string Id =>
+        $"{Kind.ToLowerInvariant()}{(ApiVersion.Split('/') is [var group, _] ? $".{group}" : "")}/{(Namespace is null ? "" : Namespace + "/")}{Name}";
 
     /// <exception cref="ManifestException">What is wrong, and where.</exception>
     public static IReadOnlyList<Manifest> Read(string source, string text)

@@ -6,8 +6,8 @@ internal static class NodeObjects
     public const string ControlPlaneLabel = "node-role.kubernetes.io/control-plane";
 
     /// <summary>
-    /// Administrators and kube-apiserver as kubelets' client are of a group that RBAC binds, as kubeadm does from 1.29 (kubernetes#121305). kube-proxy's binding is among
-    /// kube-apiserver's own defaults, where an administrator may have taken it away; it is called by the name of our certificate.
+    /// Administrators and kube-apiserver as kubelets' client are of a group that RBAC binds, as kubeadm does from 1.29 (kubernetes#121305). kube-proxy's
+    /// binding is among kube-apiserver's own defaults, where an administrator may have taken it away; it is called by the name of our certificate.
     /// </summary>
     public const string Manifests = """
         apiVersion: rbac.authorization.k8s.io/v1

@@ -38,6 +38,14 @@ internal sealed class VersionedNames
         }
     }
 
+    /// <summary>Flags of the log that all programs had until klog's own went.</summary>
+    public static IReadOnlyList<VersionedName> Klog { get; } =
+    [
+        .. "add-dir-header alsologtostderr log-backtrace-at log-dir log-file log-file-max-size".Split(' ')
+            .Concat("logtostderr one-output skip-headers skip-log-headers stderrthreshold".Split(' '))
+            .Select(name => new VersionedName(name, 20, 26, "kubernetes#112120, KEP-2845")),
+    ];
+
     public IReadOnlyList<VersionedName> Changes { get; }
 
     public IEnumerable<VersionedName> All => _byName.Values;

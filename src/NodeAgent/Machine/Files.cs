@@ -124,7 +124,8 @@ internal static class Files
     {
         try
         {
-            using var file = new FileStream(path, new FileStreamOptions { Mode = FileMode.Open, Access = FileAccess.Write, Share = FileShare.Read, BufferSize = 0 });
+            using var file = new FileStream(
+                path, new FileStreamOptions { Mode = FileMode.Open, Access = FileAccess.Write, Share = FileShare.Read, BufferSize = 0 });
             // What is new first, so that nobody reads an empty file.
             file.Write(content);
             file.SetLength(content.Length);

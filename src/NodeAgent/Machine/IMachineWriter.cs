@@ -10,7 +10,8 @@ internal interface IMachineWriter
     void WriteFile(string path, byte[] content, UnixFileMode mode);
 
     /// <summary>
-    /// Writes into the file that is there, for one that others hold open or have mounted; made where it is not there. For files of one block: a power cut leaves the old or the new.
+    /// Writes into the file that is there, for one that others hold open or have mounted; made where it is not there. For files of one block: a power cut
+    /// leaves the old or the new.
     /// </summary>
     void OverwriteFile(string path, byte[] content, UnixFileMode mode);
 

@@ -52,7 +52,7 @@ internal static class KeyFile
                 else if (label.EndsWith("PRIVATE KEY"))
                 {
                     keys++;
-                    key = PublicKey(label, rest[fields.Location]);
+                    key = PublicKey(rest[fields.Location]);
                 }
 
                 rest = rest[fields.Location.End..];
@@ -114,28 +114,16 @@ internal static class KeyFile
         }
     }
 
-    private static byte[]? PublicKey(ReadOnlySpan<char> label, ReadOnlySpan<char> block) => label switch
+    private static byte[]? PublicKey(ReadOnlySpan<char> block)
     {
-        "EC PRIVATE KEY" => PublicKey(ECDsa.Create(), block),
-        "RSA PRIVATE KEY" => PublicKey(RSA.Create(), block),
-        // PKCS#8 says inside which it is.
-        "PRIVATE KEY" => PublicKey(ECDsa.Create(), block) ?? PublicKey(RSA.Create(), block),
-        _ => null,
-    };
-
-    private static byte[]? PublicKey(AsymmetricAlgorithm key, ReadOnlySpan<char> block)
-    {
-        using (key)
+        try
         {
-            try
-            {
-                key.ImportFromPem(block);
-                return key.ExportSubjectPublicKeyInfo();
-            }
-            catch (Exception e) when (e is ArgumentException or CryptographicException)
-            {
-                return null;
-            }
+            using var key = PrivateKey.Read(block);
+            return key.ExportSubjectPublicKeyInfo();
+        }
+        catch (CryptographicException)
+        {
+            return null;
         }
     }
 }

@@ -7,7 +7,8 @@ internal sealed class LinuxWriter(LinuxReader reader, CancellationToken cancella
 
     public void WriteFile(string path, byte[] content, UnixFileMode mode) => Then(() => Files.Write(path, content, mode), () => reader.ForgetFile(path));
 
-    public void OverwriteFile(string path, byte[] content, UnixFileMode mode) => Then(() => Files.Overwrite(path, content, mode), () => reader.ForgetFile(path));
+    public void OverwriteFile(string path, byte[] content, UnixFileMode mode) =>
+        Then(() => Files.Overwrite(path, content, mode), () => reader.ForgetFile(path));
 
     public void DeleteFile(string path) => Then(() => Files.Delete(path), () => reader.ForgetFile(path));
 
@@ -42,7 +43,8 @@ internal sealed class LinuxWriter(LinuxReader reader, CancellationToken cancella
             if (result.Failure is { } why)
             {
                 throw new MachineException(
-                    "make the bundle of trusted CAs", result.IsMissing ? $"{why}; install the package ca-certificates, or leave trust.certificates out" : $"`{result.Command}` {why}");
+                    "make the bundle of trusted CAs",
+                    result.IsMissing ? $"{why}; install the package ca-certificates, or leave trust.certificates out" : $"`{result.Command}` {why}");
             }
         },
         () => reader.ForgetFile(""));
@@ -70,8 +72,10 @@ internal sealed class LinuxWriter(LinuxReader reader, CancellationToken cancella
             {
                 throw new MachineException(
                     $"wait for disk {serial}",
-                    $"it was not attached within {(int)limit.TotalMinutes} minutes; there are {string.Join(", ", reader.Disks().Select(d => $"{d.Path} {d.Serial}".Trim()))}. "
-                    + "Attach the volume (aws ec2 attach-volume), in the zone of this instance, and not before the machine that had it lets go of it; on Xen instances volumes do not show their IDs")
+                    $"it was not attached within {(int)limit.TotalMinutes} minutes; there are "
+                    + $"{string.Join(", ", reader.Disks().Select(d => $"{d.Path} {d.Serial}".Trim()))}. "
+                    + "Attach the volume (aws ec2 attach-volume), in the zone of this instance, and not before the machine that had it lets go of it; on Xen "
+                    + "instances volumes do not show their IDs")
                 { IsOutOfReach = true };
             }
 

@@ -10,8 +10,8 @@ internal static class Mounts
     public sealed record Entry(string Device, MountReport Mount, bool Follows = false);
 
     /// <summary>
-    /// Which process sees, in a mount namespace of its own, the file system that is mounted here, and would go on to when it is unmounted: a container whose volume
-    /// is on it. Such a mount is not busy for umount(2), and what the container writes from then on nobody else finds.
+    /// Which process sees, in a mount namespace of its own, the file system that is mounted here, and would go on to when it is unmounted: a container whose
+    /// volume is on it. Such a mount is not busy for umount(2), and what the container writes from then on nobody else finds.
     /// </summary>
     /// <returns>Null when there is none.</returns>
     public static string? HolderElsewhere(string target)

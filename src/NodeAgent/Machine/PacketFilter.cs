@@ -27,7 +27,9 @@ internal sealed class PacketFilter(ProcessRunner runner)
         {
             throw new MachineException(
                 $"set nftables' table ip {table}",
-                result.IsMissing ? $"{why}; install the package nftables, or set network.egress.translate: false" : $"`{result.Command}` {why}: {result.ErrorOutput}");
+                result.IsMissing
+                    ? $"{why}; install the package nftables, or set network.egress.translate: false"
+                    : $"`{result.Command}` {why}: {result.ErrorOutput}");
         }
     }
 }

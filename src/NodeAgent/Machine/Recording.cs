@@ -258,8 +258,8 @@ internal sealed class ReplayReader(Recording recording) : IMachineReader
 }
 
 /// <summary>
-/// A machine fresh from its image, on which nothing of ours is yet: what an offline plan compares with where there is no recording. Its units are installed and do
-/// not run, its disks are blank, its sysctls are not known.
+/// A machine fresh from its image, on which nothing of ours is yet: what an offline plan compares with where there is no recording. Its units are installed and
+/// do not run, its disks are blank, its sysctls are not known.
 /// </summary>
 internal sealed class EmptyMachineReader(DateTimeOffset now, IReadOnlyList<DiskReport> disks) : IMachineReader
 {

@@ -55,7 +55,8 @@ internal sealed class Systemd(Func<ISystemdManager> connect) : IDisposable
 
     public void Stop(string name) => Run("stop", name, m =>
     {
-        // systemd would stop what requires a mount (RequiresMountsFor=, WorkingDirectory=, BindsTo=) along with it, and only then find out whether it can be unmounted.
+        // systemd would stop what requires a mount (RequiresMountsFor=, WorkingDirectory=, BindsTo=) along with it, and only then find out whether it can be
+        // unmounted.
         if (name.EndsWith(".mount", StringComparison.Ordinal)
             && m.GetUnitProperties(m.LoadUnit(name)).StoppedWithIt
                 .FirstOrDefault(u => m.GetUnitProperties(m.LoadUnit(u)).ActiveState is not ("inactive" or "failed")) is { } user)

@@ -40,7 +40,8 @@ internal readonly record struct Cidr
         var network = (bits >> hostBits) << hostBits;
         return network == bits
             ? new(address, prefix)
-            : throw new FormatException($"'{text}' has host bits set; did you mean {FromInteger(network, address.AddressFamily)}/{prefix.ToString(CultureInfo.InvariantCulture)}?");
+            : throw new FormatException(
+                $"'{text}' has host bits set; did you mean {FromInteger(network, address.AddressFamily)}/{prefix.ToString(CultureInfo.InvariantCulture)}?");
     }
 
     public bool Contains(IPAddress address) =>
@@ -71,7 +72,8 @@ internal readonly record struct Cidr
         var octets = text.Split('.');
         for (var i = 0; i < octets.Length && i < 4; i++)
         {
-            if (octets[i].Length > 3 || (octets[i].Length > 1 && octets[i][0] == '0') || !byte.TryParse(octets[i], NumberStyles.None, CultureInfo.InvariantCulture, out bytes[i]))
+            if (octets[i].Length > 3 || (octets[i].Length > 1 && octets[i][0] == '0')
+                || !byte.TryParse(octets[i], NumberStyles.None, CultureInfo.InvariantCulture, out bytes[i]))
             {
                 return false;
             }

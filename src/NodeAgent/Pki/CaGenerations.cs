@@ -6,8 +6,8 @@ using System.Text;
 namespace NodeAgent.Pki;
 
 /// <summary>
-/// The cluster's CAs of a store, one after the other. A store knows no overwriting: the first lies by kubeadm's names for ever, each next one below ca.N/ by the
-/// same names, and which of them signs follows from statements (ca.N/trust, ca.N/sign, ca.N/drop), each made once and signed by a CA that was there before.
+/// The cluster's CAs of a store, one after the other. A store knows no overwriting: the first lies by kubeadm's names for ever, each next one below ca.N/ by
+/// the same names, and which of them signs follows from statements (ca.N/trust, ca.N/sign, ca.N/drop), each made once and signed by a CA that was there before.
 /// </summary>
 /// <param name="All">From the first to the one that was made last; of one that is half made, nothing.</param>
 internal sealed record CaGenerations(IReadOnlyList<CaGeneration> All)
@@ -110,17 +110,20 @@ internal sealed record CaGeneration(int Number, string Certificate, DateTimeOffs
                 time[5..], TimeFormat, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out var at)
             ? at
             : throw new CaException(
-                $"{store.Name}: {File(what)} does not say of {File(CertificateFile)}, with the signature of {by.File(CertificateFile)}, what it is for: somebody else wrote "
-                + "one of them. Put back the versions of before, or remove what was never yours");
+                $"{store.Name}: {File(what)} does not say of {File(CertificateFile)}, with the signature of {by.File(CertificateFile)}, what it is for: "
+                + "somebody else wrote one of them. Put back the versions of before, or remove what was never yours");
     }
 
     /// <param name="by">Its key.</param>
     public byte[] Say(string what, CaGeneration of, CertificateAuthority by, DateTimeOffset now) => Seal(
         $"{Head(what)}\n# at {now.UtcDateTime.ToString(TimeFormat, CultureInfo.InvariantCulture)}\n{Sum}\n", of, by);
 
-    /// <summary>A key that was made for it, below the current CA's word for that: who may write to the store alone cannot have put one of theirs there.</summary>
+    /// <summary>
+    /// A key that was made for it, below the current CA's word for that: who may write to the store alone cannot have put one of theirs there.
+    /// </summary>
     public static byte[] SealKey(string file, string key, byte[] publicKey, CaGeneration of, CertificateAuthority by) =>
-        [.. Encoding.ASCII.GetBytes($"{SignedBy}{of.File(CertificateFile)}: {Convert.ToBase64String(by.SignText(KeyText(file, publicKey)))}\n"), .. Encoding.ASCII.GetBytes(key)];
+        [.. Encoding.ASCII.GetBytes($"{SignedBy}{of.File(CertificateFile)}: {Convert.ToBase64String(by.SignText(KeyText(file, publicKey)))}\n"),
+            .. Encoding.ASCII.GetBytes(key)];
 
     /// <summary>Whether <paramref name="content"/> is such a file.</summary>
     public static bool IsSealedKey(string file, string content, byte[] publicKey, CaGeneration by)

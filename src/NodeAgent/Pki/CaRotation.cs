@@ -62,7 +62,8 @@ internal sealed class CaRotation(ICaStore store, Func<string?, KmsKeys> kms, Dat
         if (all.Next is { } next)
         {
             throw new CaException(
-                $"{store.Name}: {next.File(CaGeneration.CertificateFile)} does not sign yet: '--stage sign' comes first, once every node trusts it, and then new "
+                $"{store.Name}: {next.File(CaGeneration.CertificateFile)} does not sign yet: '--stage sign' comes first, once every node trusts it, and "
+                + "then new "
                 + "certificates for all");
         }
 
@@ -73,7 +74,8 @@ internal sealed class CaRotation(ICaStore store, Func<string?, KmsKeys> kms, Dat
             if (now < signs + Following)
             {
                 throw new CaException(
-                    $"{store.Name}: {current} signs since {signs.UtcDateTime:u}, and issuers may not all have seen it: what was renewed so far may be of {former} "
+                    $"{store.Name}: {current} signs since {signs.UtcDateTime:u}, and issuers may not all have seen it: what was renewed so far may be of "
+                    + $"{former} "
                     + $"again. Look at 'nodeagent certs list' of the nodes, and try again after {(signs + Following).UtcDateTime:u}");
             }
 

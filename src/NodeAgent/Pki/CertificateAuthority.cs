@@ -3,11 +3,13 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using NodeAgent.Aws;
+using NodeAgent.Machine;
 
 namespace NodeAgent.Pki;
 
 /// <summary>
-/// A CA: its key is in memory, or elsewhere behind a signature generator. What it signs comes from the caller and the public key of a request, nothing else of it.
+/// A CA: its key is in memory, or elsewhere behind a signature generator. What it signs comes from the caller and the public key of a request, nothing else of
+/// it.
 /// </summary>
 internal sealed class CertificateAuthority : IDisposable
 {
@@ -32,12 +34,12 @@ internal sealed class CertificateAuthority : IDisposable
     public static CertificateAuthority Load(ReadOnlySpan<char> certificatePem, ReadOnlySpan<char> keyPem)
     {
         var certificate = Read(certificatePem);
-        AsymmetricAlgorithm key = certificate.GetKeyAlgorithm() == "1.2.840.10045.2.1" ? ECDsa.Create() : RSA.Create();
+        AsymmetricAlgorithm key;
         try
         {
-            key.ImportFromPem(keyPem);
+            key = PrivateKey.Read(keyPem);
         }
-        catch (Exception e) when (e is ArgumentException or CryptographicException)
+        catch (CryptographicException e)
         {
             throw new CryptographicException($"the key of {certificate.Subject} cannot be read: {e.Message}", e);
         }

@@ -4,6 +4,7 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.RegularExpressions;
 using NodeAgent.Aws;
+using NodeAgent.Machine;
 
 namespace NodeAgent.Pki;
 
@@ -20,8 +21,8 @@ internal sealed partial class ClusterAuthorities : IDisposable
 
 
     /// <summary>
-    /// Keys for what kube-apiserver encrypts in etcd: 32 bytes each, base64, one a line; the first encrypts, all decrypt. Stores of before have none until the next
-    /// 'ca init', so the signed word for it is a file of its own.
+    /// Keys for what kube-apiserver encrypts in etcd: 32 bytes each, base64, one a line; the first encrypts, all decrypt. Stores of before have none until the
+    /// next 'ca init', so the signed word for it is a file of its own.
     /// </summary>
     public const string EncryptionKeys = "encryption.key";
 
@@ -72,7 +73,13 @@ internal sealed partial class ClusterAuthorities : IDisposable
             else
             {
                 await MakePair(
-                    store, row.KeyPath, row.CertificatePath, fresh, key => SelfSigned(row.CommonName, CertificateAuthority.Generator(key), now), made, cancellation)
+                    store,
+                    row.KeyPath,
+                    row.CertificatePath,
+                    fresh,
+                    key => SelfSigned(row.CommonName, CertificateAuthority.Generator(key), now),
+                    made,
+                    cancellation)
                     .ConfigureAwait(false);
             }
         }
@@ -141,7 +148,9 @@ internal sealed partial class ClusterAuthorities : IDisposable
                 var (key, inKms) = isCluster
                     ? await ReadKey(store, generation, kms, cancellation).ConfigureAwait(false)
                     : await ReadKey(store, Below(row.KeyPath), kms, cancellation).ConfigureAwait(false);
-                loaded._authorities[row.Authority] = inKms is null ? CertificateAuthority.Load(certificate, key) : CertificateAuthority.Load(certificate, inKms);
+                loaded._authorities[row.Authority] = inKms is null
+                    ? CertificateAuthority.Load(certificate, key)
+                    : CertificateAuthority.Load(certificate, inKms);
                 Add(isCluster ? generation.File(CaGeneration.CertificateFile) : Below(row.CertificatePath), certificate);
             }
 
@@ -177,7 +186,8 @@ internal sealed partial class ClusterAuthorities : IDisposable
         var sums = _generation.File(EncryptionSums);
         if (!_encryption.TryGetValue(EncryptionKeys, out var keys) || !_encryption.TryGetValue(sums, out var signed))
         {
-            throw new CaException($"{store} has no {(_encryption.ContainsKey(EncryptionKeys) ? sums : EncryptionKeys)}: 'nodeagent ca init --store {store}' adds it");
+            throw new CaException(
+                $"{store} has no {(_encryption.ContainsKey(EncryptionKeys) ? sums : EncryptionKeys)}: 'nodeagent ca init --store {store}' adds it");
         }
 
         CheckSigned(store, sums, SumsOfEncryption(keys), Encoding.UTF8.GetBytes(signed));
@@ -249,7 +259,8 @@ internal sealed partial class ClusterAuthorities : IDisposable
         if (await store.Read(file, cancellation).ConfigureAwait(false) is not { } content)
         {
             throw new CaException(
-                $"{store.Name} has no {file}, by which it shows that the cluster's CA stands for the rest of it: 'nodeagent ca init --store {store.Name}' adds it. "
+                $"{store.Name} has no {file}, by which it shows that the cluster's CA stands for the rest of it: 'nodeagent ca init --store {store.Name}' "
+                + "adds it. "
                 + "If it was there before, find out first who took it away, and what else they changed");
         }
 
@@ -273,7 +284,9 @@ internal sealed partial class ClusterAuthorities : IDisposable
         if (!Convert.TryFromBase64String(text[head.Length..].TrimEnd('\n'), signature, out var length)
             || !this[Authority.Cluster].HasSigned(Encoding.UTF8.GetBytes(sums), signature[..length]))
         {
-            throw new CaException($"{store}: {file} does not bear the signature of {_generation.File(CaGeneration.CertificateFile)}: somebody else wrote it. Put back the version of before");
+            throw new CaException(
+                $"{store}: {file} does not bear the signature of {_generation.File(CaGeneration.CertificateFile)}: somebody else wrote it. Put back the "
+                    + "version of before");
         }
     }
 
@@ -315,7 +328,8 @@ internal sealed partial class ClusterAuthorities : IDisposable
 
     /// <summary>What everybody may know: certificates by row, of the cluster's CA all that are to be trusted. No key is read.</summary>
     /// <returns>Of a rotation: what of it the CA is.</returns>
-    public static async Task<IReadOnlyList<(RoleAuthority Row, byte[]? Certificate, string? Stage)>> Certificates(ICaStore store, CancellationToken cancellation)
+    public static async Task<IReadOnlyList<(RoleAuthority Row, byte[]? Certificate, string? Stage)>> Certificates(
+        ICaStore store, CancellationToken cancellation)
     {
         var found = new List<(RoleAuthority, byte[]?, string?)>();
         foreach (var row in RoleTable.Authorities)
@@ -360,13 +374,15 @@ internal sealed partial class ClusterAuthorities : IDisposable
     /// <exception cref="CaException">No ARN of a key.</exception>
     private static string RegionOf(string arn) => KeyArn().Match(arn) is { Success: true } match
         ? match.Groups[1].Value
-        : throw new CaException($"'{(arn.Length <= 200 ? arn : arn[..200]).ReplaceLineEndings(" ")}' is no ARN of a KMS key; expected arn:PARTITION:kms:REGION:ACCOUNT:key/ID");
+        : throw new CaException(
+            $"'{(arn.Length <= 200 ? arn : arn[..200]).ReplaceLineEndings(" ")}' is no ARN of a KMS key; expected arn:PARTITION:kms:REGION:ACCOUNT:key/ID");
 
     [GeneratedRegex(@"\Aarn:aws[a-z-]{0,20}:kms:([a-z]{2,}(?:-[a-z]{1,20}){1,3}-[0-9]{1,2}):[0-9]{12}:(?:key|alias)/[A-Za-z0-9/_-]{1,256}\z")]
     private static partial Regex KeyArn();
 
     /// <summary>A key that an administrator names.</summary>
-    internal static async Task<(KmsKey Key, KmsSignatureGenerator Generator)> FindInKms(string asked, Func<string?, KmsKeys> kms, CancellationToken cancellation)
+    internal static async Task<(KmsKey Key, KmsSignatureGenerator Generator)> FindInKms(
+        string asked, Func<string?, KmsKeys> kms, CancellationToken cancellation)
     {
         var keys = kms(asked.StartsWith("arn:", StringComparison.Ordinal) ? RegionOf(asked) : null);
         var found = await keys.Find(asked, cancellation).ConfigureAwait(false);
@@ -453,21 +469,14 @@ internal sealed partial class ClusterAuthorities : IDisposable
     /// <param name="what">For the message where it is none.</param>
     public static AsymmetricAlgorithm Key(string pem, string what)
     {
-        // Which of both it is, PKCS#8 says inside.
-        foreach (var key in (AsymmetricAlgorithm[])[ECDsa.Create(), RSA.Create()])
+        try
         {
-            try
-            {
-                key.ImportFromPem(pem);
-                return key;
-            }
-            catch (Exception e) when (e is ArgumentException or CryptographicException)
-            {
-                key.Dispose();
-            }
+            return PrivateKey.Read(pem);
         }
-
-        throw new CaException($"{what} is no private key that can be read");
+        catch (CryptographicException e)
+        {
+            throw new CaException($"{what} is no private key that can be read: {e.Message}", e);
+        }
     }
 
     private static Task<string> Text(ICaStore store, string path, CancellationToken cancellation) => Content(store, Below(path), cancellation);

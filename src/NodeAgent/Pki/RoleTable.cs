@@ -10,8 +10,8 @@ namespace NodeAgent.Pki;
 
 /// <summary>
 /// Which certificates there are, what each says, where it lies, who may ask for it and what its renewal takes. For auditors: nothing else in the program
-/// decides a subject, a usage or a name. The node computes what it expects from this table and its facts, the signer what it signs from this table and what it knows of
-/// the node. Paths and subjects are kubeadm's (cmd/kubeadm/app/phases/certs/certlist.go, constants.go), so that its tools and openssl's read the tree.
+/// decides a subject, a usage or a name. The node computes what it expects from this table and its facts, the signer what it signs from this table and what it
+/// knows of the node. Paths and subjects are kubeadm's (cmd/kubeadm/app/phases/certs/certlist.go, constants.go), so that its tools and openssl's read the tree.
 /// </summary>
 /// <remarks>
 /// A worker's file holds its certificate chain and its key (mode 0600), so that one rename replaces both. The readers take one file for both: kubelet's own
@@ -58,8 +58,8 @@ internal static class RoleTable
     /// <summary>Of control plane nodes beside those of every node.</summary>
     public static IReadOnlyList<RoleCertificate> ControlPlane { get; } =
     [
-        // kube-apiserver reads its serving and client files again by itself (apiserver pkg/server/dynamiccertificates, client-go transport/cert_rotation.go), etcd
-        // at every handshake (client/pkg/transport).
+        // kube-apiserver reads its serving and client files again by itself (apiserver pkg/server/dynamiccertificates, client-go transport/cert_rotation.go),
+        // etcd at every handshake (client/pkg/transport).
         new("apiserver", Cluster, Pair, Pki + "apiserver",
             "kube-apiserver", null, Server, ApiServer, Year, ControlPlaneNode, ReadAgain),
         new("apiserver-kubelet-client", Cluster, Pair, Pki + "apiserver-kubelet-client",

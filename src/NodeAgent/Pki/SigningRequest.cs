@@ -40,7 +40,8 @@ internal static class SigningRequest
 
         return request.OtherRequestAttributes.Count == 0
             ? request.PublicKey
-            : throw new CryptographicException($"the request bears attributes ({Short(request.OtherRequestAttributes[0].Oid?.Value ?? "")}); it brings a key alone");
+            : throw new CryptographicException(
+                $"the request bears attributes ({Short(request.OtherRequestAttributes[0].Oid?.Value ?? "")}); it brings a key alone");
     }
 
     /// <summary>An empty sequence.</summary>

@@ -4,8 +4,8 @@ using NodeAgent.Machine;
 namespace NodeAgent.Resources;
 
 /// <summary>
-/// An EBS volume, known by its ID: NVMe shows it as the disk's serial number, without the hyphen, under whatever kernel name. Attaching it is somebody else's; a machine
-/// that has just taken the place of another may well be there before its volume is.
+/// An EBS volume, known by its ID: NVMe shows it as the disk's serial number, without the hyphen, under whatever kernel name. Attaching it is somebody else's;
+/// a machine that has just taken the place of another may well be there before its volume is.
 /// </summary>
 internal sealed class AttachedVolume(string volume) : Resource<DiskReport?>(Concern.Storage, "EBS volume", volume)
 {
@@ -21,7 +21,8 @@ internal sealed class AttachedVolume(string volume) : Resource<DiskReport?>(Conc
     protected override Finding Diff(DiskReport? state, IReadOnlyList<Resource> pending) =>
         state is null ? new Change("not attached yet; waited for, up to five minutes") : InSync.Instance;
 
-    protected override void Apply(IMachineWriter writer, DiskReport? state, Change change, CancellationToken cancellation) => writer.WaitForDisk(Serial(Name), Patience);
+    protected override void Apply(IMachineWriter writer, DiskReport? state, Change change, CancellationToken cancellation) =>
+        writer.WaitForDisk(Serial(Name), Patience);
 
     public static DiskReport? Find(IMachineReader reader, string volume) => reader.Disks().FirstOrDefault(d => d.Serial == Serial(volume));
 

@@ -329,8 +329,8 @@ internal sealed class Certificate(
 }
 
 /// <summary>
-/// A node's certificates, to be asked for together: the first that is applied asks for all that are due, and those whose turn comes later find what came for them. Keys
-/// wait in memory alone.
+/// A node's certificates, to be asked for together: the first that is applied asks for all that are due, and those whose turn comes later find what came for
+/// them. Keys wait in memory alone.
 /// </summary>
 internal sealed class CertificateRound(ICertificateSource source)
 {
@@ -339,7 +339,8 @@ internal sealed class CertificateRound(ICertificateSource source)
     public IReadOnlyList<Certificate> Members { get; set; } = [];
 
     /// <exception cref="MachineException">Refused, or not to be had.</exception>
-    public (IReadOnlyList<byte[]> Chain, AsymmetricAlgorithm Key) Take(Certificate member, Func<IReadOnlyList<Certificate>> others, CancellationToken cancellation)
+    public (IReadOnlyList<byte[]> Chain, AsymmetricAlgorithm Key) Take(
+        Certificate member, Func<IReadOnlyList<Certificate>> others, CancellationToken cancellation)
     {
         if (_came.Remove(member.Role, out var came))
         {

@@ -35,11 +35,13 @@ internal sealed class ConfigFile(Concern concern, string path, string content) :
         FileKind.Link => new Change($"is a link to {state.Target}", Disruption),
         _ when !state.Matches(_content) => new Change("content differs", Disruption, Show(Old(state))),
         _ when state.Mode != Mode => new Change($"mode is {state.Mode.Octal()}, should be {Mode.Octal()}") { LeavesContent = true },
-        _ when state.Uid != 0 || state.Gid != 0 => new Change(string.Create(CultureInfo.InvariantCulture, $"owner is {state.Uid}:{state.Gid}, should be 0:0")) { LeavesContent = true },
+        _ when state.Uid != 0 || state.Gid != 0 =>
+            new Change(string.Create(CultureInfo.InvariantCulture, $"owner is {state.Uid}:{state.Gid}, should be 0:0")) { LeavesContent = true },
         _ => InSync.Instance,
     };
 
-    protected override void Apply(IMachineWriter writer, FileReport state, Change change, CancellationToken cancellation) => writer.WriteFile(Name, _content, Mode);
+    protected override void Apply(IMachineWriter writer, FileReport state, Change change, CancellationToken cancellation) =>
+        writer.WriteFile(Name, _content, Mode);
 
     private string? Show(string? before) => IsSecret || before is null ? null : UnifiedDiff.Of(before, Content);
 

@@ -5,14 +5,15 @@ using NodeAgent.Machine;
 namespace NodeAgent.Resources;
 
 /// <summary>
-/// That etcd's data is where it was. A volume mounted over data on the root disk, or a root disk in the place of a volume, would look to etcd like a cluster that has
-/// nothing yet: it would begin one, and all controllers would act on it.
+/// That etcd's data is where it was. A volume mounted over data on the root disk, or a root disk in the place of a volume, would look to etcd like a cluster
+/// that has nothing yet: it would begin one, and all controllers would act on it.
 /// </summary>
 /// <param name="directory">The data's, and where a volume of it is mounted.</param>
 /// <param name="volume">The volume that the configuration names; null for none.</param>
 /// <param name="unitFile">Of a mount there.</param>
 /// <param name="what">The line by which the unit file of such a volume is known.</param>
-internal sealed class DataPlace(string directory, string? volume, string unitFile, string what) : Resource<DataPlace.State>(Concern.Storage, "place of data", directory)
+internal sealed class DataPlace(string directory, string? volume, string unitFile, string what)
+    : Resource<DataPlace.State>(Concern.Storage, "place of data", directory)
 {
     protected override State Nothing => new(false, false, []);
 

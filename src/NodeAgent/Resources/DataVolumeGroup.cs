@@ -4,8 +4,8 @@ using NodeAgent.Machine;
 namespace NodeAgent.Resources;
 
 /// <summary>
-/// The volume group on one EBS volume whose data outlives machines. Its tag says whose data it is, in the commit that makes it, so that no other cluster's machine
-/// takes it for its own. It is made on a blank volume and never wiped, rebuilt or removed: docs/disks.md has the truth table.
+/// The volume group on one EBS volume whose data outlives machines. Its tag says whose data it is, in the commit that makes it, so that no other cluster's
+/// machine takes it for its own. It is made on a blank volume and never wiped, rebuilt or removed: docs/disks.md has the truth table.
 /// </summary>
 internal sealed class DataVolumeGroup(string name, string volume, string owner) : Resource<DataVolumeGroup.State>(Concern.Storage, "volume group", name)
 {
@@ -38,7 +38,8 @@ internal sealed class DataVolumeGroup(string name, string volume, string owner) 
         {
             return new Refused(
                 $"a volume group of this name is on {string.Join(", ", other.Devices)}, and not on {disk}",
-                "two volumes of control planes cannot be told apart on one machine, or etcd.volume names another one than before: detach the one that is not meant");
+                "two volumes of control planes cannot be told apart on one machine, or etcd.volume names another one than before: detach the one that is "
+                    + "not meant");
         }
 
         if (state.Use is { } use)
@@ -52,14 +53,18 @@ internal sealed class DataVolumeGroup(string name, string volume, string owner) 
                 ? new Change(state.Disk.Length == 0 ? $"not there; on {volume}" : $"not there; on {disk}")
                 : new Refused(
                     $"{disk} carries {string.Join(", ", state.Foreign)}",
-                    "what is on it is not ours, and nothing wipes this volume: look at it with lsblk --fs, then name a blank one in etcd.volume, or wipe it by hand (wipefs --all)");
+                    "what is on it is not ours, and nothing wipes this volume: look at it with lsblk --fs, then name a blank one in etcd.volume, or wipe it "
+                        + "by hand (wipefs --all)");
         }
 
         return here.Name != Name
-                ? new Refused($"{disk} belongs to the volume group {here.Name}", "name a blank volume in etcd.volume, or one that this cluster's control plane had")
+                ? new Refused(
+                    $"{disk} belongs to the volume group {here.Name}", "name a blank volume in etcd.volume, or one that this cluster's control plane had")
             : here.Tags.Contains(Ownership.DataTag(owner)) ? InSync.Instance
             : here.Tags.Select(Ownership.DataOwner).FirstOrDefault(o => o is not null) is { } cluster
-                ? new Refused($"{disk} holds the data of the cluster {cluster}, and this is {owner}", "name this cluster's volume in etcd.volume; nothing on this one was touched")
+                ? new Refused(
+                    $"{disk} holds the data of the cluster {cluster}, and this is {owner}",
+                    "name this cluster's volume in etcd.volume; nothing on this one was touched")
             : new Refused(
                 $"the volume group on {disk} carries no mark of ours",
                 $"name another volume in etcd.volume, or, if this one is to be {owner}'s: vgchange --addtag {Ownership.DataTag(owner)} {Name}");

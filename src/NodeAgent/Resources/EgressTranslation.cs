@@ -5,8 +5,8 @@ using NodeAgent.Machine;
 namespace NodeAgent.Resources;
 
 /// <summary>
-/// Pods that call somebody outside of the VPC do it by their node's address. A table of nftables of our own, by whose name it is known for ours: neither kube-proxy nor
-/// anybody else's iptables looks into it, nor flushes it. A reboot forgets it, and the run at boot makes it anew, before any container starts.
+/// Pods that call somebody outside of the VPC do it by their node's address. A table of nftables of our own, by whose name it is known for ours: neither
+/// kube-proxy nor anybody else's iptables looks into it, nor flushes it. A reboot forgets it, and the run at boot makes it anew, before any container starts.
 /// </summary>
 /// <param name="rules">Of the chain, in nft's words and as nft prints them; null: there shall be no such table.</param>
 internal sealed class EgressTranslation(IReadOnlyList<string>? rules) : Resource<string?>(Concern.Network, "egress translation", "ip nodeagent")

@@ -6,9 +6,9 @@ using NodeAgent.Machine;
 namespace NodeAgent.Resources;
 
 /// <summary>
-/// What kube-apiserver encrypts in etcd, and the keys, which all control planes have from the store. The store is asked only where the file is missing or cannot
-/// be right; a key that was added there comes with a rotation and is not noticed here. secretbox, since it is authenticated and takes nobody else's service: aescbc
-/// is open to padding oracles, aesgcm must not write often with one key, kms asks for a plugin
+/// What kube-apiserver encrypts in etcd, and the keys, which all control planes have from the store. The store is asked only where the file is missing or
+/// cannot be right; a key that was added there comes with a rotation and is not noticed here. secretbox, since it is authenticated and takes nobody else's
+/// service: aescbc is open to padding oracles, aesgcm must not write often with one key, kms asks for a plugin
 /// (https://kubernetes.io/docs/tasks/administer-cluster/encrypt-data/, "Available providers").
 /// </summary>
 /// <param name="resources">None: nothing is to be encrypted, and nothing may be left that is.</param>
@@ -42,7 +42,8 @@ internal sealed class EncryptionConfiguration(string instance, IReadOnlyList<str
         {
             return file.Kind == FileKind.Absent ? InSync.Instance : new Refused(
                 "apiServer.encryption.resources is empty, and what was encrypted with these keys could not be read any more",
-                "say the resources as before and apiServer.encryption.write: false, then write all of them anew (kubectl get secrets -A -o json | kubectl replace -f -), "
+                "say the resources as before and apiServer.encryption.write: false, then write all of them anew (kubectl get secrets -A -o json | kubectl "
+                + "replace -f -), "
                 + $"then remove {Name} on every control plane node, and then the resources");
         }
 
@@ -60,10 +61,13 @@ internal sealed class EncryptionConfiguration(string instance, IReadOnlyList<str
         var text = Encoding.UTF8.GetString(content);
         var keys = Keys(text);
         return keys.Count == 0 ? state.Ask(new Change("holds no key"))
-            : Ownership.InstanceOf(file) is var origin && origin != instance ? state.Ask(new Change(origin is null ? "is not marked as ours" : $"is a copy that {origin} kept"))
+            : Ownership.InstanceOf(file) is var origin && origin != instance
+                ? state.Ask(new Change(origin is null ? "is not marked as ours" : $"is a copy that {origin} kept"))
             : file.Mode != ConfigFile.Private ? new Change($"mode is {file.Mode.Octal()}, should be 0600")
             {
-                Notes = [$"{Name} could be read by others on this machine: whoever did and has a copy of etcd's data can read what is encrypted; think of a new key"],
+                Notes =
+                    [$"{Name} could be read by others on this machine: whoever did and has a copy of etcd's data can read what is encrypted; think of "
+                        + "a new key"],
             }
             : text != Render(keys) ? new Change("what is encrypted differs")
             : InSync.Saying(_notes);
@@ -71,7 +75,9 @@ internal sealed class EncryptionConfiguration(string instance, IReadOnlyList<str
 
     protected override void Apply(IMachineWriter writer, State state, Change change, CancellationToken cancellation)
     {
-        var standing = state.File is { Kind: FileKind.Regular, Content: { } content } && Ownership.InstanceOf(state.File) == instance ? Keys(Encoding.UTF8.GetString(content)) : [];
+        var standing = state.File is { Kind: FileKind.Regular, Content: { } content } && Ownership.InstanceOf(state.File) == instance
+            ? Keys(Encoding.UTF8.GetString(content))
+            : [];
         var bytes = Encoding.UTF8.GetBytes(Render(standing.Count > 0 ? standing : source.EncryptionKeys().Reveal().Split('\n')));
         writer.WriteFile(Name, bytes, ConfigFile.Private);
         CryptographicOperations.ZeroMemory(bytes);
@@ -80,7 +86,8 @@ internal sealed class EncryptionConfiguration(string instance, IReadOnlyList<str
 
     private string Render(IReadOnlyList<string> keys)
     {
-        var text = new StringBuilder($"{Ownership.KeyHeader(instance)}\napiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources:\n");
+        var text = new StringBuilder(
+            $"{Ownership.KeyHeader(instance)}\napiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources:\n");
         foreach (var resource in resources)
         {
             text.Append($"  - {resource}\n");

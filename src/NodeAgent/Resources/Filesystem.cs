@@ -4,8 +4,8 @@ using NodeAgent.Machine;
 namespace NodeAgent.Resources;
 
 /// <summary>
-/// The file system on a logical volume of ours. Whether it was ever finished is written on the volume itself (<see cref="Ownership.UnformattedTag"/>, set in the
-/// commit that makes the volume, taken away after mkfs): a power cut inside mkfs leaves the tag, and mkfs runs again.
+/// The file system on a logical volume of ours. Whether it was ever finished is written on the volume itself (<see cref="Ownership.UnformattedTag"/>, set in
+/// the commit that makes the volume, taken away after mkfs): a power cut inside mkfs leaves the tag, and mkfs runs again.
 /// </summary>
 internal sealed class Filesystem(string group, string volume, string type, string label)
     : Resource<Filesystem.State>(Concern.Storage, "file system", $"/dev/{group}/{volume}")
@@ -26,7 +26,9 @@ internal sealed class Filesystem(string group, string volume, string type, strin
         state.Unformatted ? new Change($"not made; {type}, label {label}")
         : state.Types is [var only] && only == type ? InSync.Instance
         : new Refused(
-            state.Types.Count == 0 ? $"the volume was formatted as {type} and carries nothing now" : $"the volume carries {string.Join(", ", state.Types)}, should be {type}",
+            state.Types.Count == 0
+                ? $"the volume was formatted as {type} and carries nothing now"
+                : $"the volume carries {string.Join(", ", state.Types)}, should be {type}",
             $"look at it; to have it made anew, losing what is on it: lvchange --addtag {Ownership.UnformattedTag} {group}/{volume}");
 
     protected override void Apply(IMachineWriter writer, State state, Change change, CancellationToken cancellation)

@@ -3,7 +3,9 @@ using NodeAgent.Machine;
 
 namespace NodeAgent.Resources;
 
-/// <summary>Where no ephemeral disk is to be seen: the machine never had volumes of ours. One that had, and lost all its disks, must not quietly go on on its root disk.</summary>
+/// <summary>
+/// Where no ephemeral disk is to be seen: the machine never had volumes of ours. One that had, and lost all its disks, must not quietly go on on its root disk.
+/// </summary>
 internal sealed class FormerVolumes(IReadOnlyList<string> unitFiles) : Resource<IReadOnlyList<string>>(Concern.Storage, "root disk", "/")
 {
     protected override IReadOnlyList<string> Nothing => [];

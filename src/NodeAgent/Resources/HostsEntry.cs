@@ -7,8 +7,9 @@ using NodeAgent.Machine;
 namespace NodeAgent.Resources;
 
 /// <summary>
-/// Lines of ours in /etc/hosts, which is everybody's file: each bears our mark at its end, and all others stay as they are. The file is written in place: pods that mount it see
-/// another file's content never (kops writes it so for the same reason); one of more than a block of the disk is renamed into place as any, for the sake of power cuts.
+/// Lines of ours in /etc/hosts, which is everybody's file: each bears our mark at its end, and all others stay as they are. The file is written in place: pods
+/// that mount it see another file's content never (kops writes it so for the same reason); one of more than a block of the disk is renamed into place as any,
+/// for the sake of power cuts.
 /// </summary>
 /// <param name="endpoint">Whose host it is; null for none: lines of before go.</param>
 /// <param name="addresses">None: nobody is known yet, and lines of before stay.</param>
@@ -37,12 +38,16 @@ internal sealed class HostsEntry(Uri? endpoint, IReadOnlyList<string> addresses)
     {
         if (state.Kind is not (FileKind.Regular or FileKind.Absent))
         {
-            return endpoint is null ? InSync.Instance : new Refused($"{Path} is no regular file", "put one in its place: the cluster's endpoint is to be found by it");
+            return endpoint is null
+                ? InSync.Instance
+                : new Refused($"{Path} is no regular file", "put one in its place: the cluster's endpoint is to be found by it");
         }
 
         if (state.Kind == FileKind.Regular && state.Content is null)
         {
-            return endpoint is null ? InSync.Instance : new Refused($"{Path} is larger than anything that is read whole (1 MiB)", "make it smaller: the cluster's endpoint is to be found by it");
+            return endpoint is null
+                ? InSync.Instance
+                : new Refused($"{Path} is larger than anything that is read whole (1 MiB)", "make it smaller: the cluster's endpoint is to be found by it");
         }
 
         var text = Text(state);
@@ -59,7 +64,10 @@ internal sealed class HostsEntry(Uri? endpoint, IReadOnlyList<string> addresses)
         }
 
         return Wanted(text) == text ? InSync.Instance
-            : new Change(endpoint is null ? "lines of ours are no longer wanted" : $"{endpoint!.DnsSafeHost} is {Or(Addresses(text))}, should be {string.Join(", ", addresses)}");
+            : new Change(
+                endpoint is null
+                    ? "lines of ours are no longer wanted"
+                    : $"{endpoint!.DnsSafeHost} is {Or(Addresses(text))}, should be {string.Join(", ", addresses)}");
     }
 
     protected override void Apply(IMachineWriter writer, FileReport state, Change change, CancellationToken cancellation)
@@ -80,7 +88,8 @@ internal sealed class HostsEntry(Uri? endpoint, IReadOnlyList<string> addresses)
         var others = string.Concat(text.Split('\n', StringSplitOptions.None).Where(l => !IsOurs(l)).Select(l => l + "\n"));
         // What Split adds after the last line break.
         others = others.Length == 1 ? "" : text.EndsWith('\n') ? others[..^1] : others;
-        return others + string.Concat(endpoint is null ? [] : addresses.Select(a => string.Create(CultureInfo.InvariantCulture, $"{a} {endpoint!.DnsSafeHost} {Mark}{endpoint.Port}\n")));
+        return others + string.Concat(
+            endpoint is null ? [] : addresses.Select(a => string.Create(CultureInfo.InvariantCulture, $"{a} {endpoint!.DnsSafeHost} {Mark}{endpoint.Port}\n")));
     }
 
     private static bool IsOurs(string line) => line.Contains(Mark, StringComparison.Ordinal);

@@ -37,7 +37,9 @@ internal static class Kubeconfig
         {
             var line = kubeconfig.Split('\n').Select(l => l.Trim()).FirstOrDefault(l => l.StartsWith(field, StringComparison.Ordinal));
             var buffer = new byte[line?.Length ?? 0];
-            return line is not null && Convert.TryFromBase64String(line[field.Length..].Trim(), buffer, out var length) ? Encoding.ASCII.GetString(buffer, 0, length) : null;
+            return line is not null && Convert.TryFromBase64String(line[field.Length..].Trim(), buffer, out var length)
+                ? Encoding.ASCII.GetString(buffer, 0, length)
+                : null;
         }
     }
 

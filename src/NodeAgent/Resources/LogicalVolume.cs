@@ -5,7 +5,9 @@ using NodeAgent.Machine;
 
 namespace NodeAgent.Resources;
 
-/// <summary>A volume of our group. It is made once: a size or layout that differs later is said, not changed, since instance-store data cannot be moved elsewhere.</summary>
+/// <summary>
+/// A volume of our group. It is made once: a size or layout that differs later is said, not changed, since instance-store data cannot be moved elsewhere.
+/// </summary>
 internal sealed class LogicalVolume(string group, string name, VolumeSize size, int stripes)
     : Resource<LogicalVolume.State>(Concern.Storage, "logical volume", $"{group}/{name}")
 {
@@ -31,7 +33,8 @@ internal sealed class LogicalVolume(string group, string name, VolumeSize size, 
         }
 
         return !volume.Tags.Contains(Ownership.VolumeTag)
-            ? new Refused("carries no tag of ours", $"rename ours under storage.volumes, or, if this one is to be ours: lvchange --addtag {Ownership.VolumeTag} {Name}")
+            ? new Refused(
+                "carries no tag of ours", $"rename ours under storage.volumes, or, if this one is to be ours: lvchange --addtag {Ownership.VolumeTag} {Name}")
             : volume.Active ? InSync.Instance : new Change("not active");
     }
 

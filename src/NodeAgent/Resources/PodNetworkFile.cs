@@ -21,12 +21,14 @@ internal sealed class PodNetworkFile(string path, PodRange range, Func<string, s
     protected override Finding Diff(State state, IReadOnlyList<Resource> pending) => state switch
     {
         { Range: null } => new Unknown("the range of this node's pods is not known"),
-        { File.Kind: FileKind.Directory or FileKind.Other } => new Refused("something that is not a file is in its place", $"look at it, then move it away: {Name}"),
+        { File.Kind: FileKind.Directory or FileKind.Other } =>
+            new Refused("something that is not a file is in its place", $"look at it, then move it away: {Name}"),
         { File.Kind: FileKind.Absent } => new Change("not there", Disruption.RecreatesPods, UnifiedDiff.Of("", content(state.Range))),
         { File.Kind: FileKind.Link } => new Change($"is a link to {state.File.Target}", Disruption.RecreatesPods),
         _ when !state.File.Matches(Encoding.UTF8.GetBytes(content(state.Range))) => new Change(
             "content differs", Disruption.RecreatesPods, UnifiedDiff.Of(Encoding.UTF8.GetString(state.File.Content ?? []), content(state.Range))),
-        _ when state.File is { Mode: not ConfigFile.Readable } or { Uid: not 0 } or { Gid: not 0 } => new Change("owner or mode differ") { LeavesContent = true },
+        _ when state.File is { Mode: not ConfigFile.Readable } or { Uid: not 0 }
+            or { Gid: not 0 } => new Change("owner or mode differ") { LeavesContent = true },
         _ => InSync.Instance,
     };
 

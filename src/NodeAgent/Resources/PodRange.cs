@@ -16,8 +16,8 @@ internal interface IPodRangeSource
 }
 
 /// <summary>
-/// The range that this node's pods get their addresses from, where it is allocated as the node joins, and kept: a node boots without asking anybody. What an image
-/// or a disk brings from another instance does not count.
+/// The range that this node's pods get their addresses from, where it is allocated as the node joins, and kept: a node boots without asking anybody. What an
+/// image or a disk brings from another instance does not count.
 /// </summary>
 /// <param name="whole">The cluster's: cluster.podRange.</param>
 /// <param name="prefix">Of each node's part.</param>
@@ -49,7 +49,8 @@ internal sealed class PodRange(string instance, Cidr whole, int prefix, Cidr? wi
         var range = source.Obtain(wish, cancellation);
         if (OutOfPlace(range) is { } flaw)
         {
-            throw new MachineException(Id, $"was given {range}, which {flaw}: do cluster.podRange and network.nodePrefix say what the issuers' --pod-range and --node-prefix do?");
+            throw new MachineException(
+                Id, $"was given {range}, which {flaw}: do cluster.podRange and network.nodePrefix say what the issuers' --pod-range and --node-prefix do?");
         }
 
         writer.WriteFile(

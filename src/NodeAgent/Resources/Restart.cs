@@ -36,7 +36,8 @@ internal sealed class Restart(Concern concern, string unit) : Resource<Restart.S
     public override void InputWillChange(Resource input, Change change, IMachineReader reader, IMachineWriter writer) =>
         OwedRestart.Add(reader, writer, reader.Unit(Name), input.Id);
 
-    public static string Because(IReadOnlyList<Resource> pending) => string.Join(", ", pending.Select(p => p.Name)) + (pending.Count == 1 ? " changes" : " change");
+    public static string Because(IReadOnlyList<Resource> pending) =>
+        string.Join(", ", pending.Select(p => p.Name)) + (pending.Count == 1 ? " changes" : " change");
 
     internal sealed record State(UnitReport Unit, OwedRestart? Owed);
 }

@@ -4,8 +4,8 @@ using NodeAgent.Machine;
 namespace NodeAgent.Resources;
 
 /// <summary>
-/// A service that runs now and starts at boot. During boot its start is only queued, since it is ordered after the agent. One that shall not run is stopped, and
-/// whether it starts at boot is for files of ours to say.
+/// A service that runs now and starts at boot. During boot its start is only queued, since it is ordered after the agent. One that shall not run is stopped,
+/// and whether it starts at boot is for files of ours to say.
 /// </summary>
 internal sealed class Service(Concern concern, string unit, bool runs = true) : Resource<UnitReport>(concern, "service", unit)
 {

@@ -6,8 +6,8 @@ using NodeAgent.Machine;
 namespace NodeAgent.Resources;
 
 /// <summary>
-/// The manifest of a static pod, with a digest of the files that the pod reads only as it starts: when one of them is renewed, the manifest changes, and kubelet
-/// makes the pod anew. Keys are seen by their public half alone.
+/// The manifest of a static pod, with a digest of the files that the pod reads only as it starts: when one of them is renewed, the manifest changes, and
+/// kubelet makes the pod anew. Keys are seen by their public half alone.
 /// </summary>
 /// <param name="reads">Files by path, each looked after by a resource that is among <see cref="Resource.Needs"/> and <see cref="Resource.Inputs"/>.</param>
 /// <param name="render">The manifest's text, by the digest.</param>
@@ -41,7 +41,9 @@ internal sealed class StaticPodManifest(string path, IReadOnlyList<PodInput> rea
         var (file, digest) = (reader.File(Name), Digest(reader));
         var text = OnlyDigest && file.Content is { } standing && Ownership.IsOurs(file)
             ? string.Join('\n', Encoding.UTF8.GetString(standing).Split('\n').Select(l =>
-                l.TrimStart().StartsWith(DigestKey, StringComparison.Ordinal) ? $"{l[..(l.IndexOf(DigestKey, StringComparison.Ordinal) + DigestKey.Length)]} {digest}" : l))
+                l.TrimStart().StartsWith(DigestKey, StringComparison.Ordinal)
+                    ? $"{l[..(l.IndexOf(DigestKey, StringComparison.Ordinal) + DigestKey.Length)]} {digest}"
+                    : l))
             : render(digest);
         return new(file, text, reader.File(OwedPath).Kind != FileKind.Absent);
     }
@@ -65,7 +67,8 @@ internal sealed class StaticPodManifest(string path, IReadOnlyList<PodInput> rea
         return file.Kind == FileKind.Absent ? new Change("not there", Disruption.RecreatesPods, UnifiedDiff.Of("", text))
             : file.Kind == FileKind.Link ? new Change($"is a link to {file.Target}", Disruption.RecreatesPods)
             : pending.Count > 0 ? new Change($"made anew, because {Restart.Because(pending)}", Disruption.RecreatesPods)
-            : !file.Matches(Encoding.UTF8.GetBytes(text)) ? new Change("content differs", Disruption.RecreatesPods, UnifiedDiff.Of(Encoding.UTF8.GetString(file.Content ?? []), text))
+            : !file.Matches(Encoding.UTF8.GetBytes(text))
+                ? new Change("content differs", Disruption.RecreatesPods, UnifiedDiff.Of(Encoding.UTF8.GetString(file.Content ?? []), text))
             : file.Mode != ConfigFile.Readable ? new Change($"mode is {file.Mode.Octal()}, should be 0644") { LeavesContent = true }
             : state.IsOwed ? new Change($"{OwedPath} is left over") { LeavesContent = true }
             : InSync.Instance;

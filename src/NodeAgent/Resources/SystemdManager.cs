@@ -3,8 +3,11 @@ using NodeAgent.Machine;
 
 namespace NodeAgent.Resources;
 
-/// <summary>systemd has read the unit files that are on disk. Inputs are those files; a unit that it has not loaded yet is read when it is first asked for.</summary>
-internal sealed class SystemdManager(Concern concern, string name, IReadOnlyList<string> units) : Resource<IReadOnlyList<string>>(concern, "systemd configuration", name)
+/// <summary>
+/// systemd has read the unit files that are on disk. Inputs are those files; a unit that it has not loaded yet is read when it is first asked for.
+/// </summary>
+internal sealed class SystemdManager(Concern concern, string name, IReadOnlyList<string> units)
+    : Resource<IReadOnlyList<string>>(concern, "systemd configuration", name)
 {
     protected override IReadOnlyList<string> Nothing => units;
 

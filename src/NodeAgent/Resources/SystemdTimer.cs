@@ -4,8 +4,8 @@ using NodeAgent.Machine;
 namespace NodeAgent.Resources;
 
 /// <summary>
-/// A timer that runs, or does not. Whether it runs after a boot is for files of ours to say; what changes in its rhythm, systemd takes up as it reads its units again.
-/// Starting or stopping it disturbs nobody, least of all the service that it triggers.
+/// A timer that runs, or does not. Whether it runs after a boot is for files of ours to say; what changes in its rhythm, systemd takes up as it reads its units
+/// again. Starting or stopping it disturbs nobody, least of all the service that it triggers.
 /// </summary>
 internal sealed class SystemdTimer(Concern concern, string unit, bool runs) : Resource<UnitReport>(concern, "timer", unit)
 {

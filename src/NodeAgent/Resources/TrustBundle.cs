@@ -6,8 +6,8 @@ using NodeAgent.Pki;
 namespace NodeAgent.Resources;
 
 /// <summary>
-/// The bundle of CAs that everything on this machine trusts: that those of ours are in it, and no others of ours. update-ca-certificates(8) puts it together from
-/// files and copies them whole, so that the line by which ours are known is in the bundle, too.
+/// The bundle of CAs that everything on this machine trusts: that those of ours are in it, and no others of ours. update-ca-certificates(8) puts it together
+/// from files and copies them whole, so that the line by which ours are known is in the bundle, too.
 /// </summary>
 /// <param name="certificates">PEM.</param>
 internal sealed class TrustBundle(IReadOnlyList<string> certificates) : Resource<TrustBundle.State>(Concern.Certificates, "trust bundle", Path)

@@ -41,7 +41,8 @@ internal sealed class VolumeGroup : Resource<VolumeGroup.State>
                 continue;
             }
 
-            var disk = present.FirstOrDefault(d => d.Path == path) ?? throw new ProbeException(path, "the disk was there when facts were gathered and is not there now");
+            var disk = present.FirstOrDefault(d => d.Path == path)
+                ?? throw new ProbeException(path, "the disk was there when facts were gathered and is not there now");
             var owner = groups.FirstOrDefault(g => g.Devices.Contains(path));
             var use = disk.ReadOnly ? "is read-only"
                 : owner is not null ? $"belongs to the volume group {owner.Name}"
@@ -65,7 +66,8 @@ internal sealed class VolumeGroup : Resource<VolumeGroup.State>
             if (state.ForeignGroup is { } why)
             {
                 return new Refused(
-                    $"a volume group of this name exists and {why}", $"give ours another name (storage.volumeGroup), or, if this one is to be ours: vgchange --addtag {Ownership.VolumeTag} {Name}");
+                    $"a volume group of this name exists and {why}",
+                    $"give ours another name (storage.volumeGroup), or, if this one is to be ours: vgchange --addtag {Ownership.VolumeTag} {Name}");
             }
 
             // Blank disks beside a whole group of ours are left alone: stripes cannot take them, and taking them for linear volumes alone would surprise.

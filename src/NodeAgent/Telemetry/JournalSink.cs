@@ -6,7 +6,10 @@ using Serilog.Events;
 
 namespace NodeAgent.Telemetry;
 
-/// <summary>Serilog to journald: every property of an event becomes a field that journalctl can select by, as in journalctl NODEAGENT_RESOURCE="restart kubelet.service".</summary>
+/// <summary>
+/// Serilog to journald: every property of an event becomes a field that journalctl can select by, as in journalctl NODEAGENT_RESOURCE="restart
+/// kubelet.service".
+/// </summary>
 internal sealed class JournalSink : ILogEventSink
 {
     public void Emit(LogEvent logEvent)

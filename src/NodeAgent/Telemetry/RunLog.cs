@@ -39,7 +39,8 @@ internal sealed class RunLog(ILogger logger) : IRunObserver
             case Held:
                 break;
             case Changed changed:
-                log.ForContext("Disruption", changed.Change.Disruption.ToString()).Information("{Outcome:l} {What:l}: {Why:l}", "changed", step.Resource.Id, why);
+                log.ForContext("Disruption", changed.Change.Disruption.ToString())
+                    .Information("{Outcome:l} {What:l}: {Why:l}", "changed", step.Resource.Id, why);
                 break;
             case Skipped or OutOfTime:
                 log.Warning("{Outcome:l} {What:l}: {Why:l}", RunText.Verb(step.Outcome), step.Resource.Id, why);

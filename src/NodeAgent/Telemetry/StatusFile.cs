@@ -12,7 +12,8 @@ internal sealed record StatusFile
     public const string DefaultPath = "/run/nodeagent/status.json";
 
     // A file for people, not part of a page: + stays +.
-    private static readonly StatusJson Context = new(new JsonSerializerOptions(StatusJson.Default.Options) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+    private static readonly StatusJson Context = new(
+        new JsonSerializerOptions(StatusJson.Default.Options) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
 
     public required string Version { get; init; }
 
@@ -51,7 +52,9 @@ internal sealed record StatusFile
 
     public void Write(string path) => Files.Write(path, JsonSerializer.SerializeToUtf8Bytes(this, Context.StatusFile), (UnixFileMode)0b110_100_100);
 
-    /// <summary>For what changes nothing on the node: the rest goes on to say what the last run came to. Nothing happens where there was none in this boot.</summary>
+    /// <summary>
+    /// For what changes nothing on the node: the rest goes on to say what the last run came to. Nothing happens where there was none in this boot.
+    /// </summary>
     /// <exception cref="MachineException"/>
     public static void Say(string path, Func<StatusAdoption?, StatusAdoption> adoption)
     {
@@ -97,7 +100,8 @@ internal sealed record StatusAdoption
 internal sealed record StatusProblem(string Resource, string Outcome, string Why)
 {
     public static IReadOnlyList<StatusProblem> Of(RunResult result) =>
-        [.. result.Steps.Where(s => s.Outcome is not (Held or Changed)).Select(s => new StatusProblem(s.Resource.Id, RunText.Verb(s.Outcome), RunText.Why(s.Outcome)))];
+        [.. result.Steps.Where(s => s.Outcome is not (Held or Changed))
+            .Select(s => new StatusProblem(s.Resource.Id, RunText.Verb(s.Outcome), RunText.Why(s.Outcome)))];
 }
 
 [JsonSourceGenerationOptions(

@@ -53,7 +53,8 @@ internal sealed class Timeline
     }
 
     /// <summary>As in "1.9 s (start 50 ms, metadata 120 ms, storage 1.2 s)".</summary>
-    public override string ToString() => $"{Text(Total)} ({string.Join(", ", _phases.Where(p => p.Duration.TotalMilliseconds >= 1).Select(p => $"{p.Phase} {Text(p.Duration)}"))})";
+    public override string ToString() =>
+        $"{Text(Total)} ({string.Join(", ", _phases.Where(p => p.Duration.TotalMilliseconds >= 1).Select(p => $"{p.Phase} {Text(p.Duration)}"))})";
 
     public static string Text(TimeSpan duration) => duration.TotalSeconds >= 10 ? string.Create(CultureInfo.InvariantCulture, $"{duration.TotalSeconds:0} s")
         : duration.TotalSeconds >= 1 ? string.Create(CultureInfo.InvariantCulture, $"{duration.TotalSeconds:0.0} s")

@@ -4,8 +4,8 @@ using Shouldly;
 namespace NodeAgent.Lab.Scenarios;
 
 /// <summary>
-/// A node runs, and a layer that it shares changes. With policy "boot" nothing happens; with "running" its timer takes what disturbs nothing, and what restarts kubelet
-/// waits for the node's slot. Bad configuration changes nothing, and the timer goes when it is not wanted any more.
+/// A node runs, and a layer that it shares changes. With policy "boot" nothing happens; with "running" its timer takes what disturbs nothing, and what restarts
+/// kubelet waits for the node's slot. Bad configuration changes nothing, and the timer goes when it is not wanted any more.
 /// </summary>
 internal static class Adopt
 {
@@ -34,7 +34,8 @@ internal static class Adopt
             (await guest.CheckAsync("sysctl --values net.core.somaxconn")).ShouldBe("4001");
             var waits = await guest.RunAsync("nodeagent config show --pending");
             waits.ExitCode.ShouldBe(2);
-            waits.Output.ShouldContain("kernel.sysctls[net.core.somaxconn]: \"4001\" -> \"4002\"  # s3://example-nodes/v1/acme/prod/us-east-1/laboratory/worker.yaml:");
+            waits.Output.ShouldContain(
+                "kernel.sysctls[net.core.somaxconn]: \"4001\" -> \"4002\"  # s3://example-nodes/v1/acme/prod/us-east-1/laboratory/worker.yaml:");
             waits.Output.ShouldContain("adoption.when is boot (defaults:");
             (await guest.RunAsync($"systemctl is-active {Timer}")).Output.Trim().ShouldBe("inactive");
 
@@ -47,7 +48,8 @@ internal static class Adopt
             await PublishAsync(lab, Running("24h") + "kernel: {sysctls: {net.core.somaxconn: 4003}}");
             await guest.WaitForAsync("test $(sysctl --values net.core.somaxconn) = 4003", TimeSpan.FromMinutes(3));
             await guest.WaitForAsync("! systemctl is-active nodeagent-adopt.service", TimeSpan.FromSeconds(30));
-            (await guest.CheckAsync("journalctl --output cat --unit nodeagent-adopt.service")).ShouldContain("none of which disturbs the node. It is adopted now.");
+            (await guest.CheckAsync("journalctl --output cat --unit nodeagent-adopt.service"))
+                .ShouldContain("none of which disturbs the node. It is adopted now.");
             (await PendingAsync(guest)).ExitCode.ShouldBe(0);
 
             // Another rhythm counts at once, without a restart of the timer that would begin anew.
@@ -64,7 +66,8 @@ internal static class Adopt
             await guest.CheckAsync("systemctl start nodeagent-adopt.service");
             (await PendingAsync(guest)).Slot.ShouldBe(first.Slot);
             (await guest.CheckAsync("cat /run/nodeagent/status.json")).ShouldContain($"\"slot\": \"{first.Slot}\"");
-            (await guest.CheckAsync("journalctl --output cat --unit nodeagent-adopt.service")).ShouldContain($"(restart kubelet.service). It is adopted as a whole from {first.Slot} on");
+            (await guest.CheckAsync("journalctl --output cat --unit nodeagent-adopt.service"))
+                .ShouldContain($"(restart kubelet.service). It is adopted as a whole from {first.Slot} on");
             (await guest.CheckAsync("sysctl --values net.core.somaxconn")).ShouldBe("4003");
             (await Worker.InvocationAsync(guest, "kubelet.service")).ShouldBe(kubelet);
 
@@ -110,7 +113,8 @@ internal static class Adopt
 
     private static async Task<int> SecondsToNextLookAsync(Guest guest) => int.Parse(
         await guest.CheckAsync(
-            "next=$(busctl get-property org.freedesktop.systemd1 /org/freedesktop/systemd1/unit/nodeagent_2dadopt_2etimer org.freedesktop.systemd1.Timer NextElapseUSecMonotonic) && "
+            "next=$(busctl get-property org.freedesktop.systemd1 /org/freedesktop/systemd1/unit/nodeagent_2dadopt_2etimer org.freedesktop.systemd1.Timer "
+            + "NextElapseUSecMonotonic) && "
             + "echo $((${next#t } / 1000000 - $(cut -d. -f1 /proc/uptime)))"),
         null);
 
@@ -132,7 +136,9 @@ internal static class Adopt
     /// <summary>No file of the machine's configuration is another afterwards, and no service another run.</summary>
     private static async Task UntouchedAsync(Guest guest, Func<Task> act)
     {
-        const string State = "find /etc /run/nodeagent/owed -type f -printf '%p %T@ %s\\n' 2>/dev/null | sort; systemctl show --property InvocationID kubelet.service containerd.service";
+        const string State =
+            "find /etc /run/nodeagent/owed -type f -printf '%p %T@ %s\\n' 2>/dev/null | sort; systemctl show --property InvocationID kubelet.service "
+                + "containerd.service";
         var before = await guest.CheckAsync(State);
         await act();
         (await guest.CheckAsync(State)).ShouldBe(before);

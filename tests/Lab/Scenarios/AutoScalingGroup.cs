@@ -1,13 +1,12 @@
 using System.Collections.Concurrent;
 using System.Globalization;
 using System.Text;
-using System.Text.Json;
 
 namespace NodeAgent.Lab.Scenarios;
 
 /// <summary>
-/// Auto Scaling as an instance sees it: moto has no lifecycle actions, so this answers the two calls as the service does (recorded from its API reference and from what
-/// others met), for hooks of which an action is in progress.
+/// Auto Scaling as an instance sees it: moto has no lifecycle actions, so this answers the two calls as the service does (recorded from its API reference and
+/// from what others met), for hooks of which an action is in progress.
 /// </summary>
 internal sealed class AutoScalingGroup
 {
@@ -54,14 +53,7 @@ internal sealed class AutoScalingGroup
 
             """,
             "755");
-        guest.Imds.Paths["iam/security-credentials/worker"] = JsonSerializer.Serialize(new
-        {
-            Code = "Success",
-            AccessKeyId = "ASIALABORATORY",
-            SecretAccessKey = "made-up",
-            Token = "made-up",
-            Expiration = DateTime.UtcNow.AddHours(1).ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture),
-        });
+        guest.Imds.SetRole("worker", new("ASIALABORATORY", "made-up", "made-up"));
         await StateAsync(lab, guest, state, more);
     }
 
@@ -96,7 +88,8 @@ internal sealed class AutoScalingGroup
 
             var answer = isRight
                 ? $"<{action}Response xmlns=\"{Namespace}\"><{action}Result/><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></{action}Response>"
-                : $"<ErrorResponse xmlns=\"{Namespace}\"><Error><Type>Sender</Type><Code>ValidationError</Code><Message>No active Lifecycle Action found with instance ID "
+                : $"<ErrorResponse xmlns=\"{Namespace}\"><Error><Type>Sender</Type><Code>ValidationError</Code><Message>No active Lifecycle Action found with "
+                    + "instance ID "
                     + $"{asked["InstanceId"]}</Message></Error><RequestId>1</RequestId></ErrorResponse>";
             await stream.WriteAsync(Encoding.UTF8.GetBytes(
                 $"HTTP/1.1 {(isRight ? "200 OK" : "400 Bad Request")}\r\nContent-Type: text/xml\r\nContent-Length: {answer.Length}\r\n\r\n{answer}"));

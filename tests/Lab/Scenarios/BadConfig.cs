@@ -3,7 +3,10 @@ using Shouldly;
 
 namespace NodeAgent.Lab.Scenarios;
 
-/// <summary>User data with a misspelt field: exit code 3 with layer, line, column and the nearest name; nothing changed, not tried again, no kubelet. Mended, the machine becomes a node.</summary>
+/// <summary>
+/// User data with a misspelt field: exit code 3 with layer, line, column and the nearest name; nothing changed, not tried again, no kubelet. Mended, the
+/// machine becomes a node.
+/// </summary>
 internal static class BadConfig
 {
     public static async Task RunAsync(Laboratory lab)
@@ -16,7 +19,8 @@ internal static class BadConfig
         await guest.RebootAsync();
 
         await guest.WaitForAsync("systemctl is-failed nodeagent.service", TimeSpan.FromSeconds(60));
-        (await guest.CheckAsync("systemctl show --property ExecMainStatus,NRestarts nodeagent.service | sort | xargs")).ShouldBe("ExecMainStatus=3 NRestarts=0");
+        (await guest.CheckAsync("systemctl show --property ExecMainStatus,NRestarts nodeagent.service | sort | xargs"))
+            .ShouldBe("ExecMainStatus=3 NRestarts=0");
         var line = broken.Split('\n').ToList().FindIndex(l => l.Contains("maxPod:")) + 1;
         (await guest.CheckAsync("journalctl --boot --output cat --unit nodeagent.service")).ShouldContain($"user data:{line}:3: node: unknown field 'maxPod'");
         (await guest.RunAsync("systemctl is-active kubelet.service")).Output.Trim().ShouldNotBe("active");

@@ -4,8 +4,8 @@ using Shouldly;
 namespace NodeAgent.Lab.Scenarios;
 
 /// <summary>
-/// The cluster's CA gives way to another one, in the three stages of docs/certificates.md, each done twice: nodes stay, the pod goes on as it was, who holds a certificate of
-/// the old CA is let in until it is dropped and not after, and a worker that boots then joins.
+/// The cluster's CA gives way to another one, in the three stages of docs/certificates.md, each done twice: nodes stay, the pod goes on as it was, who holds a
+/// certificate of the old CA is let in until it is dropped and not after, and a worker that boots then joins.
 /// </summary>
 internal static class CaRotate
 {
@@ -18,7 +18,8 @@ internal static class CaRotate
         var (controlPlane, _) = await cluster.LaunchAsync(ClusterLab.ControlPlane, "control-plane", 11);
         await UpAsync();
         await cluster.PodRunsAsync(ClusterLab.NodeOf(21));
-        var (node, pod, containerd) = (await cluster.NodeAsync(21), await cluster.PodIdentityAsync(21), await Worker.InvocationAsync(worker, "containerd.service"));
+        var (node, pod) = (await cluster.NodeAsync(21), await cluster.PodIdentityAsync(21));
+        var containerd = await Worker.InvocationAsync(worker, "containerd.service");
         // As somebody would have carried it away: the old CA's, as what it trusts and as who it is.
         await controlPlane.CheckAsync("cp /etc/kubernetes/admin.conf /root/old.conf");
         (await OldIsTakenAsync()).ShouldBe(0);

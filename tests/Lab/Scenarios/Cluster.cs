@@ -3,8 +3,8 @@ using Shouldly;
 namespace NodeAgent.Lab.Scenarios;
 
 /// <summary>
-/// From nothing: a control plane by booting one instance; a worker that booted before it; pods that reach each other across nodes and through a Service, by the VPC's routes;
-/// then one more worker of the same image, with nothing else touched.
+/// From nothing: a control plane by booting one instance; a worker that booted before it; pods that reach each other across nodes and through a Service, by the
+/// VPC's routes; then one more worker of the same image, with nothing else touched.
 /// </summary>
 internal static class Cluster
 {

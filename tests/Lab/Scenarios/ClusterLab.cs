@@ -5,8 +5,8 @@ using Shouldly;
 namespace NodeAgent.Lab.Scenarios;
 
 /// <summary>
-/// An account's worth of instances that have nothing yet: a VPC with its router, a bucket with the cluster's CAs, one with its configuration, and two machine images. Which
-/// instance is what, tags and the layers of its role say; nothing else differs.
+/// An account's worth of instances that have nothing yet: a VPC with its router, a bucket with the cluster's CAs, one with its configuration, and two machine
+/// images. Which instance is what, tags and the layers of its role say; nothing else differs.
 /// </summary>
 internal sealed class ClusterLab : IAsyncDisposable
 {
@@ -38,7 +38,11 @@ internal sealed class ClusterLab : IAsyncDisposable
     public static async Task<ClusterLab> CreateAsync(Laboratory lab, Volume? volume = null)
     {
         var fleet = await Fleet.CreateAsync(lab, VirtualNetwork.Range);
-        var cluster = new ClusterLab(lab, fleet, await VirtualNetwork.StartAsync(lab, fleet)) { kubectl = Path.Combine(await Caches.KubernetesAsync(), "kubectl"), volume = volume };
+        var cluster = new ClusterLab(lab, fleet, await VirtualNetwork.StartAsync(lab, fleet))
+        {
+            kubectl = Path.Combine(await Caches.KubernetesAsync(), "kubectl"),
+            volume = volume,
+        };
         await cluster.ConfigureAsync(await fleet.InitializeAuthoritiesAsync());
         foreach (var role in new[] { ControlPlane, Worker })
         {
@@ -51,9 +55,13 @@ internal sealed class ClusterLab : IAsyncDisposable
     /// <summary>An instance of that role's image, launched and booted; nobody touches it. Returns when commands run in it.</summary>
     public async Task<(VirtualMachine Guest, string Instance)> LaunchAsync(string role, string name, int last)
     {
-        // Kubernetes at rest takes more than a processor under emulation: workers leave the control plane its own, or it does not keep the deadlines of its own start.
+        // Kubernetes at rest takes more than a processor under emulation: workers leave the control plane its own, or it does not keep the deadlines of its
+        // own start.
         var guest = await lab.CreateAsync(
-            images[role], role == ControlPlane ? Network.Seat(name, last, 3072) with { Volume = volume } : Network.Seat(name, last, 1536) with { Processors = 1, Niceness = 3 });
+            images[role],
+            role == ControlPlane
+                ? Network.Seat(name, last, 3072) with { Volume = volume }
+                : Network.Seat(name, last, 1536) with { Processors = 1, Niceness = 3 });
         guests.Add((name, guest));
         var instance = await Fleet.LaunchAsync(guest, role, $"10.0.16.{last}", Actions(role));
         await guest.Imds.SetUserDataAsync(Encoding.UTF8.GetBytes($$"""
@@ -87,12 +95,15 @@ internal sealed class ClusterLab : IAsyncDisposable
         // From outside of the cluster its name means nothing.
         (await Child.RunAsync("sed", ["-i", $"s#server: .*#server: https://{address}:6443#", kubeconfig], TimeSpan.FromSeconds(5))).EnsureSuccess();
         await lab.WaitForAsync("the API server serves", Patience, async () =>
-            (await Network.RunAsync(TimeSpan.FromSeconds(30), "curl", "--silent", "--insecure", "--max-time", "20", $"https://{address}:6443/readyz")).Output is var seen && seen == "ok"
+            (await Network.RunAsync(
+                TimeSpan.FromSeconds(30), "curl", "--silent", "--insecure", "--max-time", "20",
+                $"https://{address}:6443/readyz")).Output is var seen && seen == "ok"
                 ? (true, seen) : (false, seen));
     }
 
     /// <summary>kubectl of this machine, inside the VPC.</summary>
-    public Task<CommandResult> KubectlAsync(params string[] arguments) => Network.RunAsync(TimeSpan.FromMinutes(3), [kubectl, "--kubeconfig", kubeconfig, .. arguments]);
+    public Task<CommandResult> KubectlAsync(params string[] arguments) =>
+        Network.RunAsync(TimeSpan.FromMinutes(3), [kubectl, "--kubeconfig", kubeconfig, .. arguments]);
 
     public async Task<string> CheckKubectlAsync(params string[] arguments) => (await KubectlAsync(arguments)).EnsureSuccess().Output.Trim();
 
@@ -128,7 +139,8 @@ internal sealed class ClusterLab : IAsyncDisposable
     /// <summary>Which run of the container of a node's pod this is.</summary>
     public Task<string> PodIdentityAsync(int last) => CheckKubectlAsync(
         "get", "pod", "-l", "app=web", "--field-selector", $"spec.nodeName={NodeOf(last)}", "-o",
-        "jsonpath={range .items[*]}{.metadata.uid} {.status.podIP} {.status.containerStatuses[0].containerID} {.status.containerStatuses[0].restartCount}{end}");
+        "jsonpath={range .items[*]}{.metadata.uid} {.status.podIP} {.status.containerStatuses[0].containerID} "
+            + "{.status.containerStatuses[0].restartCount}{end}");
 
     /// <summary>The pod of one node asks that of another, across the VPC's router.</summary>
     public async Task AnswersAsync(int from, int to)
@@ -179,7 +191,15 @@ internal sealed class ClusterLab : IAsyncDisposable
 
     private async Task<Pod?> PodAsync(string node)
     {
-        var seen = await KubectlAsync("get", "pod", "-l", "app=web", "--field-selector", $"spec.nodeName={node}", "-o", "jsonpath={range .items[*]}{.metadata.name} {.status.phase} {.status.podIP}{end}");
+        var seen = await KubectlAsync(
+            "get",
+            "pod",
+            "-l",
+            "app=web",
+            "--field-selector",
+            $"spec.nodeName={node}",
+            "-o",
+            "jsonpath={range .items[*]}{.metadata.name} {.status.phase} {.status.podIP}{end}");
         return seen.ExitCode == 0 && seen.Output.Trim().Split(' ') is [var name, var phase, .. var address] ? new(name, phase, string.Concat(address)) : null;
     }
 

@@ -5,8 +5,8 @@ using Shouldly;
 namespace NodeAgent.Lab.Scenarios;
 
 /// <summary>
-/// A control plane node signs for itself by the CAs that S3 keeps: without S3 its first boot waits and names it; then it has all of the table, comes back without S3, mends
-/// what is lost once S3 is there, and refuses another cluster's store. Manifests of others stay.
+/// A control plane node signs for itself by the CAs that S3 keeps: without S3 its first boot waits and names it; then it has all of the table, comes back
+/// without S3, mends what is lost once S3 is there, and refuses another cluster's store. Manifests of others stay.
 /// </summary>
 internal static class ControlPlaneCertificates
 {
@@ -47,16 +47,22 @@ internal static class ControlPlaneCertificates
         await guest.CheckAsync("systemctl enable kubelet.service");
         await guest.RebootAsync();
         await guest.WaitForAsync("journalctl --boot --unit nodeagent.service | grep --quiet status=4", TimeSpan.FromMinutes(2));
-        (await guest.CheckAsync("journalctl --boot --output cat --unit nodeagent.service")).Split('\n').ShouldContain(line => line.Contains("file /etc/kubernetes/pki/etcd/ca.crt: not there, and ", StringComparison.Ordinal) && Away.IsMatch(line));
+        (await guest.CheckAsync("journalctl --boot --output cat --unit nodeagent.service")).Split('\n')
+            .ShouldContain(line => line.Contains("file /etc/kubernetes/pki/etcd/ca.crt: not there, and ", StringComparison.Ordinal) && Away.IsMatch(line));
         (await guest.CheckAsync("find /etc/kubernetes/pki -type f")).Trim().ShouldBe("/etc/kubernetes/pki/ca.crt");
         await using (await guest.ConnectAwsAsync())
         {
             await Worker.PreparedAsync(guest);
         }
 
-        (await guest.CheckAsync("nodeagent certs list")).Split('\n', StringSplitOptions.RemoveEmptyEntries).Length.ShouldBe(1 + 3 + 13, "all of the table but kube-proxy");
-        await guest.CheckAsync("cd /etc/kubernetes/pki && openssl verify -CAfile etcd/ca.crt etcd/server.crt etcd/peer.crt apiserver-etcd-client.crt && openssl verify -CAfile ca.crt apiserver.crt");
-        (await guest.CheckAsync("cd /etc/kubernetes && grep --recursive --files-with-matches --extended-regexp 'PRIVATE KEY|client-key-data' . | xargs stat --format %a | sort -u")).Trim().ShouldBe("600");
+        (await guest.CheckAsync("nodeagent certs list")).Split('\n', StringSplitOptions.RemoveEmptyEntries)
+            .Length.ShouldBe(1 + 3 + 13, "all of the table but kube-proxy");
+        await guest.CheckAsync(
+            "cd /etc/kubernetes/pki && openssl verify -CAfile etcd/ca.crt etcd/server.crt etcd/peer.crt apiserver-etcd-client.crt && openssl verify -CAfile "
+                + "ca.crt apiserver.crt");
+        (await guest.CheckAsync(
+            "cd /etc/kubernetes && grep --recursive --files-with-matches --extended-regexp 'PRIVATE KEY|client-key-data' . | xargs stat --format %a | sort -u"))
+                .Trim().ShouldBe("600");
         (await guest.CheckAsync("find /etc/kubernetes -name '*ca.key'")).ShouldBe("");
         (await guest.CheckAsync($"cat {Manifest}")).Trim().ShouldBe("apiVersion: v1\nkind: Pod");
         lab.Say("it has all of the table, signed by S3's CAs");
@@ -81,7 +87,8 @@ internal static class ControlPlaneCertificates
             """);
         await guest.CheckAsync("rm /etc/kubernetes/admin.conf");
         var refused = await guest.RunAsync($"{WithS3} apply");
-        (refused.ExitCode, (refused.Output + refused.Error).Contains("is not among cluster.certificateAuthority", StringComparison.Ordinal)).ShouldBe((5, true), refused.Output + refused.Error);
+        (refused.ExitCode, (refused.Output + refused.Error).Contains("is not among cluster.certificateAuthority", StringComparison.Ordinal))
+            .ShouldBe((5, true), refused.Output + refused.Error);
         (await guest.RunAsync("test -e /etc/kubernetes/admin.conf")).ExitCode.ShouldBe(1);
     }
 

@@ -3,7 +3,8 @@ using Shouldly;
 namespace NodeAgent.Lab.Scenarios;
 
 /// <summary>
-/// The control plane's machine is thrown away, and another one, with another name and address, is given its volume: the same cluster. A worker and the pod on it go on.
+/// The control plane's machine is thrown away, and another one, with another name and address, is given its volume: the same cluster. A worker and the pod on
+/// it go on.
 /// </summary>
 internal static class ControlPlaneReplaced
 {
@@ -40,7 +41,8 @@ internal static class ControlPlaneReplaced
             return (hosts.Output.Contains("10.0.16.12", StringComparison.Ordinal), hosts.Output);
         });
         var lease = await LeaseAsync(cluster);
-        await lab.WaitForAsync("the worker renews its lease", Patience, async () => (await LeaseAsync(cluster) is var now && now.Length > 0 && now != lease, now));
+        await lab.WaitForAsync(
+            "the worker renews its lease", Patience, async () => (await LeaseAsync(cluster) is var now && now.Length > 0 && now != lease, now));
         await cluster.ReadyAsync(ClusterLab.NodeOf(21));
         (await cluster.NodeAsync(21)).ShouldBe(node, "the worker's node is the object that it was");
         (await cluster.PodIdentityAsync(21)).ShouldBe(pod, "its pod was never started again");
@@ -57,7 +59,8 @@ internal static class ControlPlaneReplaced
     {
         (await guest.CheckAsync("findmnt --noheadings --output SOURCE /var/lib/etcd")).Trim().ShouldBe("/dev/mapper/nodeagent--etcd-data");
         (await guest.CheckAsync("vgs --noheadings --options vg_tags nodeagent-etcd")).Trim().ShouldBe($"nodeagent.etcd={Fleet.Cluster}");
-        (await guest.CheckAsync($"lsblk --noheadings --nodeps --output SERIAL $(vgs --noheadings --options pv_name nodeagent-etcd)")).Trim().ShouldBe(volume.Serial);
+        (await guest.CheckAsync($"lsblk --noheadings --nodeps --output SERIAL $(vgs --noheadings --options pv_name nodeagent-etcd)")).Trim()
+            .ShouldBe(volume.Serial);
         (await guest.CheckAsync("stat --format %a /var/lib/etcd/data && test -e /var/lib/etcd/data/member/snap/db")).Trim().ShouldBe("700");
     }
 

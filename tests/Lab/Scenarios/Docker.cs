@@ -3,7 +3,9 @@ using Shouldly;
 
 namespace NodeAgent.Lab.Scenarios;
 
-/// <summary>kubelet 1.20 with Docker, which it talks to by itself: containers run on the ephemeral disks, logs are rotated, and what is not ours stays.</summary>
+/// <summary>
+/// kubelet 1.20 with Docker, which it talks to by itself: containers run on the ephemeral disks, logs are rotated, and what is not ours stays.
+/// </summary>
 internal static class Docker
 {
     private const string TheirConfiguration = "{\"debug\": true, \"data-root\": \"/somewhere/else\"}\n";
@@ -80,7 +82,8 @@ internal static class Docker
         });
 
     /// <summary>Waits, and returns the pod's address where it has one.</summary>
-    private static Task<string> PhaseAsync(Laboratory lab, string pod, string phase) => lab.WaitForAsync($"{pod} is {phase}", Worker.ConvergeTimeout, async () =>
+    private static Task<string> PhaseAsync(Laboratory lab, string pod, string phase) =>
+        lab.WaitForAsync($"{pod} is {phase}", Worker.ConvergeTimeout, async () =>
     {
         var pods = (await lab.ApiServer.GetAsync("/api/v1/namespaces/kube-system/pods")).GetProperty("items").EnumerateArray();
         var all = pods.Where(p => p.GetProperty("metadata").GetProperty("name").GetString() == pod).Select(p => p.GetProperty("status")).ToList();

@@ -41,13 +41,15 @@ internal static class FirstBoot
     private static async Task StorageAsync(Guest guest)
     {
         (await guest.CheckAsync("vgs --noheadings -o vg_name,pv_count,vg_tags nodeagent | xargs")).ShouldBe("nodeagent 2 nodeagent");
-        (await guest.CheckAsync("lvs --noheadings -o lv_name,stripes,lv_tags nodeagent | xargs -n3")).ShouldBe("kubelet 2 nodeagent\npodlogs 2 nodeagent\nruntime 2 nodeagent");
+        (await guest.CheckAsync("lvs --noheadings -o lv_name,stripes,lv_tags nodeagent | xargs -n3"))
+            .ShouldBe("kubelet 2 nodeagent\npodlogs 2 nodeagent\nruntime 2 nodeagent");
         foreach (var (place, volume) in new[] { ("/var/lib/containerd", "runtime"), ("/var/lib/kubelet", "kubelet"), ("/var/log/pods", "podlogs") })
         {
             (await guest.CheckAsync($"findmnt --noheadings --output SOURCE,FSTYPE {place} | xargs")).ShouldBe($"/dev/mapper/nodeagent-{volume} xfs");
         }
 
-        (await guest.CheckAsync("systemctl show --value --property RequiredBy local-fs.target; systemctl show --value --property Requires local-fs.target")).ShouldNotContain("var-lib");
+        (await guest.CheckAsync("systemctl show --value --property RequiredBy local-fs.target; systemctl show --value --property Requires local-fs.target"))
+            .ShouldNotContain("var-lib");
     }
 
     private static async Task NodeAsync(Laboratory lab)

@@ -4,8 +4,8 @@ using Shouldly;
 namespace NodeAgent.Lab.Scenarios;
 
 /// <summary>
-/// Without S3 and EC2 a first boot fails with exit code 4, and goes on by itself when they are there. A node reboots without them and without its issuer: it comes
-/// back with what it kept, and says so. What it kept is worth nothing to another instance.
+/// Without S3 and EC2 a first boot fails with exit code 4, and goes on by itself when they are there. A node reboots without them and without its issuer: it
+/// comes back with what it kept, and says so. What it kept is worth nothing to another instance.
 /// </summary>
 internal static class InputsAway
 {

@@ -7,22 +7,8 @@ namespace NodeAgent.Lab.Scenarios;
 /// </summary>
 internal static class IssuerDown
 {
-    public static async Task RunAsync(Laboratory lab)
+    public static Task RunAsync(Laboratory lab) => Issuing.WithWorkerAsync(lab, async (_, controlPlane, guest, _) =>
     {
-        var apiServer = lab.ApiServer.StartedAsync();
-        var fleet = await Fleet.CreateAsync(lab);
-        await using var controlPlane = await lab.StartContainerAsync();
-        await fleet.LaunchAsync(controlPlane, "control-plane", Issuing.Address, "ec2:DescribeInstances", "s3:GetObject", "s3:ListBucket");
-        await Issuing.InstallAsync(controlPlane);
-        await Issuing.ConfigureAsync(fleet, controlPlane);
-        await using var aws = await controlPlane.ConnectAwsAsync();
-        await using var exposed = controlPlane.Expose(Issuing.Port, lab.IssuerPort);
-
-        await using var guest = await lab.BootAsync();
-        await fleet.LaunchAsync(guest, "worker", "10.0.2.15", "ec2:DescribeInstances");
-        await Issuing.InstallAsync(guest);
-        await Issuing.LaunchAsync(lab, guest);
-        await apiServer;
         var booted = guest.JournalLength;
         await guest.RebootAsync();
         await guest.WaitForJournalAsync($"certificates from issuer https://{Issuing.Address}:{Issuing.Port}", Worker.ConvergeTimeout, booted);
@@ -49,5 +35,5 @@ internal static class IssuerDown
         (await guest.RunAsync(Issuing.Told + "nodeagent certs renew --all", TimeSpan.FromMinutes(3))).EnsureSuccess();
         (await guest.CheckAsync(Hash)).ShouldNotBe(files);
         await Worker.ReadyAsync(lab, guest);
-    }
+    });
 }

@@ -3,28 +3,14 @@ using Shouldly;
 namespace NodeAgent.Lab.Scenarios;
 
 /// <summary>
-/// A worker that holds no key of a CA and may not read one becomes Ready: an issuer on another machine, found by EC2's tags, signs what EC2, STS and the identity document
-/// agree about. It renews with the certificates it then has.
+/// A worker that holds no key of a CA and may not read one becomes Ready: an issuer on another machine, found by EC2's tags, signs what EC2, STS and the
+/// identity document agree about. It renews with the certificates it then has.
 /// </summary>
 internal static class IssuerJoin
 {
-    public static async Task RunAsync(Laboratory lab)
+    public static Task RunAsync(Laboratory lab) => Issuing.WithWorkerAsync(lab, async (fleet, controlPlane, guest, instance) =>
     {
-        var apiServer = lab.ApiServer.StartedAsync();
-        var fleet = await Fleet.CreateAsync(lab);
-        await using var controlPlane = await lab.StartContainerAsync();
-        await fleet.LaunchAsync(controlPlane, "control-plane", Issuing.Address, "ec2:DescribeInstances", "s3:GetObject", "s3:ListBucket");
-        await Issuing.InstallAsync(controlPlane);
-        await Issuing.ConfigureAsync(fleet, controlPlane);
-        await using var aws = await controlPlane.ConnectAwsAsync();
-        await using var exposed = controlPlane.Expose(Issuing.Port, lab.IssuerPort);
         await Issuing.StartAsync(controlPlane);
-
-        await using var guest = await lab.BootAsync();
-        var instance = await fleet.LaunchAsync(guest, "worker", "10.0.2.15", "ec2:DescribeInstances");
-        await Issuing.InstallAsync(guest);
-        await Issuing.LaunchAsync(lab, guest);
-        await apiServer;
         await guest.RebootAsync();
         await Worker.ReadyAsync(lab, guest);
 
@@ -54,5 +40,5 @@ internal static class IssuerJoin
 
         await Issuing.NoKeyIsSeenAsync(guest);
         await Issuing.NoKeyIsSeenAsync(controlPlane, await File.ReadAllTextAsync(lab.CertificateAuthority.KeyFile));
-    }
+    });
 }

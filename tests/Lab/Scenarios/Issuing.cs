@@ -3,7 +3,9 @@ using Shouldly;
 
 namespace NodeAgent.Lab.Scenarios;
 
-/// <summary>What the scenarios of the issuer share: one that runs on a control plane instance of its own, and a worker that has no other way to certificates.</summary>
+/// <summary>
+/// What the scenarios of the issuer share: one that runs on a control plane instance of its own, and a worker that has no other way to certificates.
+/// </summary>
 internal static class Issuing
 {
     /// <summary>Where a virtual machine finds the container's issuer, and what EC2 says of its instance.</summary>
@@ -26,6 +28,29 @@ internal static class Issuing
             certificates:
               source: issuer
             """);
+    }
+
+    /// <summary>
+    /// The scene of both scenarios: a container as control plane instance, on which the issuer is not started yet, and a virtual machine as worker, which finds
+    /// it by EC2's tags once it boots again.
+    /// </summary>
+    public static async Task WithWorkerAsync(Laboratory lab, Func<Fleet, Container, VirtualMachine, string, Task> run)
+    {
+        var apiServer = lab.ApiServer.StartedAsync();
+        var fleet = await Fleet.CreateAsync(lab);
+        await using var controlPlane = await lab.StartContainerAsync();
+        await fleet.LaunchAsync(controlPlane, "control-plane", Address, "ec2:DescribeInstances", "s3:GetObject", "s3:ListBucket");
+        await InstallAsync(controlPlane);
+        await ConfigureAsync(fleet, controlPlane);
+        await using var aws = await controlPlane.ConnectAwsAsync();
+        await using var exposed = controlPlane.Expose(Port, lab.IssuerPort);
+
+        await using var guest = await lab.BootAsync();
+        var instance = await fleet.LaunchAsync(guest, "worker", "10.0.2.15", "ec2:DescribeInstances");
+        await InstallAsync(guest);
+        await LaunchAsync(lab, guest);
+        await apiServer;
+        await run(fleet, controlPlane, guest, instance);
     }
 
     /// <summary>On a control plane instance: reads the CA from S3 and serves, by the unit as it is shipped.</summary>
@@ -63,7 +88,8 @@ internal static class Issuing
     public static async Task OpenSslAgreesAsync(Guest guest)
     {
         const string Pki = "/etc/kubernetes/pki";
-        foreach (var (file, purpose) in new[] { ("kubelet-client.pem", "sslclient"), ("kubelet-serving.pem", "sslserver"), ("kube-proxy/client.pem", "sslclient") })
+        foreach (var (file, purpose) in new[] { ("kubelet-client.pem", "sslclient"), ("kubelet-serving.pem", "sslserver"),
+            ("kube-proxy/client.pem", "sslclient") })
         {
             (await guest.CheckAsync($"openssl verify -x509_strict -CAfile {Pki}/ca.crt -purpose {purpose} {Pki}/{file}")).ShouldBe($"{Pki}/{file}: OK");
             (await guest.CheckAsync($"stat --format %a:%U {Pki}/{file}")).ShouldBe("600:root");
@@ -78,8 +104,8 @@ internal static class Issuing
     }
 
     /// <summary>
-    /// No text of a private key, of this machine or of <paramref name="others"/>, is in its journal, in what plan and status say, in any process' arguments, or in
-    /// a file that others may read.
+    /// No text of a private key, of this machine or of <paramref name="others"/>, is in its journal, in what plan and status say, in any process' arguments, or
+    /// in a file that others may read.
     /// </summary>
     public static async Task NoKeyIsSeenAsync(Guest guest, string others = "")
     {
@@ -92,7 +118,8 @@ internal static class Issuing
         await guest.WriteAsync("/run/lab/secrets", string.Join('\n', secrets) + "\n", "600");
         const string Search = "grep --text --fixed-strings --file /run/lab/secrets";
         var seen = await guest.RunAsync(
-            "{ journalctl --output=export --no-pager; nodeagent plan --format json; nodeagent config show; cat /run/nodeagent/* /proc/[0-9]*/cmdline; } 2>/dev/null | "
+            "{ journalctl --output=export --no-pager; nodeagent plan --format json; nodeagent config show; cat /run/nodeagent/* /proc/[0-9]*/cmdline; } "
+            + "2>/dev/null | "
             + $"{Search} --only-matching; find / -xdev -type f -perm /o+r -newermt '1 day ago' -size -4M -print0 | xargs -0 -r {Search} --files-with-matches; "
             + $"echo; printf 'found: %s\\n' \"$({Search} --count /run/lab/secrets)\"",
             TimeSpan.FromMinutes(5));
@@ -106,7 +133,8 @@ internal static class Issuing
 
     private static string[] Endpoints =>
     [
-        $"AWS_ENDPOINT_URL_EC2={Aws.Url}", $"AWS_ENDPOINT_URL_STS={Aws.Url}", $"AWS_ENDPOINT_URL_S3={Aws.Url}", "AWS_EC2_METADATA_SERVICE_ENDPOINT=http://169.254.169.254",
+        $"AWS_ENDPOINT_URL_EC2={Aws.Url}", $"AWS_ENDPOINT_URL_STS={Aws.Url}", $"AWS_ENDPOINT_URL_S3={Aws.Url}",
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT=http://169.254.169.254",
     ];
 
     /// <summary>A line of the audit, as far as scenarios look at it.</summary>

@@ -5,8 +5,8 @@ using Shouldly;
 namespace NodeAgent.Lab.Scenarios;
 
 /// <summary>
-/// Ten at once make the CAs of a cluster in S3, and one set comes of it; a whole control plane's certificates and kubeconfigs, signed by it, are read by kubeadm
-/// and taken by a real etcd and kube-apiserver. No guest: static programs in a root of their own, on loopback.
+/// Ten at once make the CAs of a cluster in S3, and one set comes of it; a whole control plane's certificates and kubeconfigs, signed by it, are read by
+/// kubeadm and taken by a real etcd and kube-apiserver. No guest: static programs in a root of their own, on loopback.
 /// </summary>
 internal static class KubeadmCerts
 {
@@ -22,7 +22,8 @@ internal static class KubeadmCerts
         var worker = await lab.Aws.AssumeRoleAsync("pki-worker", Policy("ec2:DescribeTags"));
 
         // One set of CAs.
-        var inits = await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => AgentAsync(lab, controlPlane, ["ca", "init", .. Store(), "--kms-key", "alias/lab-pki"])));
+        var inits = await Task.WhenAll(
+            Enumerable.Range(0, 10).Select(_ => AgentAsync(lab, controlPlane, ["ca", "init", .. Store(), "--kms-key", "alias/lab-pki"])));
         foreach (var init in inits)
         {
             init.EnsureSuccess();
@@ -31,7 +32,9 @@ internal static class KubeadmCerts
         inits.Where(i => i.Output.StartsWith("Made in ", StringComparison.Ordinal))
             .SelectMany(i => i.Output.Trim().TrimEnd('.').Split(": ")[1].Split(", "))
             .Order(StringComparer.Ordinal)
-            .ShouldBe(["ca.crt", "ca.key", "cluster.sums", "encryption.key", "encryption.sums", "etcd/ca.crt", "etcd/ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "sa.key", "sa.pub"]);
+            .ShouldBe(
+                ["ca.crt", "ca.key", "cluster.sums", "encryption.key", "encryption.sums", "etcd/ca.crt", "etcd/ca.key", "front-proxy-ca.crt",
+                    "front-proxy-ca.key", "sa.key", "sa.pub"]);
         (await AgentAsync(lab, controlPlane, ["ca", "init", .. Store()])).EnsureSuccess().Output.ShouldStartWith("All there");
         (await AgentAsync(lab, controlPlane, ["ca", "show", .. Store()])).EnsureSuccess().Output.ShouldContain("front-proxy-ca: CN=front-proxy-ca, ecdsa-p256");
         var refused = await AgentAsync(lab, worker, ["ca", "show", .. Store()]);
@@ -45,8 +48,10 @@ internal static class KubeadmCerts
         (await AgentAsync(
             lab,
             controlPlane,
-            ["ca", "issue", .. Store(), "--node", "cp-1", "--address", "127.0.0.1", "--endpoint", $"https://127.0.0.1:{port}", "--out", kubernetes])).EnsureSuccess();
-        (await Child.RunAsync(Binary, ["certs", "list", "--directory", kubernetes], TimeSpan.FromMinutes(1))).EnsureSuccess().Output.ShouldContain("etcd-healthcheck-client");
+            ["ca", "issue", .. Store(), "--node", "cp-1", "--address", "127.0.0.1", "--endpoint", $"https://127.0.0.1:{port}", "--out", kubernetes]))
+                .EnsureSuccess();
+        (await Child.RunAsync(Binary, ["certs", "list", "--directory", kubernetes], TimeSpan.FromMinutes(1))).EnsureSuccess()
+            .Output.ShouldContain("etcd-healthcheck-client");
 
         await KubeadmReadsAsync(lab, root, programs);
         await ControlPlaneTakesAsync(lab, root, programs, etcd, peer, port);
@@ -55,18 +60,22 @@ internal static class KubeadmCerts
     private static async Task KubeadmReadsAsync(Laboratory lab, string root, string programs)
     {
         File.Copy(Path.Combine(programs, "kubeadm"), Path.Combine(root, "kubeadm"));
-        await File.WriteAllTextAsync(Path.Combine(root, "kubeadm.yaml"), "apiVersion: kubeadm.k8s.io/v1beta2\nkind: ClusterConfiguration\nkubernetesVersion: v1.20.2\n");
+        await File.WriteAllTextAsync(
+            Path.Combine(root, "kubeadm.yaml"), "apiVersion: kubeadm.k8s.io/v1beta2\nkind: ClusterConfiguration\nkubernetesVersion: v1.20.2\n");
         // kubeadm 1.20 loads the CA's key merely to read a kubeconfig; later ones do not (cmd/kubeadm/app/phases/certs/renewal/readwriter.go). It gets one that
         // is none of the cluster's.
         var key = Path.Combine(root, "etc", "kubernetes", "pki", "ca.key");
-        (await Child.RunAsync("openssl", ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key], TimeSpan.FromMinutes(1))).EnsureSuccess();
-        var read = (await Child.RunAsync("chroot", [root, "/kubeadm", "certs", "check-expiration", "--config", "/kubeadm.yaml"], TimeSpan.FromMinutes(1))).EnsureSuccess();
+        (await Child.RunAsync("openssl", ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key], TimeSpan.FromMinutes(1)))
+            .EnsureSuccess();
+        var read = (await Child.RunAsync("chroot", [root, "/kubeadm", "certs", "check-expiration", "--config", "/kubeadm.yaml"], TimeSpan.FromMinutes(1)))
+            .EnsureSuccess();
         File.Delete(key);
         await File.WriteAllTextAsync(Path.Combine(lab.Folder, "check-expiration.txt"), read.Output);
         var lines = read.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
         foreach (var certificate in new[]
         {
-            "admin.conf", "apiserver", "apiserver-etcd-client", "apiserver-kubelet-client", "controller-manager.conf", "etcd-healthcheck-client", "etcd-peer", "etcd-server",
+            "admin.conf", "apiserver", "apiserver-etcd-client", "apiserver-kubelet-client", "controller-manager.conf", "etcd-healthcheck-client", "etcd-peer",
+            "etcd-server",
             "front-proxy-client", "scheduler.conf",
         })
         {
@@ -91,9 +100,11 @@ internal static class KubeadmCerts
             [
                 "--data-dir", Path.Combine(lab.Folder, "etcd"), "--unsafe-no-fsync", "--name=cp-1",
                 $"--listen-client-urls=https://127.0.0.1:{etcd}", $"--advertise-client-urls=https://127.0.0.1:{etcd}",
-                $"--listen-peer-urls=https://127.0.0.1:{peer}", $"--initial-advertise-peer-urls=https://127.0.0.1:{peer}", $"--initial-cluster=cp-1=https://127.0.0.1:{peer}",
+                $"--listen-peer-urls=https://127.0.0.1:{peer}", $"--initial-advertise-peer-urls=https://127.0.0.1:{peer}",
+                $"--initial-cluster=cp-1=https://127.0.0.1:{peer}",
                 "--client-cert-auth", $"--trusted-ca-file={pki}/etcd/ca.crt", $"--cert-file={pki}/etcd/server.crt", $"--key-file={pki}/etcd/server.key",
-                "--peer-client-cert-auth", $"--peer-trusted-ca-file={pki}/etcd/ca.crt", $"--peer-cert-file={pki}/etcd/peer.crt", $"--peer-key-file={pki}/etcd/peer.key",
+                "--peer-client-cert-auth", $"--peer-trusted-ca-file={pki}/etcd/ca.crt", $"--peer-cert-file={pki}/etcd/peer.crt",
+                $"--peer-key-file={pki}/etcd/peer.key",
             ]);
         await using var server = await Child.StartAsync(
             Path.Combine(lab.Folder, "kube-apiserver.log"),
@@ -101,12 +112,16 @@ internal static class KubeadmCerts
             [
                 $"--etcd-servers=https://127.0.0.1:{etcd}", $"--etcd-cafile={pki}/etcd/ca.crt",
                 $"--etcd-certfile={pki}/apiserver-etcd-client.crt", $"--etcd-keyfile={pki}/apiserver-etcd-client.key",
-                "--bind-address=127.0.0.1", $"--secure-port={port}", "--advertise-address=10.0.2.100", "--service-cluster-ip-range=10.96.0.0/12", "--anonymous-auth=false",
-                $"--tls-cert-file={pki}/apiserver.crt", $"--tls-private-key-file={pki}/apiserver.key", $"--client-ca-file={pki}/ca.crt", "--authorization-mode=Node,RBAC",
+                "--bind-address=127.0.0.1", $"--secure-port={port}", "--advertise-address=10.0.2.100", "--service-cluster-ip-range=10.96.0.0/12",
+                "--anonymous-auth=false",
+                $"--tls-cert-file={pki}/apiserver.crt", $"--tls-private-key-file={pki}/apiserver.key", $"--client-ca-file={pki}/ca.crt",
+                "--authorization-mode=Node,RBAC",
                 $"--kubelet-client-certificate={pki}/apiserver-kubelet-client.crt", $"--kubelet-client-key={pki}/apiserver-kubelet-client.key",
                 $"--proxy-client-cert-file={pki}/front-proxy-client.crt", $"--proxy-client-key-file={pki}/front-proxy-client.key",
-                $"--requestheader-client-ca-file={pki}/front-proxy-ca.crt", "--requestheader-allowed-names=front-proxy-client", "--requestheader-username-headers=X-Remote-User",
-                "--service-account-issuer=https://kubernetes.default.svc", $"--service-account-key-file={pki}/sa.pub", $"--service-account-signing-key-file={pki}/sa.key",
+                $"--requestheader-client-ca-file={pki}/front-proxy-ca.crt", "--requestheader-allowed-names=front-proxy-client",
+                "--requestheader-username-headers=X-Remote-User",
+                "--service-account-issuer=https://kubernetes.default.svc", $"--service-account-key-file={pki}/sa.pub",
+                $"--service-account-signing-key-file={pki}/sa.key",
             ]);
         File.Copy(Path.Combine(programs, "kubectl"), Path.Combine(root, "kubectl"));
         await lab.WaitForAsync("kube-apiserver is ready, on etcd with client certificates", TimeSpan.FromMinutes(3), async () =>
@@ -124,10 +139,12 @@ internal static class KubeadmCerts
         {
             ("admin.conf", "delete", "nodes", "yes"), ("controller-manager.conf", "list", "pods", "yes"), ("controller-manager.conf", "delete", "nodes", "no"),
             ("scheduler.conf", "list", "persistentvolumes", "yes"), ("scheduler.conf", "delete", "nodes", "no"), ("kubelet.conf", "create", "nodes", "yes"),
-            ("kubelet.conf", "delete", "namespaces", "no"), ("kube-proxy/kubeconfig", "list", "endpoints", "yes"), ("kube-proxy/kubeconfig", "list", "secrets", "no"),
+            ("kubelet.conf", "delete", "namespaces", "no"), ("kube-proxy/kubeconfig", "list", "endpoints", "yes"),
+            ("kube-proxy/kubeconfig", "list", "secrets", "no"),
         })
         {
-            (await KubectlAsync(kubeconfig, "auth", "can-i", verb, resource, "--all-namespaces")).Output.Trim().ShouldBe(answer, $"{kubeconfig}: {verb} {resource}");
+            (await KubectlAsync(kubeconfig, "auth", "can-i", verb, resource, "--all-namespaces")).Output.Trim()
+                .ShouldBe(answer, $"{kubeconfig}: {verb} {resource}");
         }
 
         // etcd lets in whom its own CA signed, and nobody else.
@@ -136,7 +153,8 @@ internal static class KubeadmCerts
         lab.Say("etcd and kube-apiserver take the certificates, and RBAC knows each by its name");
 
         Task<CommandResult> KubectlAsync(string kubeconfig, params string[] arguments) =>
-            Child.RunAsync("chroot", [root, "/kubectl", "--kubeconfig", "/etc/kubernetes/" + kubeconfig, "--cache-dir", "/tmp", .. arguments], TimeSpan.FromMinutes(1));
+            Child.RunAsync(
+                "chroot", [root, "/kubectl", "--kubeconfig", "/etc/kubernetes/" + kubeconfig, "--cache-dir", "/tmp", .. arguments], TimeSpan.FromMinutes(1));
 
         async Task<string> HealthAsync(string client)
         {

@@ -2,7 +2,9 @@ using Shouldly;
 
 namespace NodeAgent.Lab.Scenarios;
 
-/// <summary>kubeadm, whose own types of kubelet's and kube-proxy's configuration are strict, has nothing to say against what is written for its version. No guest.</summary>
+/// <summary>
+/// kubeadm, whose own types of kubelet's and kube-proxy's configuration are strict, has nothing to say against what is written for its version. No guest.
+/// </summary>
 internal static class KubeadmTypes
 {
     private const string Cluster = "apiVersion: kubeadm.k8s.io/v1beta2\nkind: ClusterConfiguration\nkubernetesVersion: v1.20.2\n---\n";
@@ -30,7 +32,8 @@ internal static class KubeadmTypes
         var layerFiles = layers.Select(layer => Path.Combine(examples, "organisation", layer + ".yaml")).Append(Path.Combine(lab.Folder, "rich.yaml"));
         (await Child.RunAsync(
             Path.Combine(Caches.Repository, "artifacts", "bin", "nodeagent"),
-            ["render", .. layerFiles.SelectMany(file => new[] { "--config", file }), "--facts", Path.Combine(examples, "facts", "m3.xlarge.json"), "--out", Path.Combine(lab.Folder, "node")],
+            ["render", .. layerFiles.SelectMany(file => new[] { "--config", file }), "--facts", Path.Combine(examples, "facts", "m3.xlarge.json"), "--out",
+                Path.Combine(lab.Folder, "node")],
             TimeSpan.FromMinutes(1))).EnsureSuccess();
         var kubernetes = Path.Combine(lab.Folder, "node", "tree", "etc", "kubernetes");
         var kubelet = await File.ReadAllTextAsync(Path.Combine(kubernetes, "kubelet.yaml"));

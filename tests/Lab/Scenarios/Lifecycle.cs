@@ -4,9 +4,9 @@ using Shouldly;
 namespace NodeAgent.Lab.Scenarios;
 
 /// <summary>
-/// An instance of a group with hooks: a configuration that cannot work abandons its launch, one that works completes it once the node is healthy. On its end the node is
-/// cordoned and drained with the rights of its kubelet (kube-apiserver 1.20 with NodeRestriction), across a kill of the watch and an API server that is away; a notice
-/// that is taken back leaves no trace.
+/// An instance of a group with hooks: a configuration that cannot work abandons its launch, one that works completes it once the node is healthy. On its end
+/// the node is cordoned and drained with the rights of its kubelet (kube-apiserver 1.20 with NodeRestriction), across a kill of the watch and an API server
+/// that is away; a notice that is taken back leaves no trace.
 /// </summary>
 internal static class Lifecycle
 {
@@ -14,7 +14,8 @@ internal static class Lifecycle
 
     private const string Budgets = "/apis/policy/v1beta1/namespaces/kube-system/poddisruptionbudgets";
 
-    private const string Hooks = $"autoscaling: {{launchHook: {AutoScalingGroup.LaunchHook}, terminateHook: {AutoScalingGroup.TerminateHook}, heartbeat: 10s, drainTimeout: 10m}}\n";
+    private const string Hooks =
+        $"autoscaling: {{launchHook: {AutoScalingGroup.LaunchHook}, terminateHook: {AutoScalingGroup.TerminateHook}, heartbeat: 10s, drainTimeout: 10m}}\n";
 
     public static async Task RunAsync(Laboratory lab)
     {
@@ -56,13 +57,15 @@ internal static class Lifecycle
         group.Begin(AutoScalingGroup.TerminateHook);
         await AutoScalingGroup.TargetAsync(guest, "Terminated");
         await TakenAsync(lab, group, $"RecordLifecycleActionHeartbeat {AutoScalingGroup.TerminateHook}");
-        await guest.WaitForAsync("journalctl --boot --output cat --unit nodeagent-watch.service | grep -q 'the API server does not do it'", TimeSpan.FromMinutes(1));
+        await guest.WaitForAsync(
+            "journalctl --boot --output cat --unit nodeagent-watch.service | grep -q 'the API server does not do it'", TimeSpan.FromMinutes(1));
         (await IsCordonedAsync(lab)).ShouldBeFalse();
         await using (await guest.ConnectApiServerAsync())
         {
             await lab.WaitForAsync("cordoned, and the pod without a budget evicted", TimeSpan.FromMinutes(1), async () =>
                 (await IsCordonedAsync(lab) && (await PodsAsync(lab)).SequenceEqual(["budgeted", "daemon"]), string.Join(", ", await PodsAsync(lab))));
-            await guest.WaitForAsync("journalctl --boot --output cat --unit nodeagent-watch.service | grep -q 'budgeted is not evicted: 429'", TimeSpan.FromSeconds(30));
+            await guest.WaitForAsync(
+                "journalctl --boot --output cat --unit nodeagent-watch.service | grep -q 'budgeted is not evicted: 429'", TimeSpan.FromSeconds(30));
             await guest.CheckAsync("systemctl kill --signal KILL nodeagent-watch.service");
             await guest.WaitForAsync("systemctl is-active nodeagent-watch.service", TimeSpan.FromSeconds(30));
 
@@ -84,13 +87,16 @@ internal static class Lifecycle
     }
 
     public static Task TakenAsync(Laboratory lab, AutoScalingGroup group, string call) => lab.WaitForAsync(
-        call, TimeSpan.FromMinutes(2), () => Task.FromResult((group.Taken.Contains(call), $"{string.Join("; ", group.Taken)}; not taken: {string.Join("; ", group.Untaken)}")));
+        call,
+        TimeSpan.FromMinutes(2),
+        () => Task.FromResult((group.Taken.Contains(call), $"{string.Join("; ", group.Taken)}; not taken: {string.Join("; ", group.Untaken)}")));
 
     private static async Task<bool> IsCordonedAsync(Laboratory lab) =>
         (await lab.ApiServer.GetAsync($"/api/v1/nodes/{Worker.Node}")).GetProperty("spec").TryGetProperty("unschedulable", out var it) && it.GetBoolean();
 
     private static async Task<IReadOnlyList<string>> PodsAsync(Laboratory lab) =>
-        [.. (await lab.ApiServer.GetAsync(Pods)).GetProperty("items").EnumerateArray().Select(p => p.GetProperty("metadata").GetProperty("name").GetString()!).Order(StringComparer.Ordinal)];
+        [.. (await lab.ApiServer.GetAsync(Pods)).GetProperty("items").EnumerateArray().Select(p => p.GetProperty("metadata").GetProperty("name").GetString()!)
+            .Order(StringComparer.Ordinal)];
 
     /// <summary>Bound to the node; without a grace period, since nobody here ends it.</summary>
     private static async Task PodAsync(Laboratory lab, string name, object? labels = null, string? owner = null)

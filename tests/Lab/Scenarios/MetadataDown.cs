@@ -2,7 +2,9 @@ using Shouldly;
 
 namespace NodeAgent.Lab.Scenarios;
 
-/// <summary>No metadata: exit code 4 within the deadline, a message with path and cause, no kubelet; when metadata is back, the unit recovers by itself.</summary>
+/// <summary>
+/// No metadata: exit code 4 within the deadline, a message with path and cause, no kubelet; when metadata is back, the unit recovers by itself.
+/// </summary>
 internal static class MetadataDown
 {
     public static async Task RunAsync(Laboratory lab)

@@ -8,7 +8,8 @@ internal static class PowerCut
     // What the journal says just before or in the middle of a phase.
     private static readonly string[] Phases =
     [
-        "/var/lib/nodeagent/gate", "volume group nodeagent", "file system /dev/nodeagent", "module br_netfilter", "certificate /etc/kubernetes/pki/kubelet-client.pem",
+        "/var/lib/nodeagent/gate", "volume group nodeagent", "file system /dev/nodeagent", "module br_netfilter",
+        "certificate /etc/kubernetes/pki/kubelet-client.pem",
         "file /etc/kubernetes/kubelet.yaml", "mount /var/lib/kubelet", "file /run/nodeagent/prepared",
     ];
 

@@ -3,10 +3,13 @@ using Shouldly;
 
 namespace NodeAgent.Lab.Scenarios;
 
-/// <summary>What leaves the configuration leaves the node, what cannot is said, what carries no mark of ours is said and stays, with or without records.</summary>
+/// <summary>
+/// What leaves the configuration leaves the node, what cannot is said, what carries no mark of ours is said and stays, with or without records.
+/// </summary>
 internal static class Prune
 {
-    private static readonly string Rich = Worker.ContainerOverrides.Replace("  sysctls:\n", "  sysctls:\n    net.core.somaxconn: 5000\n", StringComparison.Ordinal) + """
+    private static readonly string Rich =
+        Worker.ContainerOverrides.Replace("  sysctls:\n", "  sysctls:\n    net.core.somaxconn: 5000\n", StringComparison.Ordinal) + """
         node:
           labels: {example.com/pool: spot, example.com/disk: fast}
           taints: [{key: dedicated, value: db, effect: NoSchedule}]
@@ -42,7 +45,8 @@ internal static class Prune
         var (exitCode, resources) = await Worker.PlanAsync(guest);
         exitCode.ShouldBe(2);
         resources.ShouldBe(
-            ["file /etc/sysctl.d/95-nodeagent.conf", "file /etc/kubernetes/kubelet.yaml", "file /etc/systemd/system/kubelet.service.d/50-nodeagent.conf", "leftover files",
+            ["file /etc/sysctl.d/95-nodeagent.conf", "file /etc/kubernetes/kubelet.yaml", "file /etc/systemd/system/kubelet.service.d/50-nodeagent.conf",
+                "leftover files",
                 "systemd configuration of the node", "restart kubelet.service"],
             ignoreOrder: true);
         string[] said =
@@ -99,7 +103,8 @@ internal static class Prune
             """);
 
         (await Worker.PlanAsync(guest)).Resources.ShouldBe(
-            ["leftover drop-ins of containerd.service", "leftover unit files", "systemd configuration of the node", "restart containerd.service"], ignoreOrder: true);
+            ["leftover drop-ins of containerd.service", "leftover unit files", "systemd configuration of the node", "restart containerd.service"],
+            ignoreOrder: true);
         await guest.CheckAsync("nodeagent apply", TimeSpan.FromMinutes(2));
 
         await guest.CheckAsync(
@@ -126,7 +131,9 @@ internal static class Prune
             "/etc/containerd/nodeagent/mine.toml", "/etc/containerd/nodeagent/hosts/ghcr.io/hosts.toml", "/etc/sysctl.d/99-nodeagent.conf",
             "/etc/systemd/system/kubelet.service.d/40-nodeagent.conf",
         ];
-        await guest.CheckAsync($"for f in {string.Join(' ', theirs)} /etc/sysctl.d/70-theirs.conf; do mkdir -p $(dirname $f) && echo '# by hand' >$f; done && systemctl daemon-reload");
+        await guest.CheckAsync(
+            $"for f in {string.Join(' ', theirs)} /etc/sysctl.d/70-theirs.conf; do mkdir -p $(dirname $f) && echo '# by hand' >$f; done && systemctl "
+                + "daemon-reload");
         var before = await InvocationsAsync(guest);
 
         await Worker.NothingToDoAsync(guest);

@@ -4,8 +4,8 @@ using Shouldly;
 namespace NodeAgent.Lab.Scenarios;
 
 /// <summary>
-/// A node joins 61 days ago; then its clock goes on to today. The timer renews what is due, kubelet 1.20 is restarted for its serving certificate and nothing else is, and
-/// the node stays healthy. The issuer is on the same machine, since it is the one that has the same clock.
+/// A node joins 61 days ago; then its clock goes on to today. The timer renews what is due, kubelet 1.20 is restarted for its serving certificate and nothing
+/// else is, and the node stays healthy. The issuer is on the same machine, since it is the one that has the same clock.
 /// </summary>
 internal static class Renewal
 {
@@ -34,7 +34,8 @@ internal static class Renewal
         (DateTimeOffset.UtcNow.ToUnixTimeSeconds() - long.Parse(then, CultureInfo.InvariantCulture)).ShouldBeGreaterThan(60 * 86400);
         (await guest.RunAsync("nodeagent certs list")).ExitCode.ShouldBe(0);
 
-        const string Serial = "for f in kubelet-client.pem kubelet-serving.pem kube-proxy/client.pem; do openssl x509 -noout -serial -in /etc/kubernetes/pki/$f; done";
+        const string Serial =
+            "for f in kubelet-client.pem kubelet-serving.pem kube-proxy/client.pem; do openssl x509 -noout -serial -in /etc/kubernetes/pki/$f; done";
         var (serials, kubelet, containerd, proxy) = (
             await guest.CheckAsync(Serial),
             await Worker.InvocationAsync(guest, "kubelet.service"),

@@ -56,7 +56,8 @@ internal static class Repair
         umount --lazy /var/log/pods
         systemctl disable --quiet kubelet.service
         """,
-        ["file /etc/containerd/nodeagent/config.toml", "mount /var/log/pods", "restart containerd.service", "restart kubelet.service", "service kubelet.service"],
+        ["file /etc/containerd/nodeagent/config.toml", "mount /var/log/pods", "restart containerd.service", "restart kubelet.service",
+            "service kubelet.service"],
         restarts: ["containerd.service", "kubelet.service"]);
 
     private static async Task MendAsync(Guest guest, string damage, string[] expected, string[] restarts)

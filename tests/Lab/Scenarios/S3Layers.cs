@@ -5,14 +5,17 @@ using Shouldly;
 
 namespace NodeAgent.Lab.Scenarios;
 
-/// <summary>Six layers in S3, read with the instance's role: they merge in their order. A pinned one that was altered is refused; a right that is missing is named.</summary>
+/// <summary>
+/// Six layers in S3, read with the instance's role: they merge in their order. A pinned one that was altered is refused; a right that is missing is named.
+/// </summary>
 internal static class S3Layers
 {
     public const string Bucket = "example-nodes";
 
     public static readonly (string Kind, string Key)[] Layers =
     [
-        ("common", "common.yaml"), ("customer", "acme/customer.yaml"), ("environment", "acme/prod/environment.yaml"), ("region", "acme/prod/us-east-1/region.yaml"),
+        ("common", "common.yaml"), ("customer", "acme/customer.yaml"), ("environment", "acme/prod/environment.yaml"),
+        ("region", "acme/prod/us-east-1/region.yaml"),
         ("cluster", "acme/prod/us-east-1/laboratory/cluster.yaml"), ("role", "acme/prod/us-east-1/laboratory/worker.yaml"),
     ];
 
@@ -29,14 +32,16 @@ internal static class S3Layers
         await Worker.PreparedAsync(guest);
 
         // A container's firmware is not EC2's, so that it must be told.
-        using (var shown = JsonDocument.Parse(await guest.CheckAsync("AWS_EC2_METADATA_SERVICE_ENDPOINT=http://169.254.169.254 nodeagent config show --format json")))
+        using (var shown = JsonDocument.Parse(
+            await guest.CheckAsync("AWS_EC2_METADATA_SERVICE_ENDPOINT=http://169.254.169.254 nodeagent config show --format json")))
         {
             var labels = shown.RootElement.GetProperty("config").GetProperty("node").GetProperty("labels");
             labels.GetProperty("example.com/last").GetString().ShouldBe("role");
             foreach (var (kind, key) in Layers)
             {
                 labels.GetProperty($"example.com/{kind}").GetString().ShouldBe("said");
-                shown.RootElement.GetProperty("origins").GetProperty($"node.labels[example.com/{kind}]").GetString().ShouldNotBeNull().ShouldStartWith($"s3://{Bucket}/v1/{key}:");
+                shown.RootElement.GetProperty("origins").GetProperty($"node.labels[example.com/{kind}]").GetString().ShouldNotBeNull()
+                    .ShouldStartWith($"s3://{Bucket}/v1/{key}:");
             }
         }
 
@@ -44,7 +49,8 @@ internal static class S3Layers
         (await guest.CheckAsync("stat --format '%a %U' /var/lib/nodeagent/inputs.json")).ShouldBe("600 root");
         await Worker.NothingToDoAsync(guest);
 
-        await lab.Aws.PutObjectAsync(Bucket, "v1/acme/prod/us-east-1/laboratory/cluster.yaml", Content("cluster").Replace("said", "altered", StringComparison.Ordinal));
+        await lab.Aws.PutObjectAsync(
+            Bucket, "v1/acme/prod/us-east-1/laboratory/cluster.yaml", Content("cluster").Replace("said", "altered", StringComparison.Ordinal));
         var before = await guest.CheckAsync("find /etc -newer /run/nodeagent/status.json -type f | sort");
         var refused = await guest.RunAsync("nodeagent apply");
         refused.ExitCode.ShouldBe(5);

@@ -23,5 +23,6 @@ internal static class SecondBoot
     }
 
     private static Task<string> FilesAsync(Guest guest) =>
-        guest.CheckAsync("find /etc/kubernetes /etc/systemd/system /etc/containerd /etc/cni /etc/modules-load.d /etc/sysctl.d -type f -printf '%p %m %i %T@\\n' | sort");
+        guest.CheckAsync(
+            "find /etc/kubernetes /etc/systemd/system /etc/containerd /etc/cni /etc/modules-load.d /etc/sysctl.d -type f -printf '%p %m %i %T@\\n' | sort");
 }

@@ -4,7 +4,10 @@ using Shouldly;
 
 namespace NodeAgent.Lab.Scenarios;
 
-/// <summary>A launch template that does not allow tags in metadata: they are asked of EC2, signed with the instance's role; without the right to, the missing action is named.</summary>
+/// <summary>
+/// A launch template that does not allow tags in metadata: they are asked of EC2, signed with the instance's role; without the right to, the missing action is
+/// named.
+/// </summary>
 internal static partial class TagsFromEc2
 {
     private const string Role = "worker";
@@ -33,7 +36,8 @@ internal static partial class TagsFromEc2
     {
         var launched = await lab.Aws.CallAsync(
             "ec2", "2016-11-15", "RunInstances", ("ImageId", "ami-12c6146b"), ("MinCount", "1"), ("MaxCount", "1"),
-            ("TagSpecification.1.ResourceType", "instance"), ("TagSpecification.1.Tag.1.Key", "nodeagent:cluster"), ("TagSpecification.1.Tag.1.Value", cluster));
+            ("TagSpecification.1.ResourceType", "instance"), ("TagSpecification.1.Tag.1.Key", "nodeagent:cluster"),
+            ("TagSpecification.1.Tag.1.Value", cluster));
         var instance = InstanceId().Match(launched).Value;
         BecomeInstance(guest, instance);
         return instance;
@@ -59,16 +63,7 @@ internal static partial class TagsFromEc2
     {
         var policy = JsonSerializer.Serialize(new { Version = "2012-10-17", Statement = new[] { new { Effect = "Allow", Action = actions, Resource = "*" } } });
         var credentials = await lab.Aws.AssumeRoleAsync($"{lab.Scenario}-{string.Join('-', actions.Select(a => a.Split(':')[1]))}", policy);
-        guest.Imds.Paths[$"iam/security-credentials/{Role}"] = JsonSerializer.Serialize(new
-        {
-            Code = "Success",
-            Type = "AWS-HMAC",
-            credentials.AccessKeyId,
-            credentials.SecretAccessKey,
-            Token = credentials.SessionToken,
-            LastUpdated = "2026-01-01T00:00:00Z",
-            Expiration = DateTime.UtcNow.AddHours(1).ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", System.Globalization.CultureInfo.InvariantCulture),
-        });
+        guest.Imds.SetRole(Role, credentials);
     }
 
     [GeneratedRegex("i-[0-9a-f]{17}")]

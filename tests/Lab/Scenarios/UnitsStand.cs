@@ -2,14 +2,19 @@ using Shouldly;
 
 namespace NodeAgent.Lab.Scenarios;
 
-/// <summary>Stopping, restarting, upgrading or crashing the agent touches no service of the node; what leaves the configuration leaves the node; two runs do not meet.</summary>
+/// <summary>
+/// Stopping, restarting, upgrading or crashing the agent touches no service of the node; what leaves the configuration leaves the node; two runs do not meet.
+/// </summary>
 internal static class UnitsStand
 {
     public static async Task RunAsync(Laboratory lab)
     {
         await using var guest = await lab.StartContainerAsync();
         await Worker.InstallAsync(lab, guest);
-        await Worker.LaunchAsync(lab, guest, Worker.ContainerOverrides + "containerd: {mirrors: {docker.io: {endpoints: [https://mirror.example], headers: {Authorization: hunter2}}}}\n");
+        await Worker.LaunchAsync(
+            lab,
+            guest,
+            Worker.ContainerOverrides + "containerd: {mirrors: {docker.io: {endpoints: [https://mirror.example], headers: {Authorization: hunter2}}}}\n");
         await guest.RebootAsync();
         await Worker.PreparedAsync(guest);
         await guest.WaitForAsync("systemctl is-active kubelet.service", TimeSpan.FromSeconds(30));
@@ -17,7 +22,8 @@ internal static class UnitsStand
         var containerd = await Worker.InvocationAsync(guest, "containerd.service");
         (await guest.CheckAsync("stat -c '%a' /etc/containerd/nodeagent/hosts/docker.io/hosts.toml")).ShouldBe("600");
 
-        await guest.CheckAsync("systemctl restart nodeagent.service && systemctl stop nodeagent.service && systemctl start nodeagent.service", TimeSpan.FromMinutes(1));
+        await guest.CheckAsync(
+            "systemctl restart nodeagent.service && systemctl stop nodeagent.service && systemctl start nodeagent.service", TimeSpan.FromMinutes(1));
         await guest.CheckAsync("for i in 1 2 3; do nodeagent apply & done; wait", TimeSpan.FromMinutes(1));
         await guest.InstallAgentAsync();
 

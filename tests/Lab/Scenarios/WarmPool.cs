@@ -62,7 +62,8 @@ internal static class WarmPool
 
     private static async Task WarmAsync(Guest guest)
     {
-        await guest.WaitForAsync("systemctl show --property StatusText nodeagent-ready.service | grep -q 'warm: the machine is prepared'", TimeSpan.FromMinutes(1));
+        await guest.WaitForAsync(
+            "systemctl show --property StatusText nodeagent-ready.service | grep -q 'warm: the machine is prepared'", TimeSpan.FromMinutes(1));
         (await guest.RunAsync("systemctl is-active nodeagent-ready.service")).Output.Trim().ShouldBe("activating");
         (await guest.RunAsync("systemctl is-active kubelet.service")).Output.Trim().ShouldBe("inactive");
         await guest.CheckAsync($"test ! -e {Certificate} && test ! -e /etc/kubernetes/pki/kubelet-serving.pem && test -e /etc/kubernetes/kubelet.yaml");

@@ -112,7 +112,8 @@ internal static class Worker
         }
         catch (ShouldAssertException)
         {
-            Console.WriteLine(await guest.CheckAsync("systemctl status --no-pager --full nodeagent-ready.service kubelet.service containerd.service | tail -60 || true"));
+            Console.WriteLine(
+                await guest.CheckAsync("systemctl status --no-pager --full nodeagent-ready.service kubelet.service containerd.service | tail -60 || true"));
             throw;
         }
     }

@@ -1,12 +1,5 @@
-using System.Collections.Concurrent;
 using Amazon.Runtime;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
-using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.WebUtilities;
-using Microsoft.Extensions.DependencyInjection;
 using NodeAgent.Aws;
 
 namespace NodeAgent.Tests.Aws;
@@ -14,39 +7,20 @@ namespace NodeAgent.Tests.Aws;
 /// <summary>Against answers as Auto Scaling's API reference writes them: moto has none of these calls.</summary>
 public sealed class AutoScalingTests : IAsyncLifetime
 {
-    private readonly ConcurrentQueue<(int Status, string Body)> _answers = new();
-    private readonly ConcurrentQueue<(string Body, string Authorization)> _requests = new();
-    private WebApplication? _server;
-    private Uri _endpoint = new("http://127.0.0.1");
+    private readonly FakeQueries _server = new();
 
-    public async Task InitializeAsync()
-    {
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
-        _server = builder.Build();
-        _server.Run(async context =>
-        {
-            using var reader = new StreamReader(context.Request.Body);
-            _requests.Enqueue((await reader.ReadToEndAsync(), context.Request.Headers.Authorization.ToString()));
-            var (status, body) = _answers.TryDequeue(out var answer) ? answer : (500, "");
-            context.Response.StatusCode = status;
-            context.Response.ContentType = "text/xml";
-            await context.Response.WriteAsync(body);
-        });
-        await _server.StartAsync();
-        _endpoint = new Uri(_server.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
-    }
+    public Task InitializeAsync() => _server.Start();
 
-    public async Task DisposeAsync() => await _server!.DisposeAsync();
+    public async Task DisposeAsync() => await _server.DisposeAsync();
 
     [Fact]
     public async Task A_heartbeat_names_group_hook_and_instance_and_no_token()
     {
-        _answers.Enqueue((200, Done("RecordLifecycleActionHeartbeat")));
+        _server.Answers.Enqueue((200, Done("RecordLifecycleActionHeartbeat")));
 
         (await Ask(h => h.Heartbeat(default))).ShouldBeTrue();
 
-        var (body, authorization) = _requests.Single();
+        var (body, authorization, _) = _server.Requests.Single();
         QueryHelpers.ParseQuery(body).ToDictionary(p => p.Key, p => p.Value.ToString()).ShouldBe(
             new Dictionary<string, string>
             {
@@ -65,11 +39,11 @@ public sealed class AutoScalingTests : IAsyncLifetime
     [InlineData("Abandon", "ABANDON")]
     public async Task The_result_is_said(string result, string word)
     {
-        _answers.Enqueue((200, Done("CompleteLifecycleAction")));
+        _server.Answers.Enqueue((200, Done("CompleteLifecycleAction")));
 
         (await Ask(h => h.Complete(Enum.Parse<LifecycleResult>(result), default))).ShouldBeTrue();
 
-        QueryHelpers.ParseQuery(_requests.Single().Body)["LifecycleActionResult"].ToString().ShouldBe(word);
+        QueryHelpers.ParseQuery(_server.Requests.Single().Body)["LifecycleActionResult"].ToString().ShouldBe(word);
     }
 
     [Fact]
@@ -77,12 +51,12 @@ public sealed class AutoScalingTests : IAsyncLifetime
     {
         for (var i = 0; i < 2; i++)
         {
-            _answers.Enqueue((400, Error("ValidationError", "No active Lifecycle Action found with instance ID i-0a5d1a26e00000001")));
+            _server.Answers.Enqueue((400, Error("ValidationError", "No active Lifecycle Action found with instance ID i-0a5d1a26e00000001")));
         }
 
         (await Ask(h => h.Heartbeat(default))).ShouldBeFalse();
         (await Ask(h => h.Complete(LifecycleResult.Continue, default))).ShouldBeFalse();
-        _requests.Count.ShouldBe(2);
+        _server.Requests.Count.ShouldBe(2);
     }
 
     [Theory]
@@ -93,24 +67,26 @@ public sealed class AutoScalingTests : IAsyncLifetime
     {
         for (var i = 0; i < 3; i++)
         {
-            _answers.Enqueue((status, Error(code, "why")));
+            _server.Answers.Enqueue((status, Error(code, "why")));
         }
 
         var failure = (await Should.ThrowAsync<AwsException>(() => Ask(h => h.Complete(LifecycleResult.Continue, default)))).Failure;
 
         failure.Kind.ShouldBe(kind);
-        failure.Subject.ShouldBe($"autoscaling:CompleteLifecycleAction of hook hook in group a group at {_endpoint}");
+        failure.Subject.ShouldBe($"autoscaling:CompleteLifecycleAction of hook hook in group a group at {_server.Endpoint}");
         failure.Cause.ShouldContain($"{code}: why");
         failure.Remedy.ShouldContain(remedy);
     }
 
     [Fact]
-    public void The_endpoint_is_that_of_the_region() => new AmazonAutoScalingConfig("cn-north-1").Endpoint.ToString().ShouldBe("https://autoscaling.cn-north-1.amazonaws.com.cn/");
+    public void The_endpoint_is_that_of_the_region() => new AmazonAutoScalingConfig("cn-north-1").Endpoint.ToString()
+        .ShouldBe("https://autoscaling.cn-north-1.amazonaws.com.cn/");
 
     private async Task<bool> Ask(Func<LifecycleHook, Task<bool>> ask)
     {
         using var client = new AmazonAutoScalingClient(
-            new SessionAWSCredentials("AKIDEXAMPLE", "made-up", "session"), new AmazonAutoScalingConfig("eu-central-1", _endpoint) { MaxErrorRetry = 1 });
+            new SessionAWSCredentials("AKIDEXAMPLE", "made-up", "session"),
+            new AmazonAutoScalingConfig("eu-central-1", _server.Endpoint) { MaxErrorRetry = 1 });
         return await ask(new LifecycleHook(client, "a group", "hook", "i-0a5d1a26e00000001"));
     }
 

@@ -1,13 +1,6 @@
-using System.Collections.Concurrent;
 using System.Globalization;
 using Amazon.Runtime;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
-using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.WebUtilities;
-using Microsoft.Extensions.DependencyInjection;
 using NodeAgent.Aws;
 using NodeAgent.Imds;
 
@@ -16,37 +9,17 @@ namespace NodeAgent.Tests.Aws;
 /// <summary>Against answers as moto 5.1 and EC2's API reference write them.</summary>
 public sealed class Ec2Tests : IAsyncLifetime
 {
-    private readonly ConcurrentQueue<(int Status, string Body)> _answers = new();
-    private readonly ConcurrentQueue<(string Body, string Authorization, string Token)> _requests = new();
-    private WebApplication? _server;
-    private Uri _endpoint = new("http://127.0.0.1");
+    private readonly FakeQueries _server = new();
 
-    public async Task InitializeAsync()
-    {
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
-        _server = builder.Build();
-        _server.Run(async context =>
-        {
-            using var reader = new StreamReader(context.Request.Body);
-            var headers = context.Request.Headers;
-            _requests.Enqueue((await reader.ReadToEndAsync(), headers.Authorization.ToString(), headers["X-Amz-Security-Token"].ToString()));
-            var (status, body) = _answers.TryDequeue(out var answer) ? answer : (500, "");
-            context.Response.StatusCode = status;
-            context.Response.ContentType = "text/xml";
-            await context.Response.WriteAsync(body);
-        });
-        await _server.StartAsync();
-        _endpoint = new Uri(_server.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
-    }
+    public Task InitializeAsync() => _server.Start();
 
-    public async Task DisposeAsync() => await _server!.DisposeAsync();
+    public async Task DisposeAsync() => await _server.DisposeAsync();
 
     [Fact]
     public async Task Tags_of_this_instance_come_page_by_page()
     {
-        _answers.Enqueue((200, Page("abc", ("Name", "worker & <co>"), ("kubernetes.io/cluster/one", "owned"))));
-        _answers.Enqueue((200, Page(null, ("nodeagent:role", "worker"), ("empty", ""))));
+        _server.Answers.Enqueue((200, Page("abc", ("Name", "worker & <co>"), ("kubernetes.io/cluster/one", "owned"))));
+        _server.Answers.Enqueue((200, Page(null, ("nodeagent:role", "worker"), ("empty", ""))));
 
         (await Tags()).ShouldBe(new Dictionary<string, string>
         {
@@ -56,7 +29,7 @@ public sealed class Ec2Tests : IAsyncLifetime
             ["nodeagent:role"] = "worker",
         });
 
-        var requests = _requests.ToArray();
+        var requests = _server.Requests.ToArray();
         var first = QueryHelpers.ParseQuery(requests[0].Body);
         (first["Action"].ToString(), first["Version"].ToString(), first["Filter.1.Name"].ToString(), first["Filter.1.Value.1"].ToString())
             .ShouldBe(("DescribeTags", "2016-11-15", "resource-id", "i-0a5d1a26e00000001"));
@@ -70,8 +43,8 @@ public sealed class Ec2Tests : IAsyncLifetime
     [Fact]
     public async Task No_tags_at_all_are_asked_for_again()
     {
-        _answers.Enqueue((200, Page(null)));
-        _answers.Enqueue((200, Page(null, ("Name", "worker"))));
+        _server.Answers.Enqueue((200, Page(null)));
+        _server.Answers.Enqueue((200, Page(null, ("Name", "worker"))));
 
         (await Tags()).Keys.ShouldBe(["Name"]);
     }
@@ -79,8 +52,8 @@ public sealed class Ec2Tests : IAsyncLifetime
     [Fact]
     public async Task Throttling_is_tried_again()
     {
-        _answers.Enqueue((503, Error("RequestLimitExceeded", "Request limit exceeded.")));
-        _answers.Enqueue((200, Page(null, ("Name", "worker"))));
+        _server.Answers.Enqueue((503, Error("RequestLimitExceeded", "Request limit exceeded.")));
+        _server.Answers.Enqueue((200, Page(null, ("Name", "worker"))));
 
         (await Tags()).Keys.ShouldBe(["Name"]);
     }
@@ -88,16 +61,16 @@ public sealed class Ec2Tests : IAsyncLifetime
     [Fact]
     public async Task A_right_that_is_missing_is_named_and_not_asked_for_twice()
     {
-        _answers.Enqueue((403, Error("UnauthorizedOperation", "You are not authorized to perform this operation.")));
+        _server.Answers.Enqueue((403, Error("UnauthorizedOperation", "You are not authorized to perform this operation.")));
 
         var failure = (await Should.ThrowAsync<AwsException>(Tags)).Failure;
 
         failure.Kind.ShouldBe(AwsFailureKind.NotAllowed);
-        failure.Subject.ShouldBe($"ec2:DescribeTags at {_endpoint}");
+        failure.Subject.ShouldBe($"ec2:DescribeTags at {_server.Endpoint}");
         failure.Cause.ShouldBe("403 UnauthorizedOperation: You are not authorized to perform this operation.");
         failure.Remedy.ShouldContain("InstanceMetadataTags=enabled");
         failure.Remedy.ShouldContain("ec2:DescribeTags");
-        _requests.Count.ShouldBe(1);
+        _server.Requests.Count.ShouldBe(1);
     }
 
     [Theory]
@@ -110,7 +83,7 @@ public sealed class Ec2Tests : IAsyncLifetime
     {
         for (var i = 0; i < 3; i++)
         {
-            _answers.Enqueue((status, Error(code, "why")));
+            _server.Answers.Enqueue((status, Error(code, "why")));
         }
 
         var failure = (await Should.ThrowAsync<AwsException>(() => Tags(retries: 1))).Failure;
@@ -122,9 +95,7 @@ public sealed class Ec2Tests : IAsyncLifetime
     [Fact]
     public async Task Nobody_there_is_not_reachable()
     {
-        _endpoint = InstanceMetadataTests.FreePort();
-
-        var failure = (await Should.ThrowAsync<AwsException>(() => Tags(retries: 1))).Failure;
+        var failure = (await Should.ThrowAsync<AwsException>(() => Tags(retries: 1, endpoint: InstanceMetadataTests.FreePort()))).Failure;
 
         failure.Kind.ShouldBe(AwsFailureKind.NotReachable);
         failure.Cause.ShouldContain("refused");
@@ -148,12 +119,12 @@ public sealed class Ec2Tests : IAsyncLifetime
         await imds.Start();
         using var metadata = new InstanceMetadata(imds.Endpoint, TimeSpan.FromMinutes(2));
         using var credentials = new RoleCredentials(metadata);
-        _answers.Enqueue((200, Page(null, ("Name", "worker"))));
+        _server.Answers.Enqueue((200, Page(null, ("Name", "worker"))));
 
         await Tags(credentials);
 
-        _requests.Single().Authorization.ShouldContain("Credential=ASIAROLE/");
-        _requests.Single().Token.ShouldBe("of the role");
+        _server.Requests.Single().Authorization.ShouldContain("Credential=ASIAROLE/");
+        _server.Requests.Single().Token.ShouldBe("of the role");
     }
 
     [Theory]
@@ -177,7 +148,7 @@ public sealed class Ec2Tests : IAsyncLifetime
         failure.Kind.ShouldBe(AwsFailureKind.NotAllowed);
         failure.ToString().ShouldContain(expected);
         failure.ToString().ShouldContain("InstanceMetadataTags=enabled");
-        _requests.ShouldBeEmpty();
+        _server.Requests.ShouldBeEmpty();
     }
 
     [Theory]
@@ -187,11 +158,11 @@ public sealed class Ec2Tests : IAsyncLifetime
 
     private Task<IReadOnlyDictionary<string, string>> Tags() => Tags(null);
 
-    private async Task<IReadOnlyDictionary<string, string>> Tags(AWSCredentials? credentials = null, int retries = 6)
+    private async Task<IReadOnlyDictionary<string, string>> Tags(AWSCredentials? credentials = null, int retries = 6, Uri? endpoint = null)
     {
         using var ec2 = new AmazonEC2Client(
             credentials ?? new SessionAWSCredentials("AKIDEXAMPLE", "made-up", "session"),
-            new AmazonEC2Config("eu-central-1", _endpoint) { MaxErrorRetry = retries });
+            new AmazonEC2Config("eu-central-1", endpoint ?? _server.Endpoint) { MaxErrorRetry = retries });
         return await Ec2.InstanceTags(ec2, "i-0a5d1a26e00000001", TimeProvider.System, default);
     }
 

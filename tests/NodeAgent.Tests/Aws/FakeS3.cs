@@ -1,22 +1,16 @@
 using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
-using Microsoft.Extensions.DependencyInjection;
 
 namespace NodeAgent.Tests.Aws;
 
 /// <summary>
 /// Answers a GET of an object as S3 documents it: ETag and If-None-Match, NoSuchKey; a PUT where there is none yet; and what it is told to answer instead.
 /// </summary>
-internal sealed class FakeS3 : IAsyncDisposable
+internal sealed class FakeS3 : FakeServer
 {
     private readonly TaskCompletionSource _allHere = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private WebApplication? _application;
     private int _waiting;
 
     /// <summary>By bucket/key.</summary>
@@ -33,33 +27,12 @@ internal sealed class FakeS3 : IAsyncDisposable
     /// <summary>Answers only when so many requests wait at once.</summary>
     public int Together { get; set; } = 1;
 
-    public Uri Endpoint { get; private set; } = new("http://127.0.0.1");
-
     public static string Error(string code, string message = "why") =>
         $"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message><RequestId>4442587FB7D0A2F9</RequestId></Error>";
 
-    public async Task Start()
-    {
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
-        _application = builder.Build();
-        _application.Run(Answer);
-        await _application.StartAsync();
-        Endpoint = new Uri(_application.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
-    }
-
     public void Answer(string path, int status, string body) => Instead.GetOrAdd(path, _ => new()).Enqueue((status, body));
 
-    public async ValueTask DisposeAsync()
-    {
-        if (_application is { } application)
-        {
-            _application = null;
-            await application.DisposeAsync();
-        }
-    }
-
-    private async Task Answer(HttpContext context)
+    protected override async Task Answer(HttpContext context)
     {
         if (Interlocked.Increment(ref _waiting) >= Together)
         {
@@ -77,9 +50,10 @@ internal sealed class FakeS3 : IAsyncDisposable
         }
         else if (context.Request.Method == "PUT")
         {
-            using var reader = new StreamReader(context.Request.Body);
-            var isNew = Objects.TryAdd(path, await reader.ReadToEndAsync());
-            (response.StatusCode, body) = isNew ? (200, "") : (412, Error("PreconditionFailed", "At least one of the pre-conditions you specified did not hold"));
+            var isNew = Objects.TryAdd(path, await Body(context));
+            (response.StatusCode, body) = isNew
+                ? (200, "")
+                : (412, Error("PreconditionFailed", "At least one of the pre-conditions you specified did not hold"));
             response.Headers.ETag = "\"0\"";
         }
         else if (!Objects.TryGetValue(path, out var content))

@@ -5,7 +5,6 @@ using NodeAgent.Imds;
 
 namespace NodeAgent.Tests.Aws;
 
-#pragma warning disable CA1001 // IAsyncLifetime disposes of it
 public sealed class InstanceMetadataTests : IAsyncLifetime
 {
     private static readonly TimeSpan Patient = TimeSpan.FromMinutes(2);

@@ -2,12 +2,7 @@ using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text.Json.Nodes;
 using Amazon.Runtime;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
-using Microsoft.Extensions.DependencyInjection;
 using NodeAgent.Aws;
 using NodeAgent.Pki;
 using NodeAgent.Tests.Machine;
@@ -15,21 +10,9 @@ using NodeAgent.Tests.Pki;
 
 namespace NodeAgent.Tests.Aws;
 
-#pragma warning disable CA1001 // IAsyncLifetime disposes of it
 /// <summary>CAs whose keys are in KMS, against answers as KMS's API reference writes them.</summary>
-public sealed class KmsKeysTests : IAsyncLifetime
+public sealed class KmsKeysTests : CaStoreBesideKms
 {
-    private readonly FakeKms _fake = new();
-    private readonly TemporaryDirectory _directory = new();
-
-    public Task InitializeAsync() => _fake.Start();
-
-    public async Task DisposeAsync()
-    {
-        _directory.Dispose();
-        await _fake.DisposeAsync();
-    }
-
     [Theory]
     [InlineData(nameof(KeyAlgorithm.EcdsaP256))]
     [InlineData(nameof(KeyAlgorithm.Rsa2048))]
@@ -38,13 +21,16 @@ public sealed class KmsKeysTests : IAsyncLifetime
         var kind = Enum.Parse<KeyAlgorithm>(algorithm);
         foreach (var row in RoleTable.Authorities)
         {
-            _fake.Add(row.Role, kind);
+            _kms.Add(row.Role, kind);
         }
 
         using var store = new DirectoryCaStore(_directory.Path);
         var made = await Make(store);
 
-        made.Order(StringComparer.Ordinal).ShouldBe("ca.crt ca.kms cluster.sums encryption.key encryption.sums etcd/ca.crt etcd/ca.kms front-proxy-ca.crt front-proxy-ca.kms sa.key sa.pub".Split(' '));
+        made.Order(StringComparer.Ordinal)
+            .ShouldBe(
+                "ca.crt ca.kms cluster.sums encryption.key encryption.sums etcd/ca.crt etcd/ca.kms front-proxy-ca.crt front-proxy-ca.kms sa.key sa.pub".Split(
+                    ' '));
         using var authorities = await ClusterAuthorities.Load(store, Kms, CancellationToken.None);
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var content = RoleTable.Find("kubelet-client")!.For(new("n", [], []));
@@ -62,7 +48,7 @@ public sealed class KmsKeysTests : IAsyncLifetime
     {
         for (var i = 0; i < 10; i++)
         {
-            _fake.Add($"ca{i}", KeyAlgorithm.EcdsaP256);
+            _kms.Add($"ca{i}", KeyAlgorithm.EcdsaP256);
         }
 
         await Task.WhenAll(Enumerable.Range(0, 10).Select(i => Task.Run(async () =>
@@ -80,7 +66,7 @@ public sealed class KmsKeysTests : IAsyncLifetime
     {
         using var store = new DirectoryCaStore(_directory.Path);
         await ClusterAuthorities.Make(store, KeyAlgorithm.EcdsaP256, NoKms.Keys, NoKms.Any, TestAuthority.Noon, CancellationToken.None);
-        _fake.Add("ca", KeyAlgorithm.EcdsaP256);
+        _kms.Add("ca", KeyAlgorithm.EcdsaP256);
 
         (await Should.ThrowAsync<CaException>(() => ClusterAuthorities.Make(
             store, KeyAlgorithm.EcdsaP256, new Dictionary<string, string> { ["ca"] = Arn("ca") }, Kms, TestAuthority.Noon, CancellationToken.None)))
@@ -90,25 +76,25 @@ public sealed class KmsKeysTests : IAsyncLifetime
     [Fact]
     public async Task Throttling_is_waited_for_within_bounds()
     {
-        _fake.Add("ca", KeyAlgorithm.EcdsaP256);
+        _kms.Add("ca", KeyAlgorithm.EcdsaP256);
         using var kms = Kms("eu-central-1", new Hurried());
-        _fake.Throttle = 2;
+        _kms.Throttle = 2;
         (await kms.Sign(Arn("ca"), [1], isRsa: false, CancellationToken.None)).ShouldNotBeEmpty();
-        _fake.Requests.Count.ShouldBe(3);
-        _fake.Requests.Clear();
-        _fake.Throttle = int.MaxValue;
+        _kms.Requests.Count.ShouldBe(3);
+        _kms.Requests.Clear();
+        _kms.Throttle = int.MaxValue;
 
         var failure = (await Should.ThrowAsync<AwsException>(() => kms.Sign(Arn("ca"), [1], isRsa: false, CancellationToken.None))).Failure;
 
         failure.Kind.ShouldBe(AwsFailureKind.Throttled);
-        (failure.Tries, _fake.Requests.Count).ShouldBe((7, 7));
+        (failure.Tries, _kms.Requests.Count).ShouldBe((7, 7));
     }
 
     [Fact]
     public async Task A_wrong_signature_is_not_handed_on()
     {
-        _fake.Add("ca", KeyAlgorithm.EcdsaP256);
-        _fake.SignsWrongly = true;
+        _kms.Add("ca", KeyAlgorithm.EcdsaP256);
+        _kms.SignsWrongly = true;
         using var store = new DirectoryCaStore(_directory.Path);
 
         (await Should.ThrowAsync<CaException>(() => ClusterAuthorities.Make(
@@ -122,7 +108,7 @@ public sealed class KmsKeysTests : IAsyncLifetime
     public async Task What_is_larger_than_KMS_takes_is_sent_as_its_digest()
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        _fake.AddKey("ca", key);
+        _kms.AddKey("ca", key);
         using var kms = Kms("eu-central-1");
         foreach (var length in new[] { 4096, 4097 })
         {
@@ -141,7 +127,7 @@ public sealed class KmsKeysTests : IAsyncLifetime
     [InlineData("ValidationException", nameof(AwsFailureKind.Malformed))]
     public async Task What_fails_says_what_to_do(string code, string kind)
     {
-        _fake.Error = code;
+        _kms.Error = code;
         using var kms = Kms("eu-central-1");
 
         var failure = (await Should.ThrowAsync<AwsException>(() => kms.Find(Arn("ca"), CancellationToken.None))).Failure;
@@ -149,17 +135,17 @@ public sealed class KmsKeysTests : IAsyncLifetime
         failure.Kind.ToString().ShouldBe(kind);
         failure.Subject.ShouldStartWith($"kms:GetPublicKey with {Arn("ca")}");
         failure.Cause.ShouldBe($"400 {code.Split('#')[^1]}: because");
-        _fake.Requests.Count.ShouldBe(1);
+        _kms.Requests.Count.ShouldBe(1);
     }
 
     [Fact]
     public async Task A_call_bears_a_signature_over_all_that_counts()
     {
-        _fake.Add("ca", KeyAlgorithm.EcdsaP256);
+        _kms.Add("ca", KeyAlgorithm.EcdsaP256);
         using var kms = Kms("eu-central-1");
         await kms.Sign(Arn("ca"), [1], isRsa: false, CancellationToken.None);
 
-        var headers = _fake.Headers.ShouldHaveSingleItem();
+        var headers = _kms.Headers.ShouldHaveSingleItem();
         headers.ContentType.ToString().ShouldBe("application/x-amz-json-1.1");
         headers.Authorization.ToString().ShouldMatch(
             "^AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/[0-9]{8}/eu-central-1/kms/aws4_request,"
@@ -169,7 +155,7 @@ public sealed class KmsKeysTests : IAsyncLifetime
     [Fact]
     public async Task What_is_no_KMS_is_not_believed()
     {
-        _fake.Instead = "<html>log in first</html>";
+        _kms.Instead = "<html>log in first</html>";
         using var kms = Kms("eu-central-1");
 
         (await Should.ThrowAsync<AwsException>(() => kms.Find(Arn("ca"), CancellationToken.None))).Message.ShouldContain("Something else than KMS");
@@ -187,8 +173,8 @@ public sealed class KmsKeysTests : IAsyncLifetime
     [Fact]
     public async Task A_key_for_other_things_or_of_another_kind_is_refused()
     {
-        _fake.Add("ca", KeyAlgorithm.EcdsaP256, usage: "ENCRYPT_DECRYPT");
-        _fake.AddKey("odd", ECDsa.Create(ECCurve.NamedCurves.nistP384));
+        _kms.Add("ca", KeyAlgorithm.EcdsaP256, usage: "ENCRYPT_DECRYPT");
+        _kms.AddKey("odd", ECDsa.Create(ECCurve.NamedCurves.nistP384));
         using var kms = Kms("eu-central-1");
 
         (await Should.ThrowAsync<AwsException>(() => kms.Find(Arn("ca"), CancellationToken.None))).Message.ShouldContain("SIGN_VERIFY");
@@ -200,31 +186,31 @@ public sealed class KmsKeysTests : IAsyncLifetime
 
     private Task<IReadOnlyList<string>> Make(ICaStore store) => ClusterAuthorities.Make(
         store, KeyAlgorithm.EcdsaP256, RoleTable.Authorities.ToDictionary(a => a.Role, a => Arn(a.Role)), Kms, TestAuthority.Noon, CancellationToken.None);
-
-    private KmsKeys Kms(string? region) => Kms(region, TimeProvider.System);
-
-    private KmsKeys Kms(string? region, TimeProvider time)
-    {
-        region.ShouldBe("eu-central-1");
-        return new(region!, _fake.Endpoint, new BasicAWSCredentials("AKIDEXAMPLE", "secret"), new OutboundHttp(null, []), time);
-    }
 }
 
 /// <summary>Pauses between tries are over at once; longer waits are as long as they are.</summary>
 internal sealed class Hurried : TimeProvider
 {
-    public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
-        base.CreateTimer(callback, state, dueTime > TimeSpan.Zero && dueTime <= TimeSpan.FromSeconds(5) ? TimeSpan.FromMilliseconds(1) : dueTime, period);
+    /// <summary>Told of each pause, before it is over.</summary>
+    public Action<TimeSpan> Paused { get; init; } = _ => { };
+
+    public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
+    {
+        if (dueTime <= TimeSpan.Zero || dueTime > TimeSpan.FromSeconds(5))
+        {
+            return base.CreateTimer(callback, state, dueTime, period);
+        }
+
+        Paused(dueTime);
+        return base.CreateTimer(callback, state, TimeSpan.FromMilliseconds(1), period);
+    }
 }
 
 /// <summary>As KMS's API reference writes it.</summary>
-internal sealed class FakeKms : IAsyncDisposable
+internal sealed class FakeKms : FakeServer
 {
     private readonly ConcurrentDictionary<string, (AsymmetricAlgorithm Key, string Usage)> _keys = new();
-    private WebApplication? _application;
     private int _here;
-
-    public Uri Endpoint { get; private set; } = new("http://127.0.0.1");
 
     public ConcurrentQueue<string> Requests { get; } = new();
 
@@ -250,26 +236,16 @@ internal sealed class FakeKms : IAsyncDisposable
 
     public void AddKey(string name, AsymmetricAlgorithm key) => _keys[Arn(name)] = (key, "SIGN_VERIFY");
 
-    public async Task Start()
+    public override async ValueTask DisposeAsync()
     {
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
-        _application = builder.Build();
-        _application.Run(Answer);
-        await _application.StartAsync();
-        Endpoint = new Uri(_application.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        await _application!.DisposeAsync();
+        await base.DisposeAsync();
         foreach (var (key, _) in _keys.Values)
         {
             key.Dispose();
         }
     }
 
-    private async Task Answer(HttpContext context)
+    protected override async Task Answer(HttpContext context)
     {
         Together = Math.Max(Together, Interlocked.Increment(ref _here));
         await Task.Delay(Delay);
@@ -313,7 +289,8 @@ internal sealed class FakeKms : IAsyncDisposable
             {
                 ["Signature"] = Convert.ToBase64String(key switch
                 {
-                    ECDsa ec when asked["SigningAlgorithm"]!.GetValue<string>() == "ECDSA_SHA_256" => ec.SignHash(digest, DSASignatureFormat.Rfc3279DerSequence),
+                    ECDsa ec when asked["SigningAlgorithm"]!.GetValue<string>() == "ECDSA_SHA_256" =>
+                        ec.SignHash(digest, DSASignatureFormat.Rfc3279DerSequence),
                     RSA rsa when asked["SigningAlgorithm"]!.GetValue<string>() == "RSASSA_PKCS1_V1_5_SHA_256" =>
                         rsa.SignHash(digest, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1),
                     _ => throw new InvalidOperationException("another algorithm than the key's"),

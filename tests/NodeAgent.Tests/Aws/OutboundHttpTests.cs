@@ -4,13 +4,8 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using Amazon.Runtime;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
-using Microsoft.Extensions.DependencyInjection;
 using NodeAgent.Aws;
 using NodeAgent.Imds;
 
@@ -21,39 +16,16 @@ namespace NodeAgent.Tests.Aws;
 [Collection(nameof(OutboundHttpTests))]
 public sealed class OutboundHttpTests : IAsyncLifetime
 {
-    private readonly ConcurrentQueue<(string Target, string? Authorization)> _proxied = new();
-    private WebApplication? _proxy;
-    private Uri _endpoint = new("http://127.0.0.1");
+    private readonly FakeProxy _proxy = new();
 
-    public async Task InitializeAsync()
-    {
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
-        _proxy = builder.Build();
-        _proxy.Run(async context =>
-        {
-            var authorization = context.Request.Headers.ProxyAuthorization.ToString();
-            _proxied.Enqueue((context.Features.Get<IHttpRequestFeature>()!.RawTarget, authorization));
-            if (authorization.Length == 0)
-            {
-                context.Response.StatusCode = 407;
-                context.Response.Headers.ProxyAuthenticate = "Basic realm=\"way out\"";
-                return;
-            }
+    public Task InitializeAsync() => _proxy.Start();
 
-            context.Response.ContentType = "text/xml";
-            await context.Response.WriteAsync("<DescribeTagsResponse><tagSet><item><key>from</key><value>beyond</value></item></tagSet></DescribeTagsResponse>");
-        });
-        await _proxy.StartAsync();
-        _endpoint = new Uri(_proxy.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
-    }
-
-    public async Task DisposeAsync() => await _proxy!.DisposeAsync();
+    public async Task DisposeAsync() => await _proxy.DisposeAsync();
 
     [Fact]
     public async Task Tags_are_asked_for_by_the_proxy_with_its_password()
     {
-        var proxy = new OutboundProxy($"http://worker:hush%40@127.0.0.1:{_endpoint.Port}", null, ["169.254.169.254"]);
+        var proxy = new OutboundProxy($"http://worker:hush%40@127.0.0.1:{_proxy.Endpoint.Port}", null, ["169.254.169.254"]);
         // No such host: only a proxy can answer for it.
         using var ec2 = new AmazonEC2Client(
             new BasicAWSCredentials("AKIDEXAMPLE", "made-up"),
@@ -61,7 +33,7 @@ public sealed class OutboundHttpTests : IAsyncLifetime
 
         (await Ec2.InstanceTags(ec2, "i-0a5d1a26e00000001", TimeProvider.System, default)).ShouldBe(new Dictionary<string, string> { ["from"] = "beyond" });
 
-        var (target, authorization) = _proxied.Last();
+        var (target, authorization) = _proxy.Proxied.Last();
         target.ShouldBe("http://ec2.nowhere.invalid/");
         authorization.ShouldBe("Basic " + Convert.ToBase64String(Encoding.ASCII.GetBytes("worker:hush@")));
     }
@@ -88,7 +60,7 @@ public sealed class OutboundHttpTests : IAsyncLifetime
         var before = HttpClient.DefaultProxy;
         try
         {
-            HttpClient.DefaultProxy = new WebProxy(_endpoint);
+            HttpClient.DefaultProxy = new WebProxy(_proxy.Endpoint);
             using var metadata = new InstanceMetadata(imds.Endpoint, TimeSpan.FromSeconds(30));
             (await metadata.Text("instance-id", default)).ShouldBe("i-0a5d1a26e00000001");
         }
@@ -97,7 +69,7 @@ public sealed class OutboundHttpTests : IAsyncLifetime
             HttpClient.DefaultProxy = before;
         }
 
-        _proxied.ShouldBeEmpty();
+        _proxy.Proxied.ShouldBeEmpty();
     }
 
     [Theory]
@@ -117,15 +89,15 @@ public sealed class OutboundHttpTests : IAsyncLifetime
         server.CertificateExtensions.Add(names.Build());
         using var issued = server.Create(authority, DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddHours(1), [1]);
         using var certificate = issued.CopyWithPrivateKey(serverKey);
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(o => o.Listen(IPAddress.Loopback, 0, l => l.UseHttps(certificate)));
-        await using var https = builder.Build();
-        https.Run(context => context.Response.WriteAsync("<DescribeTagsResponse><tagSet><item><key>from</key><value>within</value></item></tagSet></DescribeTagsResponse>"));
-        await https.StartAsync();
-        var port = new Uri(https.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First()).Port;
+        await using var https = new FakeTags(certificate, "within");
+        await https.Start();
         using var ec2 = new AmazonEC2Client(
             new BasicAWSCredentials("AKIDEXAMPLE", "made-up"),
-            new AmazonEC2Config("eu-central-1", new Uri($"https://{host}:{port}/")) { MaxErrorRetry = 0, HttpClientFactory = new OutboundHttp(null, given ? [authority.RawData] : []) });
+            new AmazonEC2Config("eu-central-1", new Uri($"https://{host}:{https.Endpoint.Port}/"))
+            {
+                MaxErrorRetry = 0,
+                HttpClientFactory = new OutboundHttp(null, given ? [authority.RawData] : []),
+            });
 
         if (expected)
         {
@@ -133,7 +105,8 @@ public sealed class OutboundHttpTests : IAsyncLifetime
         }
         else
         {
-            (await Should.ThrowAsync<AwsException>(() => Ec2.InstanceTags(ec2, "i-0a5d1a26e00000001", TimeProvider.System, default))).Kind.ShouldBe(AwsFailureKind.NotReachable);
+            (await Should.ThrowAsync<AwsException>(() => Ec2.InstanceTags(ec2, "i-0a5d1a26e00000001", TimeProvider.System, default)))
+                .Kind.ShouldBe(AwsFailureKind.NotReachable);
         }
     }
 
@@ -167,4 +140,31 @@ public sealed class OutboundHttpTests : IAsyncLifetime
 
     [Fact]
     public void A_star_excepts_everything() => new OutboundProxy("http://proxy.example", null, ["*"]).IsBypassed(new Uri("http://example.com/")).ShouldBeTrue();
+
+    /// <summary>Whatever is asked of it.</summary>
+    private class FakeTags(X509Certificate2? certificate, string from) : FakeServer(certificate)
+    {
+        protected override Task Answer(HttpContext context) =>
+            Write(context, 200, $"<DescribeTagsResponse><tagSet><item><key>from</key><value>{from}</value></item></tagSet></DescribeTagsResponse>");
+    }
+
+    /// <summary>Answers in place of the destination to whoever has a password.</summary>
+    private sealed class FakeProxy() : FakeTags(null, "beyond")
+    {
+        public ConcurrentQueue<(string Target, string? Authorization)> Proxied { get; } = new();
+
+        protected override async Task Answer(HttpContext context)
+        {
+            var authorization = context.Request.Headers.ProxyAuthorization.ToString();
+            Proxied.Enqueue((context.Features.Get<IHttpRequestFeature>()!.RawTarget, authorization));
+            if (authorization.Length == 0)
+            {
+                context.Response.StatusCode = 407;
+                context.Response.Headers.ProxyAuthenticate = "Basic realm=\"way out\"";
+                return;
+            }
+
+            await base.Answer(context);
+        }
+    }
 }

@@ -6,7 +6,6 @@ using NodeAgent.Tests.Pki;
 
 namespace NodeAgent.Tests.Aws;
 
-#pragma warning disable CA1001 // IAsyncLifetime disposes of it
 /// <summary>The package AWSSDK.S3 against answers as S3's API reference writes them.</summary>
 public sealed class S3ObjectsTests : IAsyncLifetime
 {
@@ -95,7 +94,8 @@ public sealed class S3ObjectsTests : IAsyncLifetime
         _fake.Answer("bucket/a", 403, FakeS3.Error("AccessDenied", "Access Denied"));
         using var bucket = Bucket();
 
-        (await Should.ThrowAsync<AwsException>(() => bucket.Create("a", [], CancellationToken.None))).Message.ShouldContain("s3:PutObject on this object, and kms:GenerateDataKey");
+        (await Should.ThrowAsync<AwsException>(() => bucket.Create("a", [], CancellationToken.None)))
+            .Message.ShouldContain("s3:PutObject on this object, and kms:GenerateDataKey");
     }
 
     [Fact]
@@ -119,7 +119,8 @@ public sealed class S3ObjectsTests : IAsyncLifetime
 
         made.Sum(m => m.Count).ShouldBe(11);
         _fake.Objects.Keys.Order(StringComparer.Ordinal).ShouldBe(
-            "ca.crt ca.key cluster.sums encryption.key encryption.sums etcd/ca.crt etcd/ca.key front-proxy-ca.crt front-proxy-ca.key sa.key sa.pub".Split(' ').Select(f => $"bucket/clusters/amber/{f}"));
+            "ca.crt ca.key cluster.sums encryption.key encryption.sums etcd/ca.crt etcd/ca.key front-proxy-ca.crt front-proxy-ca.key sa.key sa.pub".Split(' ')
+                .Select(f => $"bucket/clusters/amber/{f}"));
         using var any = new S3CaStore(Bucket(), "clusters/amber");
         any.Name.ShouldBe("s3://bucket/clusters/amber");
         using var whole = await ClusterAuthorities.Load(any, NoKms.Any, CancellationToken.None);

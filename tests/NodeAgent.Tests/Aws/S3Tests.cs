@@ -4,7 +4,6 @@ using NodeAgent.Aws;
 
 namespace NodeAgent.Tests.Aws;
 
-#pragma warning disable CA1001 // IAsyncLifetime disposes of it
 /// <summary>Against answers as S3's API reference writes them.</summary>
 public sealed class S3Tests : IAsyncLifetime
 {
@@ -137,5 +136,11 @@ public sealed class S3Tests : IAsyncLifetime
     private async Task<AwsFailure> Failure(string key) => (await Should.ThrowAsync<AwsException>(() => Get(key))).Failure;
 
     private static S3 Client(Uri endpoint, TimeSpan patience) => new(
-        "bucket", "eu-central-1", endpoint, () => Task.FromResult(new ImmutableCredentials("AKIDEXAMPLE", "made-up", "session")), patience, TimeProvider.System, new(null, []));
+        "bucket",
+        "eu-central-1",
+        endpoint,
+        () => Task.FromResult(new ImmutableCredentials("AKIDEXAMPLE", "made-up", "session")),
+        patience,
+        TimeProvider.System,
+        new(null, []));
 }

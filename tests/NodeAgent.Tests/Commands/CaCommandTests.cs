@@ -5,7 +5,8 @@ namespace NodeAgent.Tests.Commands;
 public sealed class CaCommandTests
 {
     private static readonly string[] Issue =
-        ["issue", "--store", "/nowhere", "--out", "/nowhere", "--node", "cp-1", "--endpoint", "https://10.0.0.4:6443", "--api-name", "api.example.com", "--api-name", "fd00::1"];
+        ["issue", "--store", "/nowhere", "--out", "/nowhere", "--node", "cp-1", "--endpoint", "https://10.0.0.4:6443", "--api-name", "api.example.com",
+            "--api-name", "fd00::1"];
 
     [Theory]
     [InlineData("--node", "", "--node: '' is no DNS name")]

@@ -179,7 +179,8 @@ public sealed class CertificateRenewalTests
     }
 
     /// <summary>
-    /// In what is logged, shown and planned. What is on the disk is in <see cref="Resources.ControlPlaneFilesTests"/> and <see cref="Resources.CertificateTests"/>.
+    /// In what is logged, shown and planned. What is on the disk is in <see cref="Resources.ControlPlaneFilesTests"/> and <see
+    /// cref="Resources.CertificateTests"/>.
     /// </summary>
     [Fact]
     public void No_private_key_is_in_what_a_node_says()
@@ -213,7 +214,11 @@ public sealed class CertificateRenewalTests
         {
             using var log = RunLog.ToJournal("0", sink);
             var result = Applier.Apply(
-                resources, worker.Machine, worker.Machine, new ApplyProgress(said, true, false, said.Write, new RunLog(log), new Timeline()), CancellationToken.None);
+                resources,
+                worker.Machine,
+                worker.Machine,
+                new ApplyProgress(said, true, false, said.Write, new RunLog(log), new Timeline()),
+                CancellationToken.None);
             said.Write(RunJson.Write(result, "node", 0, new Timeline()));
             result.Succeeded.ShouldBeTrue();
         }

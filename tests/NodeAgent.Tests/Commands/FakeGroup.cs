@@ -26,7 +26,8 @@ internal sealed class FakeGroup : IAmazonAutoScaling
         return Task.FromResult(new RecordLifecycleActionHeartbeatResponse());
     }
 
-    public Task<CompleteLifecycleActionResponse> CompleteLifecycleActionAsync(CompleteLifecycleActionRequest request, CancellationToken cancellationToken = default)
+    public Task<CompleteLifecycleActionResponse> CompleteLifecycleActionAsync(
+        CompleteLifecycleActionRequest request, CancellationToken cancellationToken = default)
     {
         Take(request.LifecycleActionResult);
         InProgress = false;
@@ -44,7 +45,12 @@ internal sealed class FakeGroup : IAmazonAutoScaling
         if (!InProgress)
         {
             throw new AmazonServiceException(
-                "No active Lifecycle Action found with instance ID i-0123456789abcdef0", null, ErrorType.Sender, "ValidationError", "1", HttpStatusCode.BadRequest);
+                "No active Lifecycle Action found with instance ID i-0123456789abcdef0",
+                null,
+                ErrorType.Sender,
+                "ValidationError",
+                "1",
+                HttpStatusCode.BadRequest);
         }
     }
 }

@@ -89,11 +89,7 @@ public sealed class LaunchTests : IDisposable
         await using var launch = Begin("Warmed:Running");
 
         var answered = launch.Answer(LifecycleResult.Continue, "prepared", default);
-        while (!Answers().Any())
-        {
-            await Task.Delay(5);
-        }
-
+        await Wait.Until(() => Answers().Any());
         _group.InProgress = true;
 
         (await answered).ShouldBeTrue();
@@ -117,7 +113,13 @@ public sealed class LaunchTests : IDisposable
     }
 
     private Launch Begin(string target = "InService", TimeSpan? giveUpAfter = null) => Launch.Begin(
-        target, () => _group.Hook, TimeSpan.FromMinutes(1), giveUpAfter ?? TimeSpan.FromHours(1), $"{_directory.Path}/launch.json", new Hurried(), _said.Enqueue);
+        target,
+        () => _group.Hook,
+        TimeSpan.FromMinutes(1),
+        giveUpAfter ?? TimeSpan.FromHours(1),
+        $"{_directory.Path}/launch.json",
+        new Hurried(),
+        _said.Enqueue);
 
     private IEnumerable<string> Answers() => _group.Calls.Where(c => c != "heartbeat");
 }

@@ -12,7 +12,6 @@ using static NodeAgent.Tests.Configuration.ConfigText;
 
 namespace NodeAgent.Tests.Commands;
 
-#pragma warning disable CA1001 // IAsyncLifetime disposes of it
 /// <summary>Metadata, S3 and EC2 as they answer or not, and what a node makes of it.</summary>
 public sealed class MachineSourcesTests : IAsyncLifetime
 {
@@ -143,7 +142,8 @@ public sealed class MachineSourcesTests : IAsyncLifetime
         await Run();
         _s3.Objects["shared/common.yaml"] = Head + "nodes: 1\n";
 
-        (await Should.ThrowAsync<ConfigurationException>(() => Run())).Errors.Single().ToString().ShouldStartWith("s3://shared/common.yaml:3:1: unknown field 'nodes'");
+        (await Should.ThrowAsync<ConfigurationException>(() => Run())).Errors.Single().ToString()
+            .ShouldStartWith("s3://shared/common.yaml:3:1: unknown field 'nodes'");
     }
 
     [Fact]
@@ -203,7 +203,8 @@ public sealed class MachineSourcesTests : IAsyncLifetime
         var loaded = await Run(ec2: InstanceMetadataTests.FreePort());
 
         loaded.Config.Cluster.Name.ShouldBe("blue");
-        _standIns.ShouldHaveSingleItem().ShouldStartWith("EC2 is away, so the instance's tags are those of the last good run, of 2026-11-21T10:00:00Z. ec2:DescribeTags at");
+        _standIns.ShouldHaveSingleItem()
+            .ShouldStartWith("EC2 is away, so the instance's tags are those of the last good run, of 2026-11-21T10:00:00Z. ec2:DescribeTags at");
     }
 
     private static string Identity(string id) =>
@@ -217,7 +218,13 @@ public sealed class MachineSourcesTests : IAsyncLifetime
     private async Task<LoadedConfig> Run(int patience = 60, bool keep = true, Uri? ec2 = null)
     {
         using var sources = new MachineSources(
-            new InstanceMetadata(_imds.Endpoint, TimeSpan.FromMinutes(2)), TimeSpan.FromSeconds(patience), new(ec2, null), () => _kept, () => _forgotten = true, _ => [], default);
+            new InstanceMetadata(_imds.Endpoint, TimeSpan.FromMinutes(2)),
+            TimeSpan.FromSeconds(patience),
+            new(ec2, null),
+            () => _kept,
+            () => _forgotten = true,
+            _ => [],
+            default);
         var loaded = NodeConfigLoader.Load(await sources.Layers(new EmptyMachineReader(Now, []), [], new Timeline(), default));
         _standIns = sources.StandIns;
         _kept = keep && sources.ToKeep((await sources.Instance.Identity).InstanceId, Now) is { } kept ? Encoding.UTF8.GetString(kept.Write()) : _kept;

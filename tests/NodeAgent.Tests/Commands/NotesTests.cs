@@ -16,7 +16,8 @@ namespace NodeAgent.Tests.Commands;
 public sealed class NotesTests
 {
     private readonly SimulatedMachine _machine = new([]);
-    private readonly ResourceList _list = new([new Pretend("quiet") { Finds = InSync.Instance }, new Pretend("holds") { Finds = InSync.Saying(["a label stays"]) }]);
+    private readonly ResourceList _list = new(
+        [new Pretend("quiet") { Finds = InSync.Instance }, new Pretend("holds") { Finds = InSync.Saying(["a label stays"]) }]);
 
     [Fact]
     public void A_plan_with_nothing_but_notes_has_nothing_to_do_and_says_them()
@@ -29,7 +30,8 @@ public sealed class NotesTests
         text.ToString().ShouldBe("Kernel\n  i pretend holds: a label stays\n\nNothing to do: 0 to change, 2 in sync, 1 only said.\n");
         using var json = JsonDocument.Parse(PlanJson.Write(plan, "node"));
         json.RootElement.GetProperty("steps").GetArrayLength().ShouldBe(0);
-        json.RootElement.GetProperty("notes").ToString().ReplaceLineEndings("").Replace(" ", "", StringComparison.Ordinal).ShouldBe("[{\"resource\":\"pretendholds\",\"note\":\"alabelstays\"}]");
+        json.RootElement.GetProperty("notes").ToString().ReplaceLineEndings("").Replace(" ", "", StringComparison.Ordinal)
+            .ShouldBe("[{\"resource\":\"pretendholds\",\"note\":\"alabelstays\"}]");
     }
 
     [Fact]
@@ -49,7 +51,8 @@ public sealed class NotesTests
         using var text = new StringWriter(CultureInfo.InvariantCulture) { NewLine = "\n" };
         var timeline = new Timeline();
 
-        var result = Applier.Apply(_list, _machine, _machine, new ApplyProgress(text, false, false, _ => { }, new RunLog(log), timeline), CancellationToken.None);
+        var result = Applier.Apply(
+            _list, _machine, _machine, new ApplyProgress(text, false, false, _ => { }, new RunLog(log), timeline), CancellationToken.None);
 
         ExitCode.Of(result).ShouldBe(ExitCode.Ok);
         _machine.Writes.ShouldBeEmpty();

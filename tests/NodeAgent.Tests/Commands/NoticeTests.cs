@@ -29,7 +29,8 @@ public class NoticeTests
         var notice = Notice.Of("InService", Spot, false, false).ShouldNotBeNull();
 
         (notice.IsGroups, notice.Ends).ShouldBe((false, new DateTimeOffset(2026, 11, 21, 8, 22, 0, TimeSpan.Zero)));
-        Notice.Of("Terminated", Spot, false, false).ShouldNotBeNull().ShouldSatisfyAllConditions(n => n.IsGroups.ShouldBeTrue(), n => n.Ends.ShouldBe(notice.Ends));
+        Notice.Of("Terminated", Spot, false, false).ShouldNotBeNull()
+            .ShouldSatisfyAllConditions(n => n.IsGroups.ShouldBeTrue(), n => n.Ends.ShouldBe(notice.Ends));
     }
 
     [Theory]

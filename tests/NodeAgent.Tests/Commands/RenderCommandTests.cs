@@ -75,7 +75,8 @@ public sealed class RenderCommandTests : IDisposable
 
         Tree(Out).Where(f => f.Value.Contains(Secret, StringComparison.Ordinal)).ShouldBeEmpty();
         File.ReadAllText(Path.Join(Out, "tree/etc/containerd/nodeagent/hosts/registry.k8s.io/hosts.toml")).ShouldStartWith("(secret: ");
-        File.ReadAllText(Path.Join(Out, "tree/etc/kubernetes/pki/kubelet-serving.pem")).ShouldContain("names: ip-10-0-20-44.eu-central-1.compute.internal, 10.0.20.44\n");
+        File.ReadAllText(Path.Join(Out, "tree/etc/kubernetes/pki/kubelet-serving.pem"))
+            .ShouldContain("names: ip-10-0-20-44.eu-central-1.compute.internal, 10.0.20.44\n");
     }
 
     [Fact]
@@ -108,7 +109,8 @@ public sealed class RenderCommandTests : IDisposable
 
         var refusal = Should.Throw<NotPossibleException>(() => Render());
 
-        refusal.Message.ShouldBe($"{Out} holds thesis and no .nodeagent-render: it is not of an earlier render, and so is left alone; give an empty or new directory");
+        refusal.Message.ShouldBe(
+            $"{Out} holds thesis and no .nodeagent-render: it is not of an earlier render, and so is left alone; give an empty or new directory");
         ExitCode.Of(refusal).ShouldBe(ExitCode.Refused);
         Tree(_folder).ShouldBe(new SortedDictionary<string, string> { ["out/thesis"] = "mine" });
     }

@@ -2,12 +2,7 @@ using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
-using Microsoft.Extensions.DependencyInjection;
 using NodeAgent.Aws;
 using NodeAgent.Commands;
 using NodeAgent.Configuration;
@@ -78,7 +73,8 @@ public sealed class WatchTests : IAsyncLifetime, IDisposable
         await Until(watch, () => _api.Writes.Count(w => w == "evict budgeted 429") > 1 && _group.Calls.Contains("heartbeat"));
         (_api.IsCordoned, _group.InProgress).ShouldBe((true, true));
         _api.Pods.ShouldBe(["daemon", "mirror", "budgeted"], ignoreOrder: true);
-        _said.ShouldContain(s => s.Contains("kube-system/budgeted is not evicted: 429", StringComparison.Ordinal) && s.Contains("disruption budget", StringComparison.Ordinal));
+        _said.ShouldContain(
+            s => s.Contains("kube-system/budgeted is not evicted: 429", StringComparison.Ordinal) && s.Contains("disruption budget", StringComparison.Ordinal));
 
         _api.Budgeted = false;
         await Until(watch, () => !_group.InProgress);
@@ -356,8 +352,11 @@ public sealed class WatchTests : IAsyncLifetime, IDisposable
 
     private void Target(string state) => _state.Paths["autoscaling/target-lifecycle-state"] = state;
 
-    private Watch Make(bool warm = false, bool rebalance = false) => new(
-        new(warm ? null : "worker", new("hook", "workers", "i-0123456789abcdef0", "eu-central-1", "Terminated", Duration.Parse("1m")), Duration.Parse("10m"), rebalance),
+    private Watch Make(bool warm = false, bool rebalance = false) => new(new(
+        warm ? null : "worker",
+        new("hook", "workers", "i-0123456789abcdef0", "eu-central-1", "Terminated", Duration.Parse("1m")),
+        Duration.Parse("10m"),
+        rebalance),
         _metadata!,
         () => new ApiClient(_api.Endpoint, "", _client, TimeSpan.FromSeconds(10)),
         () => _group.Hook,
@@ -397,7 +396,8 @@ public sealed class WatchTests : IAsyncLifetime, IDisposable
 
         public override long GetTimestamp() => base.GetTimestamp() + (long)(Offset.TotalSeconds * TimestampFrequency);
 
-        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) => _hurried.CreateTimer(callback, state, dueTime, period);
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
+            _hurried.CreateTimer(callback, state, dueTime, period);
     }
 
     private static string ClientPem()
@@ -410,13 +410,10 @@ public sealed class WatchTests : IAsyncLifetime, IDisposable
 }
 
 /// <summary>One node and its pods, by name: daemon is a DaemonSet's, mirror a static pod's, budgeted has a budget.</summary>
-internal sealed class FakeApiServer : IAsyncDisposable
+internal sealed class FakeApiServer : FakeServer
 {
     private readonly Lock _gate = new();
-    private WebApplication? _server;
     private List<string> _pods = [];
-
-    public Uri Endpoint { get; private set; } = new("http://127.0.0.1");
 
     public bool IsCordoned { get; set; }
 
@@ -452,19 +449,7 @@ internal sealed class FakeApiServer : IAsyncDisposable
 
     public ConcurrentQueue<string> Reads { get; } = new();
 
-    public async Task Start()
-    {
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
-        _server = builder.Build();
-        _server.Run(Answer);
-        await _server.StartAsync();
-        Endpoint = new Uri(_server.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
-    }
-
-    public async ValueTask DisposeAsync() => await _server!.DisposeAsync();
-
-    private async Task Answer(HttpContext context)
+    protected override async Task Answer(HttpContext context)
     {
         if (IsAway)
         {
@@ -472,8 +457,7 @@ internal sealed class FakeApiServer : IAsyncDisposable
             return;
         }
 
-        using var reader = new StreamReader(context.Request.Body);
-        var body = await reader.ReadToEndAsync();
+        var body = await Body(context);
         var (status, answer) = (context.Request.Method, context.Request.Path.Value) switch
         {
             ("PATCH", "/api/v1/nodes/worker") => Patch(body),

@@ -39,17 +39,18 @@ public class AdoptionScheduleTests
     [Fact]
     public void A_slot_is_the_same_whenever_it_is_asked_for()
     {
-        AdoptionSchedule.Slot("i-0123456789abcdef0", "0123456789ab", Seen, Day).ShouldBe(AdoptionSchedule.Slot("i-0123456789abcdef0", "0123456789ab", Seen, Day));
-        // Over versions of the agent, too: nodes of one fleet do not all have the same.
+        // Written down: a node asks in another process each time, and nodes of one fleet do not all have the same version of the agent.
         AdoptionSchedule.Slot("i-0123456789abcdef0", "0123456789ab", Seen, Day).ShouldBe(new DateTimeOffset(2026, 11, 21, 14, 15, 8, TimeSpan.Zero));
     }
 
     [Fact]
     public void It_is_not_always_the_same_nodes_that_go_first()
     {
-        AdoptionSchedule.Slot("i-0123456789abcdef0", "0123456789ab", Seen, Day).ShouldNotBe(AdoptionSchedule.Slot("i-0123456789abcdef0", "0123456789ac", Seen, Day));
+        AdoptionSchedule.Slot("i-0123456789abcdef0", "0123456789ab", Seen, Day)
+            .ShouldNotBe(AdoptionSchedule.Slot("i-0123456789abcdef0", "0123456789ac", Seen, Day));
 
-        Correlation(Ids().Select(id => AdoptionSchedule.Share(id, "0123456789ab")), Ids().Select(id => AdoptionSchedule.Share(id, "0123456789ac"))).ShouldBeInRange(-0.05, 0.05);
+        Correlation(Ids().Select(id => AdoptionSchedule.Share(id, "0123456789ab")), Ids().Select(id => AdoptionSchedule.Share(id, "0123456789ac")))
+            .ShouldBeInRange(-0.05, 0.05);
     }
 
     [Theory]
@@ -71,7 +72,8 @@ public class AdoptionScheduleTests
 
     [Fact]
     public void What_wants_a_boot_waits_for_one_whatever_the_policy_and_the_slot() =>
-        AdoptionSchedule.Decide(ConfigText.LoadText("adoption: {when: running}").Config.Adoption, true, true, true, Seen, Seen.AddHours(1)).ShouldBe(AdoptionStep.AtBoot);
+        AdoptionSchedule.Decide(ConfigText.LoadText("adoption: {when: running}").Config.Adoption, true, true, true, Seen, Seen.AddHours(1))
+            .ShouldBe(AdoptionStep.AtBoot);
 
     private static IEnumerable<string> Ids() => Enumerable.Range(0, Nodes).Select(n => string.Create(CultureInfo.InvariantCulture, $"i-0a5d1a26e{n:x8}"));
 

@@ -19,18 +19,34 @@ public class BadInputTests
     [InlineData("kernel: {modules: [a, null]}", "node.yaml:3:23: kernel.modules[1]: a list cannot hold null")]
     [InlineData("storage: {wipe: forign}", "node.yaml:3:17: storage.wipe: expected one of never, foreign, found the text 'forign'; did you mean 'foreign'?")]
     [InlineData("node: {role: master}", "node.yaml:3:14: node.role: expected one of worker, control-plane, found the text 'master'")]
-    [InlineData("node: {taints: [{key: a, effect: noSchedule}]}", "node.yaml:3:34: node.taints[0].effect: expected one of NoSchedule, PreferNoSchedule, NoExecute, found the text 'noSchedule'; did you mean 'NoSchedule'?")]
-    [InlineData("node: {taints: [{key: a}]}", "node.yaml:3:17: node.taints[0].effect: required, but not given here; expected one of NoSchedule, PreferNoSchedule, NoExecute")]
+    [InlineData(
+        "node: {taints: [{key: a, effect: noSchedule}]}",
+        "node.yaml:3:34: node.taints[0].effect: expected one of NoSchedule, PreferNoSchedule, NoExecute, found the text 'noSchedule'; did you mean "
+            + "'NoSchedule'?")]
+    [InlineData(
+        "node: {taints: [{key: a}]}",
+        "node.yaml:3:17: node.taints[0].effect: required, but not given here; expected one of NoSchedule, PreferNoSchedule, NoExecute")]
     [InlineData("cluster: {name: 12}", "node.yaml:3:17: cluster.name: expected text, found the number 12; put it in quotes")]
     [InlineData("cluster: {name: null}", "node.yaml:3:17: cluster.name: required, but removed here by null")]
     [InlineData("cluster: {podRange: 10.0.0.1/16}", "node.yaml:3:21: cluster.podRange: '10.0.0.1/16' has host bits set; did you mean 10.0.0.0/16?")]
-    [InlineData("cluster: {podRange: ten}", "node.yaml:3:21: cluster.podRange: 'ten' is not a CIDR range; expected an address and a prefix length, as in 10.0.0.0/16")]
-    [InlineData("cluster: {endpoint: api.example.com}", "node.yaml:3:21: cluster.endpoint: 'api.example.com' is not a URL; expected http or https and a host, as in https://example.com")]
-    [InlineData("certificates: {lifetime: 90}", "node.yaml:3:26: certificates.lifetime: '90' is not a duration; expected a whole number and a unit, as in 90s, 10m, 2h or 90d")]
+    [InlineData(
+        "cluster: {podRange: ten}", "node.yaml:3:21: cluster.podRange: 'ten' is not a CIDR range; expected an address and a prefix length, as in 10.0.0.0/16")]
+    [InlineData(
+        "cluster: {endpoint: api.example.com}",
+        "node.yaml:3:21: cluster.endpoint: 'api.example.com' is not a URL; expected http or https and a host, as in https://example.com")]
+    [InlineData(
+        "certificates: {lifetime: 90}",
+        "node.yaml:3:26: certificates.lifetime: '90' is not a duration; expected a whole number and a unit, as in 90s, 10m, 2h or 90d")]
     [InlineData("certificates: {laboratory: yes}", "node.yaml:3:28: certificates.laboratory: expected true or false, found the text 'yes'")]
-    [InlineData("containerd: {mirrors: {docker.io: {endpoints: [https://m.example.com], headers: {A: [hush]}}}}", "node.yaml:3:85: containerd.mirrors[docker.io].headers.A: expected text, found a list")]
-    [InlineData("containerd: {mirrors: {docker.io: {endpoints: [https://m.example.com], headers: hush}}}", "node.yaml:3:81: containerd.mirrors[docker.io].headers: expected a map, found text")]
-    [InlineData("containerd: {mirrors: {docker.io: {endpoints: [https://m.example.com], headers: [hush]}}}", "node.yaml:3:81: containerd.mirrors[docker.io].headers: expected a map, found a list")]
+    [InlineData(
+        "containerd: {mirrors: {docker.io: {endpoints: [https://m.example.com], headers: {A: [hush]}}}}",
+        "node.yaml:3:85: containerd.mirrors[docker.io].headers.A: expected text, found a list")]
+    [InlineData(
+        "containerd: {mirrors: {docker.io: {endpoints: [https://m.example.com], headers: hush}}}",
+        "node.yaml:3:81: containerd.mirrors[docker.io].headers: expected a map, found text")]
+    [InlineData(
+        "containerd: {mirrors: {docker.io: {endpoints: [https://m.example.com], headers: [hush]}}}",
+        "node.yaml:3:81: containerd.mirrors[docker.io].headers: expected a map, found a list")]
     [InlineData("containerd: {mirrors: {docker.io: hush}}", "node.yaml:3:35: containerd.mirrors[docker.io]: expected a map, found text")]
     [InlineData("containerd: {mirrors: hush}", "node.yaml:3:23: containerd.mirrors: expected a map, found text")]
     [InlineData("kubelet: {configuration: 3}", "node.yaml:3:26: kubelet.configuration: expected a map, found the number 3")]
@@ -121,7 +137,8 @@ public class BadInputTests
     [Fact]
     public void A_tag_may_take_secrets_away() => Load(
         Document("node.yaml", Head + "containerd: {mirrors: {docker.io: {endpoints: ['https://m'], headers: {A: hush}}}}"),
-        new Layer.Tags(new Dictionary<string, string> { ["nodeagent:containerd.mirrors.docker.io.headers"] = "null" })).Config.Containerd.Mirrors["docker.io"].Headers.ShouldBeEmpty();
+        new Layer.Tags(new Dictionary<string, string> { ["nodeagent:containerd.mirrors.docker.io.headers"] = "null" })).Config.Containerd.Mirrors["docker.io"]
+            .Headers.ShouldBeEmpty();
 
     [Fact]
     public void Tags_that_contradict_each_other_are_refused() =>

@@ -29,7 +29,8 @@ public class ConfigCommandTests
     [Fact]
     public void Show_prints_every_value_with_its_origin_and_no_secret()
     {
-        var (code, output, _) = Run(["show"], Base, Document("node.yaml", Head + Secretive), new Layer.Tags(new Dictionary<string, string> { ["nodeagent:storage.wipe"] = "foreign" }));
+        var (code, output, _) = Run(
+            ["show"], Base, Document("node.yaml", Head + Secretive), new Layer.Tags(new Dictionary<string, string> { ["nodeagent:storage.wipe"] = "foreign" }));
         code.ShouldBe(0);
         output.ShouldContain("\n  maxPods: 58  # node.yaml:4:12\n");
         output.ShouldContain("\n  wipe: foreign  # tag nodeagent:storage.wipe\n");
@@ -67,7 +68,8 @@ public class ConfigCommandTests
         using var json = JsonDocument.Parse(output);
         json.RootElement.GetProperty("config").GetProperty("node").GetProperty("maxPods").GetInt32().ShouldBe(58);
         json.RootElement.GetProperty("origins").GetProperty("node.maxPods").GetString().ShouldBe("node.yaml:4:12");
-        json.RootElement.GetProperty("config").GetProperty("containerd").GetProperty("mirrors").GetProperty("docker.io").GetProperty("headers").GetProperty("Authorization").GetString().ShouldBe("(secret)");
+        json.RootElement.GetProperty("config").GetProperty("containerd").GetProperty("mirrors").GetProperty("docker.io").GetProperty("headers")
+            .GetProperty("Authorization").GetString().ShouldBe("(secret)");
     }
 
     [Fact]
@@ -80,7 +82,9 @@ public class ConfigCommandTests
     {
         var (code, output, error) = Run(["check"], Base, new Layer.UserData("#cloud-config\n"u8.ToArray()), Document("node.yaml", Head));
         code.ShouldBe(0);
-        output.ShouldBe("OK: worker of cluster blue, from defaults, /etc/nodeagent/config.d/10-base.yaml, node.yaml.\n  user data: cloud-init's, left alone (#cloud-config)\n");
+        output.ShouldBe(
+            "OK: worker of cluster blue, from defaults, /etc/nodeagent/config.d/10-base.yaml, node.yaml.\n  user data: cloud-init's, left alone "
+                + "(#cloud-config)\n");
         error.ShouldBeEmpty();
     }
 
@@ -91,7 +95,8 @@ public class ConfigCommandTests
         code.ShouldBe(3);
         output.ShouldBeEmpty();
         error.ShouldBe(
-            "node.yaml:3:8: node: unknown field 'maxPod'; did you mean 'maxPods'?\nnode.yaml:4:9: kernel: expected a map, found the number 3\nBad configuration: 2 errors. Nothing was changed.\n");
+            "node.yaml:3:8: node: unknown field 'maxPod'; did you mean 'maxPods'?\nnode.yaml:4:9: kernel: expected a map, found the number 3\nBad "
+                + "configuration: 2 errors. Nothing was changed.\n");
     }
 
     [Fact]
@@ -111,7 +116,8 @@ public class ConfigCommandTests
     public void Pending_is_of_the_layers_of_the_machine_alone()
     {
         Run(["show", "--pending", "--format", "json"], Base).ShouldBe((2, "pending True\n", ""));
-        Run(["show", "--pending", "--config", "x.yaml"], Base).Error.ShouldStartWith("--pending is about the layers of this machine; what files would change, 'nodeagent plan --config FILE' says");
+        Run(["show", "--pending", "--config", "x.yaml"], Base)
+            .Error.ShouldStartWith("--pending is about the layers of this machine; what files would change, 'nodeagent plan --config FILE' says");
     }
 
     [Theory]
@@ -134,10 +140,15 @@ public class ConfigCommandTests
     private static (int Code, string Output, string Error) Run(string[] arguments, params Layer[] layers) =>
         Run(arguments, (_, _) => Task.FromResult<IReadOnlyList<Layer>>(layers));
 
-    private static (int Code, string Output, string Error) Run(string[] arguments, Func<IReadOnlyList<string>, CancellationToken, Task<IReadOnlyList<Layer>>> layersOf)
+    private static (int Code, string Output, string Error) Run(
+        string[] arguments, Func<IReadOnlyList<string>, CancellationToken, Task<IReadOnlyList<Layer>>> layersOf)
     {
         var (output, error) = (new StringWriter { NewLine = "\n" }, new StringWriter { NewLine = "\n" });
-        var code = new RootCommand { ConfigCommand.Create(layersOf, static (output, json, _) => { output.WriteLine($"pending {json}"); return Task.FromResult(2); }) }.Parse(["config", .. arguments]).Invoke(new() { Output = output, Error = error });
+        var code =
+            new RootCommand { ConfigCommand.Create(
+                layersOf,
+                static (output, json, _) => { output.WriteLine($"pending {json}"); return Task.FromResult(2); }) }.Parse(["config", .. arguments])
+                    .Invoke(new() { Output = output, Error = error });
         return (code, output.ToString(), error.ToString());
     }
 }

@@ -25,7 +25,8 @@ public class ConfigJsonSchemaTests
     public void Schema_prints_what_is_committed_for_editors()
     {
         var output = new StringWriter();
-        var config = ConfigCommand.Create((_, _) => throw new InvalidOperationException("the schema needs no layer"), (_, _, _) => throw new InvalidOperationException("nor a machine"));
+        var config = ConfigCommand.Create(
+            (_, _) => throw new InvalidOperationException("the schema needs no layer"), (_, _, _) => throw new InvalidOperationException("nor a machine"));
         new RootCommand { config }.Parse(["config", "schema"]).Invoke(new() { Output = output }).ShouldBe(0);
         if (Repository.IsRewriting)
         {
@@ -80,7 +81,9 @@ public class ConfigJsonSchemaTests
     [InlineData("node: {taints: [null]}", ".node.taints[0]: is Null, should be object")]
     [InlineData("node: {taints: [{key: a}]}", ".node.taints[0]: lacks effect")]
     [InlineData("node: {readiness: {timeout: 0s}}", ".node.readiness.timeout: 0s does not match ^0*[1-9][0-9]{0,5}[smhd]$")]
-    [InlineData("storage: {volumes: {a: {size: 101%}}}", ".storage.volumes.a.size: 101% does not match ^(0*([1-9][0-9]?|100)%|0*[1-9][0-9]{0,5}(TiB|GiB|MiB|TB|GB|MB))$")]
+    [InlineData(
+        "storage: {volumes: {a: {size: 101%}}}",
+        ".storage.volumes.a.size: 101% does not match ^(0*([1-9][0-9]?|100)%|0*[1-9][0-9]{0,5}(TiB|GiB|MiB|TB|GB|MB))$")]
     [InlineData("cluster: {podRange: ten}", ".cluster.podRange: ten does not match ^[0-9A-Fa-f:.]+/[0-9]+$")]
     [InlineData("kernel: {modules: overlay}", ".kernel.modules: is String, should be [\"array\",\"null\"]")]
     [InlineData("kind: NodeConfigs", ".kind: NodeConfigs is not NodeConfig")]
@@ -88,7 +91,8 @@ public class ConfigJsonSchemaTests
     {
         var head = text.StartsWith("kind", StringComparison.Ordinal) ? "apiVersion: nodeagent/v1\n" : ConfigText.Head;
 
-        JsonSchemaChecker.Errors(Schema, Json(head + text)).Select(e => e.Replace("\n", "", StringComparison.Ordinal).Replace(" ", "", StringComparison.Ordinal))
+        JsonSchemaChecker.Errors(Schema, Json(head + text))
+            .Select(e => e.Replace("\n", "", StringComparison.Ordinal).Replace(" ", "", StringComparison.Ordinal))
             .ShouldBe([error.Replace(" ", "", StringComparison.Ordinal)]);
     }
 
@@ -116,10 +120,13 @@ public class ConfigJsonSchemaTests
     [Fact]
     public void A_pattern_holds_for_whatever_the_loader_takes()
     {
-        var leaves = ConfigSchema.Root.AllFields().Select(f => f.Field.Schema.Leaf).OfType<ConfigLeaf>().Where(l => l.Pattern is not null).DistinctBy(l => l.Pattern).ToList();
+        var leaves = ConfigSchema.Root.AllFields().Select(f => f.Field.Schema.Leaf).OfType<ConfigLeaf>().Where(l => l.Pattern is not null)
+            .DistinctBy(l => l.Pattern).ToList();
         leaves.Count.ShouldBeGreaterThanOrEqualTo(4);
         var taken = leaves.ToDictionary(l => l.Pattern!, _ => 0);
-        string[] scraps = ["0", "1", "9", "10", "100", "999999", "s", "m", "h", "d", "%", "GiB", "TB", "10.0.0.0", "/", "8", "::", "fd00", ":", "http", "https", "HTTPS", "://", "a.example", " "];
+        string[] scraps =
+            ["0", "1", "9", "10", "100", "999999", "s", "m", "h", "d", "%", "GiB", "TB", "10.0.0.0", "/", "8", "::", "fd00", ":", "http", "https", "HTTPS",
+                "://", "a.example", " "];
         string[] samples = ["90s", "60%", "200GiB", "10.0.0.0/16", "fd00::/8", "https://a.example"];
         var any = Gen.Choose(1, 5).SelectMany(n => Gen.Elements(scraps).ArrayOf(n)).Select(string.Concat);
         // By scraps alone, some form is not met at all in a run now and then.
@@ -193,7 +200,8 @@ public class ConfigJsonSchemaTests
                 }
             }
         }
-        else if (schema.TryGetProperty("items", out var element) || (schema.TryGetProperty("additionalProperties", out element) && element.ValueKind == JsonValueKind.Object))
+        else if (schema.TryGetProperty("items", out var element)
+            || (schema.TryGetProperty("additionalProperties", out element) && element.ValueKind == JsonValueKind.Object))
         {
             foreach (var below in Undescribed(element, path))
             {
@@ -203,7 +211,8 @@ public class ConfigJsonSchemaTests
     }
 
     private static IEnumerable<string> Folders(params string[] folders) =>
-        folders.SelectMany(f => Directory.GetFiles(Path.Join(Repository.Folder, f), "*", SearchOption.AllDirectories)).Select(f => Path.GetRelativePath(Repository.Folder, f));
+        folders.SelectMany(f => Directory.GetFiles(Path.Join(Repository.Folder, f), "*", SearchOption.AllDirectories))
+            .Select(f => Path.GetRelativePath(Repository.Folder, f));
 
     private static JsonElement Json(string yaml)
     {
@@ -245,8 +254,10 @@ public class ConfigJsonSchemaTests
         private static Gen<ConfigValue> Fitting(ConfigSchema schema) => schema.Shape switch
         {
             ConfigShape.Object => Object(schema).Select(m => (ConfigValue)m),
-            ConfigShape.Map => Gen.Elements("a", "b.c").ArrayOf(2).SelectMany(keys => Value(schema.Element!).ArrayOf(2).Select(values => (ConfigValue)Map(keys.Zip(values)))),
-            ConfigShape.List => Gen.Choose(0, 2).SelectMany(n => Value(schema.Element!).ArrayOf(n)).Select(items => (ConfigValue)new ConfigList(Nowhere, Nowhere, items)),
+            ConfigShape.Map => Gen.Elements("a", "b.c").ArrayOf(2)
+                .SelectMany(keys => Value(schema.Element!).ArrayOf(2).Select(values => (ConfigValue)Map(keys.Zip(values)))),
+            ConfigShape.List => Gen.Choose(0, 2).SelectMany(n => Value(schema.Element!).ArrayOf(n))
+                .Select(items => (ConfigValue)new ConfigList(Nowhere, Nowhere, items)),
             ConfigShape.Free => Any().Select(v => (ConfigValue)Map([("x", v)])),
             _ => Leaf(schema.Leaf!),
         };

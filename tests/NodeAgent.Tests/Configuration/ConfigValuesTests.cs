@@ -14,7 +14,11 @@ public class ConfigValuesTests
         var one = Of("node: {maxPods: 20, labels: {b: y, a: x}}\nkernel: {sysctls: {vm.max_map_count: null}}\n");
         var other = ConfigValues.Of(Load(
             Document("a", Head + "kernel: {sysctls: {vm.max_map_count: 1}}\nnode: {labels: {a: old}}\n"),
-            Document("b", Head + "kernel: {sysctls: {vm.max_map_count: null}}\n# said\nnode: {maxPods: 0x14, labels: {a: 'x', b: y}}\nregistries: {}\nnetwork: {podRange: 10.32.7.0/24}\n")).Tree);
+            Document(
+                "b",
+                Head
+                    + "kernel: {sysctls: {vm.max_map_count: null}}\n# said\nnode: {maxPods: 0x14, labels: {a: 'x', b: y}}\nregistries: {}\nnetwork: "
+                    + "{podRange: 10.32.7.0/24}\n")).Tree);
 
         other.All.ShouldBe(one.All);
         (other.Identity, other.Digest).ShouldBe((one.Identity, one.Digest));
@@ -23,8 +27,12 @@ public class ConfigValuesTests
     [Fact]
     public void What_differs_is_said_with_where_it_is_written_now()
     {
-        var before = Of("node: {labels: {pool: a, gone: x}, taints: [{key: a, effect: NoExecute}]}\nkernel: {sysctls: {kernel.panic: 5}}\nkubelet: {configuration: {evictionHard: {memory.available: 5%}}}\n");
-        var after = LoadText("node: {labels: {pool: b}, maxPods: 20}\nkernel: {sysctls: {kernel.panic: null}}\nkubelet: {configuration: {evictionHard: {memory.available: null}}}\ntime: {}\n");
+        var before = Of(
+            "node: {labels: {pool: a, gone: x}, taints: [{key: a, effect: NoExecute}]}\nkernel: {sysctls: {kernel.panic: 5}}\nkubelet: {configuration: "
+                + "{evictionHard: {memory.available: 5%}}}\n");
+        var after = LoadText(
+            "node: {labels: {pool: b}, maxPods: 20}\nkernel: {sysctls: {kernel.panic: null}}\nkubelet: {configuration: {evictionHard: {memory.available: "
+                + "null}}}\ntime: {}\n");
 
         ConfigValues.Of(after.Tree).Since(before, after.OriginOf).Select(d => (d.Path, d.Before, d.After, d.Origin)).ShouldBe(
         [
@@ -54,7 +62,8 @@ public class ConfigValuesTests
     public void Whoever_kept_values_reads_them_back_as_the_same_configuration()
     {
         var one = Of(Mirrors);
-        var record = new AdoptionRecord("i-1", DateTimeOffset.UnixEpoch, one.All, new("p", DateTimeOffset.UnixEpoch, DateTimeOffset.UnixEpoch.AddHours(1), null));
+        var record = new AdoptionRecord(
+            "i-1", DateTimeOffset.UnixEpoch, one.All, new("p", DateTimeOffset.UnixEpoch, DateTimeOffset.UnixEpoch.AddHours(1), null));
 
         var read = AdoptionRecord.Read(Encoding.UTF8.GetString(record.Write()), "i-1").ShouldNotBeNull();
 
@@ -78,7 +87,8 @@ public class ConfigValuesTests
     {
         public bool Equals((string Path, string? Before, string? After, string? Origin) x, (string Path, string? Before, string? After, string? Origin) y) =>
             (x.Path, x.Before, x.After) == (y.Path, y.Before, y.After)
-            && (x.Origin == y.Origin || (x.Origin?.StartsWith("defaults:", StringComparison.Ordinal) == true && y.Origin?.StartsWith("defaults:", StringComparison.Ordinal) == true));
+            && (x.Origin == y.Origin
+            || (x.Origin?.StartsWith("defaults:", StringComparison.Ordinal) == true && y.Origin?.StartsWith("defaults:", StringComparison.Ordinal) == true));
 
         public int GetHashCode((string Path, string? Before, string? After, string? Origin) obj) => 0;
     }

@@ -10,7 +10,8 @@ public class DocumentationTests
         // Objects need no line of their own: their fields have one each.
         var fields = ConfigSchema.Root.AllFields().Where(f => f.Field.Schema.Shape != ConfigShape.Object).Select(f => f.Path);
         var documented = System.IO.File.ReadLines(Path.Join(Repository.Folder, "docs", "configuration.md"))
-            .Where(l => l.StartsWith("| `", StringComparison.Ordinal) && !l.StartsWith("| `nodeagent:", StringComparison.Ordinal)).Select(l => l.Split('`')[1]).ToList();
+            .Where(l => l.StartsWith("| `", StringComparison.Ordinal) && !l.StartsWith("| `nodeagent:", StringComparison.Ordinal)).Select(l => l.Split('`')[1])
+            .ToList();
         documented.Except(ConfigSchema.Root.AllFields().Select(f => f.Path)).ShouldBeEmpty();
         fields.Except(documented).ShouldBeEmpty();
         documented.Count.ShouldBe(documented.Distinct().Count());

@@ -4,7 +4,10 @@ using System.Text.RegularExpressions;
 
 namespace NodeAgent.Tests.Configuration;
 
-/// <summary>The keywords of JSON Schema 2020-12 that we write, as the specification has them. One that it does not know fails, since it would not be held against anything.</summary>
+/// <summary>
+/// The keywords of JSON Schema 2020-12 that we write, as the specification has them. One that it does not know fails, since it would not be held against
+/// anything.
+/// </summary>
 internal static class JsonSchemaChecker
 {
     public static IReadOnlyList<string> Errors(JsonElement schema, JsonElement value)
@@ -23,7 +26,9 @@ internal static class JsonSchemaChecker
                 case "$schema" or "title" or "description" or "default":
                     break;
                 case "type":
-                    var types = keyword.Value.ValueKind == JsonValueKind.Array ? keyword.Value.EnumerateArray().Select(t => t.GetString()!) : [keyword.Value.GetString()!];
+                    var types = keyword.Value.ValueKind == JsonValueKind.Array
+                        ? keyword.Value.EnumerateArray().Select(t => t.GetString()!)
+                        : [keyword.Value.GetString()!];
                     Require(types.Any(t => Is(value, t)), $"is {value.ValueKind}, should be {keyword.Value}");
                     break;
                 case "enum":
@@ -33,7 +38,9 @@ internal static class JsonSchemaChecker
                     Require(JsonElement.DeepEquals(keyword.Value, value), $"{value} is not {keyword.Value}");
                     break;
                 case "pattern":
-                    Require(value.ValueKind != JsonValueKind.String || Regex.IsMatch(value.GetString()!, keyword.Value.GetString()!, RegexOptions.ECMAScript), $"{value} does not match {keyword.Value}");
+                    Require(
+                        value.ValueKind != JsonValueKind.String || Regex.IsMatch(value.GetString()!, keyword.Value.GetString()!, RegexOptions.ECMAScript),
+                        $"{value} does not match {keyword.Value}");
                     break;
                 case "required":
                     foreach (var name in keyword.Value.EnumerateArray().Select(n => n.GetString()!))

@@ -19,7 +19,8 @@ public class LayersTests
             ["/root/x"] = new(FileKind.Regular, "x"u8.ToArray()),
         };
         var layers = Layers.Of(machine, new Dictionary<string, string>(), [1], ["/root/x", "/root/x"]);
-        layers.Select(l => l.Label).ShouldBe(["/etc/nodeagent/config.d/10-a.yaml", "/etc/nodeagent/config.d/20-b.yaml", "tags", "user data", "/root/x", "/root/x"]);
+        layers.Select(l => l.Label)
+            .ShouldBe(["/etc/nodeagent/config.d/10-a.yaml", "/etc/nodeagent/config.d/20-b.yaml", "tags", "user data", "/root/x", "/root/x"]);
         ((Layer.Document)layers[0]).Content.ShouldBe("a"u8.ToArray());
         Layers.Of(new Files(), null, null, []).ShouldBeEmpty();
     }
@@ -35,7 +36,8 @@ public class LayersTests
             ["/dangling"] = new(FileKind.Link, Target: "nowhere"),
             ["/broken"] = new(FileKind.Other, Target: "throws"),
         };
-        Should.Throw<ConfigurationException>(() => Layers.Of(machine, null, null, ["/none", "/d", "/large", "/loop", "/dangling", "/broken"])).Errors.Select(e => e.ToString()).ShouldBe(
+        Should.Throw<ConfigurationException>(() => Layers.Of(machine, null, null, ["/none", "/d", "/large", "/loop", "/dangling", "/broken"])).Errors.Select(
+            e => e.ToString()).ShouldBe(
         [
             "/none: there is no such file",
             "/d: is not a regular file",

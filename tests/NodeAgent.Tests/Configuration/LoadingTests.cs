@@ -38,7 +38,9 @@ public class LoadingTests
     [Fact]
     public void A_volume_without_options_and_a_mirror_without_headers_have_none()
     {
-        var config = LoadText("storage:\n  volumes:\n    scratch: {mount: /mnt/scratch, size: 5%, filesystem: ext4}\ncontainerd:\n  mirrors:\n    docker.io: {endpoints: [https://mirror.example.com]}\n").Config;
+        var config = LoadText(
+            "storage:\n  volumes:\n    scratch: {mount: /mnt/scratch, size: 5%, filesystem: ext4}\ncontainerd:\n  mirrors:\n    docker.io: {endpoints: "
+                + "[https://mirror.example.com]}\n").Config;
         config.Storage.Volumes["scratch"].Options.ShouldBeEmpty();
         config.Containerd.Mirrors["docker.io"].Headers.ShouldBeEmpty();
     }
@@ -57,7 +59,11 @@ public class LoadingTests
     [Fact]
     public void Json_is_yaml_tabs_and_all()
     {
-        var config = Load(Document("a.json", "{\n\t\"apiVersion\": \"nodeagent\\/v1\",\n\t\"kind\": \"NodeConfig\",\n\t\"node\": {\"maxPods\": 7},\n\t\"kubelet\": {\"extraArgs\": {\"a\": \"\\u00e4\"}}\n}\n")).Config;
+        var config = Load(
+            Document(
+                "a.json",
+                "{\n\t\"apiVersion\": \"nodeagent\\/v1\",\n\t\"kind\": \"NodeConfig\",\n\t\"node\": {\"maxPods\": 7},\n\t\"kubelet\": {\"extraArgs\": {\"a\": "
+                    + "\"\\u00e4\"}}\n}\n")).Config;
         config.Node.MaxPods.Number.ShouldBe(7);
         config.Kubelet.ExtraArgs["a"].ShouldBe("ä");
     }
@@ -65,14 +71,18 @@ public class LoadingTests
     [Fact]
     public void Kubelet_configuration_is_kept_as_it_is_with_its_nulls()
     {
-        var config = LoadText("kubelet:\n  configuration:\n    evictionHard: {memory.available: 5%}\n    podsPerCore: 0x10\n    readOnlyPort: null\n    x: [1.50, 'no', no, True]\n").Config;
-        config.Kubelet.Configuration.GetRawText().ShouldBe("""{"evictionHard":{"memory.available":"5%"},"podsPerCore":16,"readOnlyPort":null,"x":[1.5,"no","no",true]}""");
+        var config = LoadText(
+            "kubelet:\n  configuration:\n    evictionHard: {memory.available: 5%}\n    podsPerCore: 0x10\n    readOnlyPort: null\n    x: [1.50, 'no', "
+                + "no, True]\n").Config;
+        config.Kubelet.Configuration.GetRawText()
+            .ShouldBe("""{"evictionHard":{"memory.available":"5%"},"podsPerCore":16,"readOnlyPort":null,"x":[1.5,"no","no",true]}""");
     }
 
     [Fact]
     public void Secrets_are_bound_and_not_shown()
     {
-        var config = LoadText("containerd:\n  mirrors:\n    docker.io:\n      endpoints: [https://mirror.example.com]\n      headers: {Authorization: Basic c2VjcmV0}\n").Config;
+        var config = LoadText(
+            "containerd:\n  mirrors:\n    docker.io:\n      endpoints: [https://mirror.example.com]\n      headers: {Authorization: Basic c2VjcmV0}\n").Config;
         var secret = config.Containerd.Mirrors["docker.io"].Headers["Authorization"];
         secret.Reveal().ShouldBe("Basic c2VjcmV0");
         config.ToString().ShouldNotContain("c2VjcmV0");

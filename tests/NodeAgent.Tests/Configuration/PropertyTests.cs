@@ -14,10 +14,14 @@ public class PropertyTests
 
     private static readonly string[] Scraps =
     [
-        "apiVersion: nodeagent/v1\n", "kind: NodeConfig\n", "node:", "  maxPods: 3", "labels", "\n", "\n\n", "  ", "\t", ":", ": ", "- ", "[", "]", "{", "}", ",", "\"", "'", "|", ">", "&a", "*a", "<<: ", "!!str ",
-        "? ", "%YAML 1.2\n", "---\n", "...\n", "#", "null", "~", "0x", "1e", ".inf", "\\u", "\"\\UFFFFFFFF\"", "\"\\xff\"", "\u0000", "\u00e4", "\ud83d\ude00", "storage:\n  volumes:\n    a:", "size: 60%", "kubelet: {configuration: {a: 1e999}}",
-        "containerd: {mirrors: {a: {headers: {b: c}}}}", "Content-Type: multipart/mixed; boundary=b\n\n", "--b\n", "--b--\n", "Content-Transfer-Encoding: base64\n", "YXBpVmVyc2lvbjogbm9kZWFnZW50L3Yx", "cluster: {endpoint: 'https://[::1'}",
-        "network: {podRange: ::/0}", "network: {podRange: 0.0.0.0/0}", "cluster: {serviceRange: ::/127, dnsAddress: '::1'}", "cluster: {endpoint: https://h}", "\r\n", "99999999999999999999999999",
+        "apiVersion: nodeagent/v1\n", "kind: NodeConfig\n", "node:", "  maxPods: 3", "labels", "\n", "\n\n", "  ", "\t", ":", ": ", "- ", "[", "]", "{", "}",
+        ",", "\"", "'", "|", ">", "&a", "*a", "<<: ", "!!str ",
+        "? ", "%YAML 1.2\n", "---\n", "...\n", "#", "null", "~", "0x", "1e", ".inf", "\\u", "\"\\UFFFFFFFF\"", "\"\\xff\"", "\u0000", "\u00e4", "\ud83d\ude00",
+        "storage:\n  volumes:\n    a:", "size: 60%", "kubelet: {configuration: {a: 1e999}}",
+        "containerd: {mirrors: {a: {headers: {b: c}}}}", "Content-Type: multipart/mixed; boundary=b\n\n", "--b\n", "--b--\n",
+        "Content-Transfer-Encoding: base64\n", "YXBpVmVyc2lvbjogbm9kZWFnZW50L3Yx", "cluster: {endpoint: 'https://[::1'}",
+        "network: {podRange: ::/0}", "network: {podRange: 0.0.0.0/0}", "cluster: {serviceRange: ::/127, dnsAddress: '::1'}", "cluster: {endpoint: https://h}",
+        "\r\n", "99999999999999999999999999",
     ];
 
     [Fact]
@@ -37,7 +41,9 @@ public class PropertyTests
             Text(ConfigMerge.Merge(Empty(), t)).ShouldBe(Text(t));
         }).Check(Config.QuickThrowOnFailure);
 
-    /// <summary>Where nothing was removed (that is a comment in what is shown, and the default is there again) and nothing is secret (that is masked).</summary>
+    /// <summary>
+    /// Where nothing was removed (that is a comment in what is shown, and the default is there again) and nothing is secret (that is masked).
+    /// </summary>
     [Fact]
     public void What_is_shown_loads_as_the_same_configuration() =>
         Prop.ForAll(Settings.Layers().ToArbitrary(), texts =>
@@ -55,12 +61,14 @@ public class PropertyTests
 
     [Fact]
     public void Any_scraps_are_a_configuration_or_a_configuration_error() =>
-        Prop.ForAll(Gen.Elements(Scraps).ArrayOf().ToArbitrary(), scraps => Judge(Encoding.UTF8.GetBytes(string.Concat(scraps)))).Check(Config.QuickThrowOnFailure.WithMaxTest(3000));
+        Prop.ForAll(Gen.Elements(Scraps).ArrayOf().ToArbitrary(), scraps => Judge(Encoding.UTF8.GetBytes(string.Concat(scraps))))
+            .Check(Config.QuickThrowOnFailure.WithMaxTest(3000));
 
     [Fact]
     public void A_good_document_with_a_few_wrong_bytes_is_a_configuration_or_a_configuration_error()
     {
-        var good = Encoding.UTF8.GetBytes(Minimal + "\nnode: {taints: [{key: a, effect: NoExecute}], labels: {b: c}}\nkubelet:\n  configuration: {evictionHard: {memory.available: 5%}}\n");
+        var good = Encoding.UTF8.GetBytes(
+            Minimal + "\nnode: {taints: [{key: a, effect: NoExecute}], labels: {b: c}}\nkubelet:\n  configuration: {evictionHard: {memory.available: 5%}}\n");
         Prop.ForAll(Gen.Choose(0, good.Length - 1).Two().Two().ToArbitrary(), at =>
         {
             var bad = (byte[])good.Clone();
@@ -72,7 +80,12 @@ public class PropertyTests
 
     private static void Judge(byte[] bytes)
     {
-        foreach (var layer in new Layer[] { new Layer.Document("x", bytes), new Layer.UserData(bytes), new Layer.Tags(new Dictionary<string, string> { ["nodeagent:node"] = Encoding.Latin1.GetString(bytes), ["nodeagent:" + Encoding.Latin1.GetString(bytes)] = "1" }) })
+        foreach (var layer in new Layer[] { new Layer.Document("x", bytes), new Layer.UserData(bytes), new Layer.Tags(
+            new Dictionary<string, string>
+            {
+                ["nodeagent:node"] = Encoding.Latin1.GetString(bytes),
+                ["nodeagent:" + Encoding.Latin1.GetString(bytes)] = "1",
+            }) })
         {
             try
             {
@@ -141,14 +154,18 @@ public class PropertyTests
     /// <summary>A few layers of sound settings, with texts that are hard to quote.</summary>
     private static class Settings
     {
-        private static readonly string[] Scalars = ["1", "-7", "0x1F", "1.5", "1e3", "true", "null", "{}", "[]", "[1, [a, {b: c}], null]", "{a: null, b: {c: d}}"];
+        private static readonly string[] Scalars =
+            ["1", "-7", "0x1F", "1.5", "1e3", "true", "null", "{}", "[]", "[1, [a, {b: c}], null]", "{a: null, b: {c: d}}"];
 
         private static readonly string[] Sound =
         [
-            "node: {maxPods: 58}", "node: {labels: {example.com/a: '1', b: x}}", "node: {labels: {b: 7}}", "node: {taints: [{key: a, effect: NoExecute}, {key: b, value: c, effect: NoSchedule}]}",
+            "node: {maxPods: 58}", "node: {labels: {example.com/a: '1', b: x}}", "node: {labels: {b: 7}}",
+            "node: {taints: [{key: a, effect: NoExecute}, {key: b, value: c, effect: NoSchedule}]}",
             "node: {taints: []}", "node: {readiness: {timeout: 90s}}", "storage: {volumes: {scratch: {mount: /mnt/a, size: 5%, filesystem: ext4}}}",
-            "storage: {match: {paths: ['/dev/disk/by-id/nvme-x_*', /dev/sdb]}}", "kernel: {modules: [a, b_c]}", "kernel: {sysctls: {net.ipv4.tcp_rmem: 4096 1 2, vm.swappiness: 0}}",
-            "containerd: {mirrors: {docker.io: {endpoints: ['https://m.example:5000/a']}}}", "kubelet: {extraArgs: {v: 4, a-b: 'c=d #e'}}", "kubelet: {kubeReserved: {cpu: 100m}}", "kubelet: {systemReserved: {}}",
+            "storage: {match: {paths: ['/dev/disk/by-id/nvme-x_*', /dev/sdb]}}", "kernel: {modules: [a, b_c]}",
+            "kernel: {sysctls: {net.ipv4.tcp_rmem: 4096 1 2, vm.swappiness: 0}}",
+            "containerd: {mirrors: {docker.io: {endpoints: ['https://m.example:5000/a']}}}", "kubelet: {extraArgs: {v: 4, a-b: 'c=d #e'}}",
+            "kubelet: {kubeReserved: {cpu: 100m}}", "kubelet: {systemReserved: {}}",
         ];
 
         public static Gen<string[]> Layers() => Gen.Choose(1, 4).SelectMany(n => Gen.Frequency((1, Gen.Elements(Sound)), (1, Free())).ArrayOf(n));
@@ -159,7 +176,8 @@ public class PropertyTests
             select $"kubelet: {{configuration: {{x: {{{Quoted(key)}: {value}}}}}}}";
 
         private static Gen<string> Text() =>
-            Gen.Choose(0, 6).SelectMany(n => Gen.Elements(" :#-[]{}'\"\\\n\tAb0.,&*!|>?@`~%=\u00e9\u00a0\u2028<(".ToCharArray()).ArrayOf(n)).Select(c => new string(c));
+            Gen.Choose(0, 6).SelectMany(n => Gen.Elements(" :#-[]{}'\"\\\n\tAb0.,&*!|>?@`~%=\u00e9\u00a0\u2028<(".ToCharArray()).ArrayOf(n))
+                .Select(c => new string(c));
 
         private static string Quoted(string text) => $"\"{JsonEncodedText.Encode(text, JavaScriptEncoder.Default)}\"";
     }

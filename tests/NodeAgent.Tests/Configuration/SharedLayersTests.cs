@@ -32,7 +32,13 @@ public class SharedLayersTests
     {
         var address = Address(
             Document("image", Head + "layers: {bucket: shared, prefix: image}\ncluster: {customer: acme, environment: dev}\n"),
-            new Layer.Tags(new Dictionary<string, string> { ["nodeagent:cluster.environment"] = "prod", ["nodeagent:cluster"] = "green", ["nodeagent:layers.bucketRegion"] = "us-east-1" }),
+            new Layer.Tags(
+                new Dictionary<string, string>
+                {
+                    ["nodeagent:cluster.environment"] = "prod",
+                    ["nodeagent:cluster"] = "green",
+                    ["nodeagent:layers.bucketRegion"] = "us-east-1",
+                }),
             UserData("layers: {prefix: null, endpoint: 'http://10.0.0.9:9000'}\ncluster: {region: moon}\n")).ShouldNotBeNull();
 
         address.Layers[^1].Name.ShouldBe("s3://shared/acme/prod/moon/green/worker.yaml");
@@ -66,16 +72,26 @@ public class SharedLayersTests
         var loaded = NodeConfigLoader.Load(SharedLayers.Insert(local, SharedLayers.AddressOf(local, "eu-central-1")!, shared));
 
         loaded.Config.Node.MaxPods.Number.ShouldBe(3);
-        loaded.Config.Node.Labels.ShouldBe(new Dictionary<string, string> { ["image"] = "a", ["b"] = "common", ["c"] = "user", ["d"] = "role" }, ignoreOrder: true);
+        loaded.Config.Node.Labels.ShouldBe(
+            new Dictionary<string, string> { ["image"] = "a", ["b"] = "common", ["c"] = "user", ["d"] = "role" }, ignoreOrder: true);
         loaded.OriginOf("node.labels.d").ToString().ShouldBe("s3://shared/role.yaml:4:34");
-        loaded.Layers.ShouldBe(["defaults", "/etc/nodeagent/config.d/10-base.yaml", "image", "s3://shared/common.yaml", "s3://shared/role.yaml", "tags", "user data"]);
+        loaded.Layers.ShouldBe(
+            ["defaults", "/etc/nodeagent/config.d/10-base.yaml", "image", "s3://shared/common.yaml", "s3://shared/role.yaml", "tags", "user data"]);
         loaded.Notes.ShouldBe(["s3://shared/acme/customer.yaml: there is none"]);
     }
 
     [Theory]
-    [InlineData("layers: {prefix: other}\n", "s3://shared/common.yaml:3:1: layers: shared layers are found by it, so it is said where they are not: in the image, tags, user data or a file")]
-    [InlineData("cluster: {name: green}\n", "s3://shared/common.yaml:3:17: cluster.name: shared layers are found by it, so it is said where they are not: in the image, tags, user data or a file, where it is 'blue'")]
-    [InlineData("cluster: {environment: null}\n", "s3://shared/common.yaml:3:24: cluster.environment: shared layers are found by it, so it is said where they are not: in the image, tags, user data or a file, where it is 'prod'")]
+    [InlineData(
+        "layers: {prefix: other}\n",
+        "s3://shared/common.yaml:3:1: layers: shared layers are found by it, so it is said where they are not: in the image, tags, user data or a file")]
+    [InlineData(
+        "cluster: {name: green}\n",
+        "s3://shared/common.yaml:3:17: cluster.name: shared layers are found by it, so it is said where they are not: in the image, tags, user data or a "
+            + "file, where it is 'blue'")]
+    [InlineData(
+        "cluster: {environment: null}\n",
+        "s3://shared/common.yaml:3:24: cluster.environment: shared layers are found by it, so it is said where they are not: in the image, tags, user data or "
+            + "a file, where it is 'prod'")]
     public void A_shared_layer_does_not_say_where_shared_layers_are(string text, string expected)
     {
         Layer[] local = [Base, UserData(Whose)];
@@ -91,8 +107,12 @@ public class SharedLayersTests
     [InlineData("layers: {bucket: Shared}\ncluster: {customer: a, environment: b}\n", "'Shared' is not a bucket's name")]
     [InlineData("layers: {bucket: shared, prefix: /a}\ncluster: {customer: a, environment: b}\n", "'/a' is not a prefix")]
     [InlineData("layers: {bucket: shared, prefix: a/../b}\ncluster: {customer: a, environment: b}\n", "'a/../b' is not a prefix")]
-    [InlineData("layers: {bucket: shared, endpoint: 'https://me:hush@h'}\ncluster: {customer: a, environment: b}\n", "nodes prove who they are with their role")]
-    [InlineData("layers: {bucket: shared, pins: {comon: a, role: abc}}\ncluster: {customer: a, environment: b}\n", "there is no such layer", "64 lower-case hex digits")]
+    [InlineData(
+        "layers: {bucket: shared, endpoint: 'https://me:hush@h'}\ncluster: {customer: a, environment: b}\n", "nodes prove who they are with their role")]
+    [InlineData(
+        "layers: {bucket: shared, pins: {comon: a, role: abc}}\ncluster: {customer: a, environment: b}\n",
+        "there is no such layer",
+        "64 lower-case hex digits")]
     public void An_address_that_cannot_be_is_an_error_before_S3_is_asked(string text, params string[] expected)
     {
         var errors = Should.Throw<ConfigurationException>(() => Address(UserData(text))).Errors;
@@ -119,7 +139,10 @@ public class SharedLayersTests
         var layers = Address(UserData($"cluster: {{customer: acme, environment: prod}}\nlayers: {{bucket: shared, pins: {{common: {pin}}}}}\n"))!.Layers;
 
         layers[0].Refusal(content).ShouldBeNull();
-        layers[0].Refusal("b"u8.ToArray()).ShouldNotBeNull().ShouldContain($"s3://shared/common.yaml is pinned to SHA-256 {pin} (layers.pins.common), and is 3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d");
+        layers[0].Refusal("b"u8.ToArray()).ShouldNotBeNull()
+            .ShouldContain(
+                $"s3://shared/common.yaml is pinned to SHA-256 {pin} (layers.pins.common), and is "
+                    + "3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d");
         layers[0].Refusal(null).ShouldNotBeNull().ShouldContain("there is none");
         layers[1].Refusal(null).ShouldBeNull();
     }
@@ -127,7 +150,11 @@ public class SharedLayersTests
     [Fact]
     public void What_is_kept_reads_back_and_what_makes_no_sense_is_nothing()
     {
-        var kept = new KeptInputs("i-1", "2026-11-21T10:00:00Z", new Dictionary<string, string> { ["a"] = "b" }, [new("s3://shared/common.yaml", "\"e\"", [1, 2]), new("s3://shared/x.yaml", null, null)]);
+        var kept = new KeptInputs(
+            "i-1",
+            "2026-11-21T10:00:00Z",
+            new Dictionary<string, string> { ["a"] = "b" },
+            [new("s3://shared/common.yaml", "\"e\"", [1, 2]), new("s3://shared/x.yaml", null, null)]);
 
         var again = KeptInputs.Read(Encoding.UTF8.GetString(kept.Write())).ShouldNotBeNull();
 

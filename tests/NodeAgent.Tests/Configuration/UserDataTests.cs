@@ -22,12 +22,19 @@ public class UserDataTests
         { "base64 in lines", Bytes(Convert.ToBase64String(Bytes(Ours + new string('\n', 200)), Base64FormattingOptions.InsertLineBreaks)), "user data:4:12" },
         { "gzip inside base64", Base64(Gzip(Bytes(Ours))), "user data:4:12" },
         { "MIME, by its type", Mime(Part("application/vnd.nodeagent+yaml", Ours)), "user data part 1:4:12" },
-        { "MIME, by its content, beside cloud-init's", Mime(Part("text/cloud-config", CloudConfig), Part("text/x-shellscript", Script), Part("text/plain", Ours)), "user data part 3:4:12" },
-        { "MIME with Windows line ends", Bytes(Encoding.UTF8.GetString(Mime(Part("text/plain", Ours), Part("text/cloud-config", CloudConfig))).Replace("\n", "\r\n", StringComparison.Ordinal)), "user data part 1:4:12" },
+        { "MIME, by its content, beside cloud-init's",
+            Mime(Part("text/cloud-config", CloudConfig), Part("text/x-shellscript", Script), Part("text/plain", Ours)), "user data part 3:4:12" },
+        { "MIME with Windows line ends",
+            Bytes(
+                Encoding.UTF8.GetString(Mime(Part("text/plain", Ours), Part("text/cloud-config", CloudConfig)))
+                    .Replace("\n", "\r\n", StringComparison.Ordinal)), "user data part 1:4:12" },
         { "MIME, base64 part", Mime(Part("text/plain", Convert.ToBase64String(Bytes(Ours)), "base64")), "user data part 1:4:12" },
-        { "MIME, quoted-printable part", Mime(Part("text/plain", Ours.Replace("maxPods: 58", "max=\nPods=3A 58", StringComparison.Ordinal), "quoted-printable")), "user data part 1:4:12" },
+        { "MIME, quoted-printable part",
+            Mime(Part("text/plain", Ours.Replace("maxPods: 58", "max=\nPods=3A 58", StringComparison.Ordinal), "quoted-printable")), "user data part 1:4:12" },
         { "MIME, gzip part in base64", Mime(Part("application/gzip", Convert.ToBase64String(Gzip(Bytes(Ours))), "Base64")), "user data part 1:4:12" },
-        { "MIME, nested", Mime(Part("text/cloud-config", CloudConfig), Nested("inner", Part("text/x-shellscript", Script), Part("application/vnd.nodeagent+yaml", Ours))), "user data part 2.2:4:12" },
+        { "MIME, nested",
+            Mime(Part("text/cloud-config", CloudConfig), Nested("inner", Part("text/x-shellscript", Script), Part("application/vnd.nodeagent+yaml", Ours))),
+            "user data part 2.2:4:12" },
         { "MIME in gzip in base64", Base64(Gzip(Mime(Part("text/cloud-config", CloudConfig), Part("text/plain", Ours)))), "user data part 2:4:12" },
         { "MIME, raw gzip part", BinaryMime(Gzip(Bytes(Ours))), "user data part 1:4:12" },
         { "MIME of one part", Bytes("MIME-Version: 1.0\nContent-Type: application/vnd.nodeagent+yaml\n\n" + Ours), "user data:4:12" },
@@ -71,7 +78,9 @@ public class UserDataTests
 
     [Fact]
     public void What_is_left_alone_is_noted() =>
-        Load(new Layer.UserData(Mime(Part("text/cloud-config", CloudConfig), Part("text/plain", Script), Part("text/plain", Ours), Part("text/plain", "hello")))).Notes.ShouldBe(
+        Load(
+            new Layer.UserData(Mime(Part("text/cloud-config", CloudConfig), Part("text/plain", Script), Part("text/plain", Ours), Part("text/plain", "hello"))))
+                .Notes.ShouldBe(
         [
             "user data part 1: cloud-init's, left alone (text/cloud-config)",
             "user data part 2: cloud-init's, left alone (#!/bin/sh)",
@@ -92,20 +101,24 @@ public class UserDataTests
         { Base64(Gzip(Bytes(Ours)))[..32], "user data: its gzip is cut off or damaged" },
         { Mime(Part("text/plain", Ours))[..^4], "user data: is cut off: the closing boundary --outer-- is missing" },
         { Mime(Part("text/plain", Ours), Part("text/cloud-config", CloudConfig))[..^20], "user data: is cut off: the closing boundary --outer-- is missing" },
-        { Mime(Nested("inner", Part("text/plain", Ours)), Part("text/plain", "")).Without("--inner--"), "user data part 1: is cut off: the closing boundary --inner-- is missing" },
+        { Mime(Nested("inner", Part("text/plain", Ours)), Part("text/plain", ""))
+            .Without("--inner--"), "user data part 1: is cut off: the closing boundary --inner-- is missing" },
         { Bytes("Content-Type: multipart/mixed\n\n--x\n\n" + Ours + "\n--x--\n"), "user data: is multipart/mixed without a boundary" },
         { Bytes("Content-Type: multipart/mixed; boundary=x\n"), "user data: is cut off within its MIME headers; expected an empty line before the content" },
         { Mime("no header\n\n" + Ours), "user data: has a malformed MIME header; expected 'Name: value' and an empty line before the content" },
         { Mime(Part("text/plain", Convert.ToBase64String(Bytes(Ours))[..33], "base64")), "user data part 1: its base64 is cut off or damaged" },
         { Mime(Part("text/plain", "a: =4", "quoted-printable")), "user data part 1: its quoted-printable text is cut off or damaged" },
-        { Mime(Part("text/plain", Ours, "x-rot13")), "user data part 1: has the unknown transfer encoding 'x-rot13'; expected 7bit, 8bit, binary, base64 or quoted-printable" },
+        { Mime(Part("text/plain", Ours, "x-rot13")),
+            "user data part 1: has the unknown transfer encoding 'x-rot13'; expected 7bit, 8bit, binary, base64 or quoted-printable" },
         { Mime(Part(UserData.MediaType, CloudConfig)), "user data part 1:2:1: apiVersion: required in every document" },
         { Mime(Part(UserData.MediaType, "")), "user data part 1: is empty" },
         { Bytes("apiVersion: nodeagnet/v1\nkind: NodeConfig\n"), "user data:1:13: apiVersion: found 'nodeagnet/v1'; did you mean 'nodeagent/v1'?" },
         { Bytes("kind: NodeConfig\nnode: {}\n"), "user data:1:1: apiVersion: required in every document; expected 'nodeagent/v1'" },
         { Bytes(Ours + "\tname: instanceId\n"), "user data:5:1: a tab in the indentation; YAML takes spaces only" },
-        { Mime(Part("text/plain", Ours), Part("text/plain", Head + "node: {maxPods: 59}")), "user data part 2:3:17: node.maxPods: disagrees with user data part 1:4:12, and neither comes later; say it once" },
-        { Mime(Part("text/plain", Head + "node: {taints: [{key: a, effect: NoExecute}]}"), Part("text/plain", Head + "node: {taints: []}")), "user data part 2:3:16: node.taints: disagrees with user data part 1:3:16, and neither comes later; say it once" },
+        { Mime(Part("text/plain", Ours), Part("text/plain", Head + "node: {maxPods: 59}")),
+            "user data part 2:3:17: node.maxPods: disagrees with user data part 1:4:12, and neither comes later; say it once" },
+        { Mime(Part("text/plain", Head + "node: {taints: [{key: a, effect: NoExecute}]}"), Part("text/plain", Head + "node: {taints: []}")),
+            "user data part 2:3:16: node.taints: disagrees with user data part 1:3:16, and neither comes later; say it once" },
     };
 
     [Theory]
@@ -116,7 +129,8 @@ public class UserDataTests
     [Fact]
     public void Two_parts_that_do_not_disagree_are_one()
     {
-        var config = Load(new Layer.UserData(Mime(Part("text/plain", Head + "node: {labels: {a: x}}"), Part("text/plain", Head + "node: {labels: {b: y}}")))).Config;
+        var config = Load(
+            new Layer.UserData(Mime(Part("text/plain", Head + "node: {labels: {a: x}}"), Part("text/plain", Head + "node: {labels: {b: y}}")))).Config;
         config.Node.Labels.ShouldBe(new Dictionary<string, string> { ["a"] = "x", ["b"] = "y" }, ignoreOrder: true);
     }
 
@@ -162,12 +176,14 @@ public class UserDataTests
     private static byte[] Mime(params string[] parts) => Bytes("MIME-Version: 1.0\n" + Nested("outer", parts));
 
     private static byte[] BinaryMime(byte[] content) =>
-        [.. Bytes("Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: application/gzip\nContent-Transfer-Encoding: binary\n\n"), .. content, .. Bytes("\n--b--\n")];
+        [.. Bytes("Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: application/gzip\nContent-Transfer-Encoding: binary\n\n"), .. content,
+            .. Bytes("\n--b--\n")];
 }
 
 file static class UserDataBytes
 {
-    public static byte[] Without(this byte[] data, string text) => Encoding.UTF8.GetBytes(Encoding.UTF8.GetString(data).Replace(text, "", StringComparison.Ordinal));
+    public static byte[] Without(this byte[] data, string text) =>
+        Encoding.UTF8.GetBytes(Encoding.UTF8.GetString(data).Replace(text, "", StringComparison.Ordinal));
 
     public static byte[] TrimEnd(this byte[] data) => Encoding.UTF8.GetBytes(Encoding.UTF8.GetString(data).TrimEnd());
 }

@@ -42,7 +42,8 @@ public sealed class ApplierTests : IDisposable
     [Fact]
     public void A_refusal_outweighs_a_failure_in_the_exit_code()
     {
-        var result = Apply(new Pretend("refused") { Finds = new Refused("theirs", "ask them") }, new Pretend("failing") { Throws = new MachineException("x", "y") });
+        var result = Apply(
+            new Pretend("refused") { Finds = new Refused("theirs", "ask them") }, new Pretend("failing") { Throws = new MachineException("x", "y") });
 
         ExitCode.Of(result).ShouldBe(ExitCode.Refused);
     }

@@ -15,11 +15,13 @@ public class ResourceListTests
 
     [Fact]
     public void What_a_resource_answers_to_must_be_in_the_list() =>
-        Should.Throw<ArgumentException>(() => new ResourceList([new Pretend("answering") { Inputs = [new Pretend("input")] }])).Message.ShouldContain("pretend input");
+        Should.Throw<ArgumentException>(() => new ResourceList([new Pretend("answering") { Inputs = [new Pretend("input")] }]))
+            .Message.ShouldContain("pretend input");
 
     [Fact]
     public void Nothing_stands_twice_in_a_list() =>
-        Should.Throw<ArgumentException>(() => new ResourceList([new Pretend("one"), new Pretend("one")])).Message.ShouldBe("pretend one stands twice in the list");
+        Should.Throw<ArgumentException>(() => new ResourceList([new Pretend("one"), new Pretend("one")]))
+            .Message.ShouldBe("pretend one stands twice in the list");
 
     [Fact]
     public void Nothing_needs_itself()

@@ -12,21 +12,26 @@ public class DoorTests
 {
     private static readonly string[] HostTypes =
     [
-        "System.IO.File", "System.IO.Directory", "System.IO.FileInfo", "System.IO.DirectoryInfo", "System.IO.FileSystemInfo", "System.IO.FileStream", "System.IO.StreamReader",
-        "System.IO.StreamWriter", "System.IO.RandomAccess", "System.IO.DriveInfo", "System.IO.FileSystemWatcher", "System.IO.Pipes.", "System.IO.MemoryMappedFiles.",
+        "System.IO.File", "System.IO.Directory", "System.IO.FileInfo", "System.IO.DirectoryInfo", "System.IO.FileSystemInfo", "System.IO.FileStream",
+        "System.IO.StreamReader",
+        "System.IO.StreamWriter", "System.IO.RandomAccess", "System.IO.DriveInfo", "System.IO.FileSystemWatcher", "System.IO.Pipes.",
+        "System.IO.MemoryMappedFiles.",
         "System.Diagnostics.Process", "System.Runtime.InteropServices.NativeLibrary", "System.Runtime.InteropServices.PosixSignalRegistration",
     ];
 
     private static readonly string[] HostMembers =
     [
-        "System.DateTime.get_Now", "System.DateTime.get_UtcNow", "System.DateTime.get_Today", "System.DateTimeOffset.get_Now", "System.DateTimeOffset.get_UtcNow",
-        "System.Environment.*", "System.IO.Path.GetTempPath", "System.IO.Path.GetTempFileName", "System.Threading.Thread.Sleep", "System.TimeProvider.get_System",
+        "System.DateTime.get_Now", "System.DateTime.get_UtcNow", "System.DateTime.get_Today", "System.DateTimeOffset.get_Now",
+        "System.DateTimeOffset.get_UtcNow",
+        "System.Environment.*", "System.IO.Path.GetTempPath", "System.IO.Path.GetTempFileName", "System.Threading.Thread.Sleep",
+        "System.TimeProvider.get_System",
     ];
 
     // Compilers write the first into iterators; the second is the same on every Linux.
     private static readonly string[] EnvironmentOfNobody = ["get_CurrentManagedThreadId", "get_NewLine"];
 
-    private static readonly string[] NetworkTypes = ["System.Net.Http.", "System.Net.Sockets.", "System.Net.Dns", "System.Net.Security.", "System.Net.WebSockets."];
+    private static readonly string[] NetworkTypes =
+        ["System.Net.Http.", "System.Net.Sockets.", "System.Net.Dns", "System.Net.Security.", "System.Net.WebSockets."];
 
     // AddressFamily and ProtocolType are words, not sockets.
     private static readonly string[] NetworkWords = ["System.Net.Sockets.AddressFamily"];
@@ -67,7 +72,9 @@ public class DoorTests
     [InlineData("Network")]
     public void A_pure_room_does_no_input_or_output_and_throws_no_dice(string pure)
     {
-        string[] dice = ["System.Random", "System.Security.Cryptography.RandomNumberGenerator", "System.Diagnostics.Stopwatch", "System.TimeProvider", "System.Threading.Tasks.Task"];
+        string[] dice =
+            ["System.Random", "System.Security.Cryptography.RandomNumberGenerator", "System.Diagnostics.Stopwatch", "System.TimeProvider",
+                "System.Threading.Tasks.Task"];
         Uses(room => room == pure, [.. HostTypes, .. NetworkTypes, .. dice, "System.Console"], [.. HostMembers, "System.Guid.NewGuid"])
             .Where(u => !NetworkWords.Contains(u.Used))
             .Select(u => u.ToString())
@@ -84,7 +91,9 @@ public class DoorTests
     {
         var words = typeof(IMachineReader).Assembly.GetTypes()
             .Where(t => t.Namespace == "NodeAgent.Machine")
-            .Where(t => t.IsInterface || t.IsEnum || t.IsAssignableTo(typeof(Exception)) || t.GetMethod("<Clone>$") is not null || t == typeof(Secret) || t == typeof(FileModes))
+            .Where(
+                t => t.IsInterface || t.IsEnum || t.IsAssignableTo(typeof(Exception)) || t.GetMethod("<Clone>$") is not null || t == typeof(Secret)
+                    || t == typeof(FileModes))
             .Select(t => t.Name);
 
         MachineTypes(room).ShouldBeSubsetOf(words);
@@ -101,7 +110,8 @@ public class DoorTests
     [Fact]
     public void Observing_and_comparing_know_no_writer()
     {
-        var methods = Product.Types.Where(IsResource).SelectMany(t => t.Methods).Where(m => m.Name is "Observe" or "Diff" or "Examine" or "ExpectedOnNothing" or "Hides").ToList();
+        var methods = Product.Types.Where(IsResource).SelectMany(t => t.Methods)
+            .Where(m => m.Name is "Observe" or "Diff" or "Examine" or "ExpectedOnNothing" or "Hides").ToList();
 
         methods.Count.ShouldBeGreaterThan(20);
         methods.Where(m => Product.Named(m).Any(t => t.Name is nameof(IMachineWriter))).Select(m => m.FullName).ShouldBeEmpty();
@@ -116,7 +126,8 @@ public class DoorTests
         writers.Count.ShouldBeGreaterThan(1);
         readers.Count.ShouldBeGreaterThan(2);
         readers.Select(r => r.Name).Intersect(writers).ShouldBeEmpty();
-        readers.SelectMany(r => r.Methods).Where(m => !m.IsPrivate && Product.Named(m).Any(t => writers.Contains(t.Name))).Select(m => m.FullName).ShouldBeEmpty();
+        readers.SelectMany(r => r.Methods).Where(m => !m.IsPrivate && Product.Named(m).Any(t => writers.Contains(t.Name))).Select(m => m.FullName)
+            .ShouldBeEmpty();
         readers.SelectMany(r => r.Fields).Where(f => writers.Contains(f.FieldType.Name)).Select(f => f.FullName).ShouldBeEmpty();
     }
 
@@ -136,7 +147,8 @@ public class DoorTests
             .Select(t => t.Name).ShouldBe([nameof(SecretConverter)]);
         Product.Types.Where(t => t.BaseType?.Name == nameof(JsonSerializerContext) && t.Properties.Any(p => p.Name == nameof(Secret)))
             .Select(t => t.Name).ShouldBe([nameof(ConfigJson)]);
-        Product.Types.Single(t => t.FullName == typeof(Secret).FullName).CustomAttributes.Select(a => a.AttributeType.Name).ShouldNotContain("JsonConverterAttribute");
+        Product.Types.Single(t => t.FullName == typeof(Secret).FullName).CustomAttributes.Select(a => a.AttributeType.Name)
+            .ShouldNotContain("JsonConverterAttribute");
     }
 
     private static IEnumerable<Use> Uses(Func<string, bool> rooms, string[] types, string[] members) =>
@@ -144,7 +156,10 @@ public class DoorTests
         let room = Product.RoomOf(type)
         where room is not null && rooms(room)
         from use in Product.Named(type).Select(t => (Used: t.FullName, Where: type.FullName)).Where(u => types.Any(t => IsOrIsBelow(u.Used, t)))
-            .Concat(Product.Calls(type).Where(c => members.Contains($"{c.Type}.{c.Member}") || (members.Contains(c.Type + ".*") && !EnvironmentOfNobody.Contains(c.Member))).Select(c => (Used: $"{c.Type}.{c.Member}", c.Where)))
+            .Concat(
+                Product.Calls(type)
+                    .Where(c => members.Contains($"{c.Type}.{c.Member}") || (members.Contains(c.Type + ".*") && !EnvironmentOfNobody.Contains(c.Member)))
+                    .Select(c => (Used: $"{c.Type}.{c.Member}", c.Where)))
         select new Use(room, use.Used, use.Where);
 
     private static bool IsOrIsBelow(string name, string banned) => banned.EndsWith('.') ? name.StartsWith(banned, StringComparison.Ordinal) : name == banned;

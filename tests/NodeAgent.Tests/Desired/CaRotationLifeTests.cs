@@ -14,7 +14,9 @@ using NodeAgent.Tests.Simulation;
 
 namespace NodeAgent.Tests.Desired;
 
-/// <summary>A cluster of a control plane node and two workers through a rotation of its CA, at each stage with nodes that are ahead and nodes that lag behind.</summary>
+/// <summary>
+/// A cluster of a control plane node and two workers through a rotation of its CA, at each stage with nodes that are ahead and nodes that lag behind.
+/// </summary>
 public sealed class CaRotationLifeTests
 {
     private const string Manifests = "/etc/kubernetes/manifests/";
@@ -78,7 +80,8 @@ public sealed class CaRotationLifeTests
     [Fact]
     public async Task Whatever_reads_the_bundle_as_it_starts_starts_again_and_etcd_does_not()
     {
-        var before = ((string[])["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy"]).ToDictionary(n => n, n => Text(_plane.Node, $"{Manifests}{n}.yaml"));
+        var before = ((string[])["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy"])
+            .ToDictionary(n => n, n => Text(_plane.Node, $"{Manifests}{n}.yaml"));
         var bundle = Bundle(await CaRotationTests.Trust(_plane.Store));
 
         Adopt(_plane.Node, bundle);
@@ -136,7 +139,8 @@ public sealed class CaRotationLifeTests
 
         WorkerTests.Pending(_second.Plan()).Count(p => p.Contains("certificate", StringComparison.Ordinal)).ShouldBe(3);
         _second.Machine.Put(Certificates.AuthorityPath, _second.Machine.File(Certificates.AuthorityPath) with { Content = Encoding.ASCII.GetBytes(alone) });
-        CertificateList.Read(_second.Machine, "/etc/kubernetes").Where(c => c.Asker is not null).ShouldAllBe(c => c.State == "not issued by the CA that is here");
+        CertificateList.Read(_second.Machine, "/etc/kubernetes").Where(c => c.Asker is not null)
+            .ShouldAllBe(c => c.State == "not issued by the CA that is here");
         Adopt(_second, alone);
         Adopt(_plane.Node, alone);
         Adopt(_first, alone);
@@ -147,14 +151,13 @@ public sealed class CaRotationLifeTests
     private Worker NewWorker()
     {
         var worker = new Worker(_plane.Store.Text("ca.crt"));
-        worker.MakeSource = config => new StoreCertificateSource(
-            new(
-                "s3://pki/test",
-                config.Cluster.CertificateAuthority,
-                Certificates.Identity(config, worker.Facts),
-                Certificates.Names(config),
-                config.Certificates.Lifetime.Value,
-                TimeSpan.FromMinutes(1)),
+        worker.MakeSource = config => new StoreCertificateSource(new(
+            "s3://pki/test",
+            config.Cluster.CertificateAuthority,
+            Certificates.Identity(config, worker.Facts),
+            Certificates.Names(config),
+            config.Certificates.Lifetime.Value,
+            TimeSpan.FromMinutes(1)),
             _ => Task.FromResult(new OpenStore(_plane.Store, NoKms.Any)),
             new Clock(worker.Machine),
             CancellationToken.None);
@@ -204,7 +207,13 @@ public sealed class CaRotationLifeTests
             Handshake(_plane.Node, role, _plane.Node, "apiserver", Embedded(_plane.Node, RoleTable.Find(role, Asker.ControlPlaneNode)!.Path));
         }
 
-        Handshake(_plane.Node, "apiserver-etcd-client", _plane.Node, "etcd-server", Text(_plane.Node, "/etc/kubernetes/pki/etcd/ca.crt"), Text(_plane.Node, "/etc/kubernetes/pki/etcd/ca.crt"));
+        Handshake(
+            _plane.Node,
+            "apiserver-etcd-client",
+            _plane.Node,
+            "etcd-server",
+            Text(_plane.Node, "/etc/kubernetes/pki/etcd/ca.crt"),
+            Text(_plane.Node, "/etc/kubernetes/pki/etcd/ca.crt"));
     }
 
     /// <summary>Each holds the other's certificate against what it trusts, as openssl does.</summary>
@@ -228,7 +237,8 @@ public sealed class CaRotationLifeTests
         }
 
         using var certificate = X509CertificateLoader.LoadCertificate(leaf);
-        chain.Build(certificate).ShouldBeTrue($"{certificate.Subject} of {certificate.Issuer}: {string.Join(", ", chain.ChainStatus.Select(s => s.StatusInformation))}");
+        chain.Build(certificate)
+            .ShouldBeTrue($"{certificate.Subject} of {certificate.Issuer}: {string.Join(", ", chain.ChainStatus.Select(s => s.StatusInformation))}");
     }
 
     private static byte[] Leaf(Worker node, string role)
@@ -238,11 +248,13 @@ public sealed class CaRotationLifeTests
     }
 
     private static List<string> Leaves(Worker node) =>
-        [.. CertificateList.Read(node.Machine, "/etc/kubernetes").Where(c => c.Asker is not null).Select(c => $"{c.Role} {Convert.ToHexStringLower(SHA256.HashData(Leaf(node, c.Role)))}")];
+        [.. CertificateList.Read(node.Machine, "/etc/kubernetes").Where(c => c.Asker is not null)
+            .Select(c => $"{c.Role} {Convert.ToHexStringLower(SHA256.HashData(Leaf(node, c.Role)))}")];
 
     /// <summary>Of what the cluster's CA signs.</summary>
     private static IEnumerable<string> Issuers(Worker node) => CertificateList.Read(node.Machine, "/etc/kubernetes")
-        .Where(c => c.Asker is not null && RoleTable.Find(c.Role, Asker.ControlPlaneNode)!.Authority == Authority.Cluster).Select(c => c.Certificate!.Issuer).Distinct();
+        .Where(c => c.Asker is not null && RoleTable.Find(c.Role, Asker.ControlPlaneNode)!.Authority == Authority.Cluster).Select(c => c.Certificate!.Issuer)
+        .Distinct();
 
     private static string Embedded(Worker node, string kubeconfig)
     {

@@ -21,7 +21,8 @@ public class ControlPlaneReleasesTests
         kubelet: {cloudProvider: external}
         """;
 
-    public static TheoryData<int> Minors => [.. Enumerable.Range(KubeletVersions.Oldest.Minor, KubeletVersions.Newest.Minor - KubeletVersions.Oldest.Minor + 1)];
+    public static TheoryData<int> Minors =>
+        [.. Enumerable.Range(KubeletVersions.Oldest.Minor, KubeletVersions.Newest.Minor - KubeletVersions.Oldest.Minor + 1)];
 
     [Theory]
     [MemberData(nameof(Minors))]
@@ -51,7 +52,10 @@ public class ControlPlaneReleasesTests
     [Theory]
     [InlineData("apiServer: {extraArgs: {kubelet-https: 'true'}}", "apiServer.extraArgs.kubelet-https", "gone since 1.22 (kubernetes#101178)")]
     [InlineData("apiServer: {extraArgs: {no-such-flag: '0'}}", "apiServer.extraArgs.no-such-flag", "no kube-apiserver in the table of versions")]
-    [InlineData("controllerManager: {extraArgs: {pod-eviction-timeout: 1m}}", "controllerManager.extraArgs.pod-eviction-timeout", "gone since 1.27 (kubernetes#115840)")]
+    [InlineData(
+        "controllerManager: {extraArgs: {pod-eviction-timeout: 1m}}",
+        "controllerManager.extraArgs.pod-eviction-timeout",
+        "gone since 1.27 (kubernetes#115840)")]
     [InlineData("scheduler: {extraArgs: {policy-config-file: /p}}", "scheduler.extraArgs.policy-config-file", "gone since 1.23")]
     [InlineData("apiServer: {admission: {enable: [PodSecurityPolicy]}}", "apiServer.admission.enable.PodSecurityPolicy", "gone since 1.25")]
     [InlineData("apiServer: {admission: {disable: [SecurityContextDeny]}}", "apiServer.admission.disable.SecurityContextDeny", "gone since 1.30")]
@@ -66,7 +70,9 @@ public class ControlPlaneReleasesTests
     [Fact]
     public void It_is_the_images_release_that_counts_and_not_kubelets()
     {
-        const string Flag = "controllerManager: {image: 'registry.example:5000/kcm:v1.24.17@sha256:c6a9d11cc5c04b114ccdef39a9265eeef818e3d02f5359be035ae784097fdec5', extraArgs: {pod-eviction-timeout: 1m}}\n";
+        const string Flag =
+            "controllerManager: {image: 'registry.example:5000/kcm:v1.24.17@sha256:c6a9d11cc5c04b114ccdef39a9265eeef818e3d02f5359be035ae784097fdec5', "
+                + "extraArgs: {pod-eviction-timeout: 1m}}\n";
         const string Api = "apiServer: {image: 'registry.example/api:v1.24.17'}\nscheduler: {image: 'registry.example/s:v1.23.1'}\n";
 
         var plane = Plane("1.22.17", Flag + Api);
@@ -82,7 +88,8 @@ public class ControlPlaneReleasesTests
     [InlineData("1.27.0", "v1.31.0", "kubelet 1.27 is too old for kube-apiserver 1.31")]
     public void A_kubelet_that_does_not_go_with_the_API_server_is_refused_and_allowed_by_name(string kubelet, string tag, string why)
     {
-        var images = $"apiServer: {{image: 'r.example/a:{tag}'}}\ncontrollerManager: {{image: 'r.example/c:{tag}'}}\nscheduler: {{image: 'r.example/s:{tag}'}}\n";
+        var images =
+            $"apiServer: {{image: 'r.example/a:{tag}'}}\ncontrollerManager: {{image: 'r.example/c:{tag}'}}\nscheduler: {{image: 'r.example/s:{tag}'}}\n";
 
         var error = Should.Throw<ConfigurationException>(() => Plane(kubelet, images).Node.List()).Errors.Single();
         error.Path.ShouldBe("apiServer.image");
@@ -95,7 +102,8 @@ public class ControlPlaneReleasesTests
     [Fact]
     public void A_controller_manager_newer_than_the_API_server_is_refused()
     {
-        var error = Should.Throw<ConfigurationException>(() => Plane("1.28.0", "controllerManager: {image: 'r.example/c:v1.29.1'}").Node.List()).Errors.Single();
+        var error = Should.Throw<ConfigurationException>(
+            () => Plane("1.28.0", "controllerManager: {image: 'r.example/c:v1.29.1'}").Node.List()).Errors.Single();
 
         error.Path.ShouldBe("controllerManager.image");
         error.Message.ShouldContain("kube-controller-manager 1.29 is newer than kube-apiserver 1.28");
@@ -106,7 +114,8 @@ public class ControlPlaneReleasesTests
     {
         const string Images = "apiServer: {image: 'r.example/a:v1.37.0', extraArgs: {brand-new: x}}\n";
 
-        Should.Throw<ConfigurationException>(() => Plane("1.36.1", Images).Node.List()).Errors.Select(e => e.Path).ShouldBe(["apiServer.image", "apiServer.extraArgs.brand-new"]);
+        Should.Throw<ConfigurationException>(() => Plane("1.36.1", Images).Node.List()).Errors.Select(e => e.Path)
+            .ShouldBe(["apiServer.image", "apiServer.extraArgs.brand-new"]);
 
         var warnings = Plane("1.36.1", Images + "controlPlane: {allowUnlisted: '1.37'}").Node.List().Warnings;
         warnings.Count.ShouldBe(2);
@@ -121,7 +130,10 @@ public class ControlPlaneReleasesTests
     [Fact]
     public void Workers_are_not_asked_for_what_runs_elsewhere()
     {
-        var worker = new Worker { ExtraConfig = "{apiVersion: nodeagent/v1, kind: NodeConfig, apiServer: {image: 'r.example/a:v1.99.0', extraArgs: {no-such-flag: x}}}" };
+        var worker = new Worker
+        {
+            ExtraConfig = "{apiVersion: nodeagent/v1, kind: NodeConfig, apiServer: {image: 'r.example/a:v1.99.0', extraArgs: {no-such-flag: x}}}",
+        };
 
         worker.List().Warnings.ShouldBeEmpty();
     }

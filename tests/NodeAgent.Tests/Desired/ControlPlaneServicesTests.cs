@@ -65,7 +65,8 @@ public sealed class ControlPlaneServicesTests
         plane.Node.ExtraConfig = plane.Node.ExtraConfig
             .Replace("role: control-plane", "role: worker", StringComparison.Ordinal).Replace("source: store", "source: none", StringComparison.Ordinal);
 
-        plane.Node.Plan().Steps.Select(s => s.Resource.Id).ShouldNotContain(id => id.Contains("issuer", StringComparison.Ordinal) || id.Contains("cluster.service", StringComparison.Ordinal));
+        plane.Node.Plan().Steps.Select(s => s.Resource.Id)
+            .ShouldNotContain(id => id.Contains("issuer", StringComparison.Ordinal) || id.Contains("cluster.service", StringComparison.Ordinal));
     }
 
     [Theory]

@@ -38,7 +38,8 @@ public class ControlPlaneTests
         list.ShouldAllBe(c => c.IsOk);
         list.Single(c => c.Role == "apiserver").Certificate!.DnsNames.ShouldBe(
         [
-            "ip-10-0-1-7.eu-central-1.compute.internal", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "api.test.example",
+            "ip-10-0-1-7.eu-central-1.compute.internal", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
+            "api.test.example",
             "api.example.com",
         ]);
         list.Single(c => c.Role == "apiserver").Certificate!.Addresses.Select(a => a.ToString()).ShouldBe(["10.96.0.1", "10.9.9.9", "10.0.1.7", "127.0.0.1"]);
@@ -201,7 +202,8 @@ public class ControlPlaneTests
         var next = MemoryStore.Make(plane.Machine.Now);
         (plane.Store.Objects["etcd/ca.crt"], plane.Store.Objects["etcd/ca.key"]) = (next.Objects["etcd/ca.crt"], next.Objects["etcd/ca.key"]);
         WorkerTests.Pending(plane.Node.Plan()).ShouldBeEmpty();
-        Renew(plane, "etcd-server").Steps.Select(s => s.Outcome).OfType<Failed>().Single().Why.ShouldContain("cluster.sums says otherwise than the store of etcd/ca.crt");
+        Renew(plane, "etcd-server").Steps.Select(s => s.Outcome).OfType<Failed>().Single()
+            .Why.ShouldContain("cluster.sums says otherwise than the store of etcd/ca.crt");
         plane.Machine.Writes.ShouldBeEmpty();
 
         // Whoever has the cluster's CA can vouch for another; this node has the one of before yet.
@@ -222,9 +224,12 @@ public class ControlPlaneTests
         Mended($"{AccountPublic} is not its public half", () => plane.Machine.Put(AccountPublic, Public(other.Text("sa.pub"))));
         Mended($"{AccountPublic} is not its public half", () => plane.Machine.Put(AccountKey, new(FileKind.Regular, other.Objects["sa.key"], Files.OwnerOnly)));
         Mended($"{AccountPublic} is not there", () => plane.Machine.Remove(AccountPublic));
-        Mended("mode is 0644, should be 0600", () => plane.Machine.Put(AccountKey, plane.Machine.File(AccountKey) with { Mode = Files.WorldReadable })).ShouldHaveSingleItem()
+        Mended("mode is 0644, should be 0600", () => plane.Machine.Put(AccountKey, plane.Machine.File(AccountKey) with { Mode = Files.WorldReadable }))
+            .ShouldHaveSingleItem()
             .ShouldContain("whoever did can make tokens of every service account");
-        Mended($"mode of {AccountPublic} is 0600, should be 0644", () => plane.Machine.Put(AccountPublic, plane.Machine.File(AccountPublic) with { Mode = Files.OwnerOnly }));
+        Mended(
+            $"mode of {AccountPublic} is 0600, should be 0644",
+            () => plane.Machine.Put(AccountPublic, plane.Machine.File(AccountPublic) with { Mode = Files.OwnerOnly }));
 
         IEnumerable<string> Mended(string why, Action damage)
         {

@@ -38,7 +38,8 @@ public class CrashTests
             worker.Machine.CrashAtWrite = -1;
             WorkerTests.Problems(worker.Apply()).ShouldBeEmpty($"cut at write {cut}");
             WorkerTests.Pending(worker.Plan()).ShouldBeEmpty($"cut at write {cut}");
-            worker.Machine.Unit("kubelet.service").InvocationId.ShouldNotBe(before, $"cut at write {cut}: kubelet still runs on what it read before the repair");
+            worker.Machine.Unit("kubelet.service")
+                .InvocationId.ShouldNotBe(before, $"cut at write {cut}: kubelet still runs on what it read before the repair");
         }
     }
 

@@ -25,7 +25,8 @@ public class HttpProxyTests
             var unit = Text(worker, path);
             unit.ShouldContain("Environment=\"HTTPS_PROXY=http://proxy.example:3128\"\n");
             unit.ShouldContain(
-                "Environment=\"NO_PROXY=127.0.0.1,169.254.169.254,::1,fd00:ec2::254,localhost,.example.net,cluster.local,api.test.example,10.96.0.0/12,10.244.3.0/24\"\n");
+                "Environment=\"NO_PROXY=127.0.0.1,169.254.169.254,::1,fd00:ec2::254,localhost,.example.net,cluster.local,api.test.example,"
+                + "10.96.0.0/12,10.244.3.0/24\"\n");
             unit.ShouldNotContain("HTTP_PROXY=");
         }
 
@@ -78,9 +79,15 @@ public class HttpProxyTests
     [Theory]
     [InlineData("proxy: {noProxy: [a.example]}", "node.yaml:3:8: proxy: names no proxy; expected http, https or both")]
     [InlineData("proxy: {http: 'ftp://hush'}", "node.yaml:3:15: proxy.http: is not a proxy; expected http://[user:password@]host[:port] and nothing more")]
-    [InlineData("proxy: {https: 'http://hush/path'}", "node.yaml:3:16: proxy.https: is not a proxy; expected http://[user:password@]host[:port] and nothing more")]
-    [InlineData("proxy: {https: 'http://u:h\"ush@p'}", "node.yaml:3:16: proxy.https: holds a space, quote or backslash, or something beyond ASCII; in user names and passwords they are written in percent, as in %22")]
-    [InlineData("proxy: {http: 'http://p', noProxy: ['a,b']}", "node.yaml:3:37: proxy.noProxy[0]: 'a,b' is not an exception; expected one host, .domain, address or range, as in .example.com or 10.0.0.0/8")]
+    [InlineData(
+        "proxy: {https: 'http://hush/path'}", "node.yaml:3:16: proxy.https: is not a proxy; expected http://[user:password@]host[:port] and nothing more")]
+    [InlineData(
+        "proxy: {https: 'http://u:h\"ush@p'}",
+        "node.yaml:3:16: proxy.https: holds a space, quote or backslash, or something beyond ASCII; in user names and passwords they are written in percent, "
+            + "as in %22")]
+    [InlineData(
+        "proxy: {http: 'http://p', noProxy: ['a,b']}",
+        "node.yaml:3:37: proxy.noProxy[0]: 'a,b' is not an exception; expected one host, .domain, address or range, as in .example.com or 10.0.0.0/8")]
     public void What_is_no_proxy_is_refused_and_not_repeated(string text, string error) => ErrorsOf(text).ShouldBe([error]);
 
     [Fact]

@@ -14,7 +14,8 @@ public class KubeletTests
 
     private const string Taint = "node: {taints: [{key: dedicated, value: db, effect: NoSchedule}]}\n";
 
-    public static TheoryData<string> Golden() => ["1.20.2-containerd", "1.23.17-docker", "1.24.17-docker", "1.27.16-containerd", "1.31.14-containerd", "1.36.2-containerd"];
+    public static TheoryData<string> Golden() =>
+        ["1.20.2-containerd", "1.23.17-docker", "1.24.17-docker", "1.27.16-containerd", "1.31.14-containerd", "1.36.2-containerd"];
 
     public static TheoryData<int, string> AllMinors()
     {
@@ -83,7 +84,11 @@ public class KubeletTests
     [Theory]
     [InlineData("1.22.0", "kubelet: {extraArgs: {config-dirs: x}}", "kubelet.extraArgs.config-dirs", "no kubelet in the table")]
     [InlineData("1.26.0", "kubelet: {extraArgs: {logtostderr: 'true'}}", "kubelet.extraArgs.logtostderr", "gone since 1.26 (kubernetes#112120")]
-    [InlineData("1.20.2", "kubelet: {configuration: {memorySwap: {swapBehavior: LimitedSwap}}}", "kubelet.configuration.memorySwap", "which came with 1.22 (kubernetes#102823")]
+    [InlineData(
+        "1.20.2",
+        "kubelet: {configuration: {memorySwap: {swapBehavior: LimitedSwap}}}",
+        "kubelet.configuration.memorySwap",
+        "which came with 1.22 (kubernetes#102823")]
     [InlineData("1.30.0", "kubelet: {configuration: {evictionHrad: {}}}", "kubelet.configuration.evictionHrad", "no kubelet in the table")]
     public void A_flag_or_field_that_the_version_does_not_know_is_bad_configuration(string version, string config, string path, string said)
     {
@@ -95,7 +100,8 @@ public class KubeletTests
 
     [Fact]
     public void All_that_a_version_does_not_know_is_told_at_once() =>
-        Should.Throw<ConfigurationException>(() => List("1.20.2", "containerd", "kubelet: {extraArgs: {seccomp-default: 'true'}, configuration: {memorySwap: {}, tracing: {}}}\n"))
+        Should.Throw<ConfigurationException>(
+            () => List("1.20.2", "containerd", "kubelet: {extraArgs: {seccomp-default: 'true'}, configuration: {memorySwap: {}, tracing: {}}}\n"))
             .Errors.Select(e => e.Path).ShouldBe(["kubelet.extraArgs.seccomp-default", "kubelet.configuration.memorySwap", "kubelet.configuration.tracing"]);
 
     [Fact]
@@ -143,7 +149,8 @@ public class KubeletTests
 
     [Fact]
     public void A_pair_that_cannot_work_is_refused_with_the_reason() =>
-        Should.Throw<NotPossibleException>(() => List("1.22.17", "containerd", "", containerd: "2.0.1")).Message.ShouldContain("no version of the container runtime interface in common");
+        Should.Throw<NotPossibleException>(() => List("1.22.17", "containerd", "", containerd: "2.0.1"))
+            .Message.ShouldContain("no version of the container runtime interface in common");
 
     [Theory]
     [InlineData("1.34.0", "", null)]
@@ -168,8 +175,10 @@ public class KubeletTests
     private static (IReadOnlyList<string> Flags, IReadOnlyList<string> Fields) Names(int minor, string runtime)
     {
         var (dropIn, configuration) = Files($"1.{minor}.0", runtime, Taint);
-        var flags = dropIn.Split('\n').Select(l => l.Trim()).Where(l => l.StartsWith("--", StringComparison.Ordinal)).Select(l => l[2..l.IndexOf('=', StringComparison.Ordinal)]).ToList();
-        var fields = configuration.Split('\n').Where(l => l.Length > 0 && char.IsAsciiLetter(l[0])).Select(l => l.Split(':')[0]).Except(["apiVersion", "kind"]).ToList();
+        var flags = dropIn.Split('\n').Select(l => l.Trim()).Where(l => l.StartsWith("--", StringComparison.Ordinal))
+            .Select(l => l[2..l.IndexOf('=', StringComparison.Ordinal)]).ToList();
+        var fields = configuration.Split('\n').Where(l => l.Length > 0 && char.IsAsciiLetter(l[0])).Select(l => l.Split(':')[0]).Except(["apiVersion", "kind"])
+            .ToList();
         flags.Count.ShouldBeGreaterThan(4);
         fields.Count.ShouldBeGreaterThan(20);
         return (flags, fields);
@@ -182,14 +191,19 @@ public class KubeletTests
     }
 
     private static string Text(ResourceList list, string end) =>
-        list.Items.OfType<ConfigFile>().Single(f => f.Name.EndsWith(end, StringComparison.Ordinal) && f.Name.Contains("kube", StringComparison.Ordinal)).Content;
+        list.Items.OfType<ConfigFile>()
+            .Single(f => f.Name.EndsWith(end, StringComparison.Ordinal) && f.Name.Contains("kube", StringComparison.Ordinal)).Content;
 
-    private static ResourceList List(string version, string runtime, string config = "", string containerd = "1.7.24") => Machine(version, runtime, config, containerd).List();
+    private static ResourceList List(string version, string runtime, string config = "", string containerd = "1.7.24") =>
+        Machine(version, runtime, config, containerd).List();
 
     private static Worker Machine(string version, string runtime, string config, string containerd)
     {
         var worker = new Worker { ExtraConfig = $"{Head}runtime: {runtime}\n{config}" };
-        worker.Facts = worker.Facts with { Versions = worker.Facts.Versions with { Kubelet = version, Containerd = containerd, Docker = "20.10.24", CriDockerd = "0.3.4" } };
+        worker.Facts = worker.Facts with
+        {
+            Versions = worker.Facts.Versions with { Kubelet = version, Containerd = containerd, Docker = "20.10.24", CriDockerd = "0.3.4" },
+        };
         return worker;
     }
 }

@@ -96,7 +96,8 @@ public class LifecycleTests
         worker.Machine.Unit(Lifecycle.WatchUnit).IsActive.ShouldBeTrue();
         worker.Machine.File("/etc/kubernetes/kubelet.yaml").Kind.ShouldBe(FileKind.Regular);
         worker.Machine.File(Lifecycle.WarmPath).Kind.ShouldBe(FileKind.Regular);
-        Text(worker, ReadyDropIn).ShouldContain($" --warm --launch-hook up --group workers --instance i-0123456789abcdef0 --region eu-central-1 --target {state}");
+        Text(worker, ReadyDropIn)
+            .ShouldContain($" --warm --launch-hook up --group workers --instance i-0123456789abcdef0 --region eu-central-1 --target {state}");
         Text(worker, ReadyDropIn).ShouldContain("ExecStartPre=/usr/bin/systemctl start nodeagent-images.service\n");
         Text(worker, WatchDropIn).ShouldContain("nodeagent watch --warm ");
         WorkerTests.Pending(worker.Plan()).ShouldBeEmpty();
@@ -116,7 +117,8 @@ public class LifecycleTests
         worker.Machine.Unit(Lifecycle.WatchUnit).IsActive.ShouldBeFalse();
         // The mark is away before anything that it holds back may start.
         var writes = worker.Machine.Writes.ToList();
-        writes.FindLastIndex(w => w.Contains(Lifecycle.WarmPath, StringComparison.Ordinal)).ShouldBeInRange(0, writes.FindIndex(w => w.StartsWith("start kubelet", StringComparison.Ordinal)));
+        writes.FindLastIndex(w => w.Contains(Lifecycle.WarmPath, StringComparison.Ordinal))
+            .ShouldBeInRange(0, writes.FindIndex(w => w.StartsWith("start kubelet", StringComparison.Ordinal)));
         WorkerTests.Pending(worker.Plan()).ShouldBeEmpty();
 
         State(worker, "Warmed:Running");

@@ -29,7 +29,8 @@ public class ProvidersTests
         file.ShouldContain(".dkr.ecr.*.amazonaws.com.cn");
         Providers.NeedsGate(config, kubelet).ShouldBe(gate);
         Providers.Flags(config, kubelet).ShouldBe(
-            [("image-credential-provider-bin-dir", "/usr/libexec/kubernetes/credential-providers"), ("image-credential-provider-config", Providers.CredentialsPath)]);
+            [("image-credential-provider-bin-dir", "/usr/libexec/kubernetes/credential-providers"),
+                ("image-credential-provider-config", Providers.CredentialsPath)]);
     }
 
     [Fact]
@@ -71,18 +72,34 @@ public class ProvidersTests
     [Fact]
     public void The_AWS_provider_of_kubelet_is_refused_where_kubelet_has_none_any_more()
     {
-        var message = Should.Throw<NotPossibleException>(() => Providers.Flags(LoadText("kubelet: {cloudProvider: aws}").Config, new KubernetesVersion(1, 27)).ToList()).Message;
+        var message = Should.Throw<NotPossibleException>(
+            () => Providers.Flags(LoadText("kubelet: {cloudProvider: aws}").Config, new KubernetesVersion(1, 27)).ToList()).Message;
 
         message.ShouldStartWith("kubelet.cloudProvider is aws and kubelet is 1.27:");
         message.ShouldContain("kubelet.cloudProvider: external");
     }
 
     [Theory]
-    [InlineData("kubelet: {cloudProvider: aws}\nnode: {name: instanceId}", "node.yaml:4:14: node.name: with kubelet.cloudProvider aws kubelet names its node by the private DNS name, whatever it is told; set privateDnsName, or kubelet.cloudProvider: external")]
-    [InlineData("kubelet: {extraArgs: {cloud-provider: aws}}", "node.yaml:3:39: kubelet.extraArgs.cloud-provider: --cloud-provider is set by nodeagent; say it in kubelet.cloudProvider")]
-    [InlineData("kubelet: {credentialProviders: {mine: {}}}", "node.yaml:3:39: kubelet.credentialProviders.mine.matchImages: is empty; expected the images that it has credentials for, as in '*.registry.example.com'")]
-    [InlineData("kubelet: {credentialProviders: {a/b: {matchImages: [x]}}}", "node.yaml:3:38: kubelet.credentialProviders[a/b]: 'a/b' is not the name of a binary; expected one as in ecr-credential-provider")]
-    [InlineData("kubelet: {credentialProviders: {mine: {matchImages: ['https://x']}}}", "node.yaml:3:54: kubelet.credentialProviders.mine.matchImages[0]: 'https://x' is not a pattern of images; expected host[:port][/path], each part of the host with * or without, as in '*.registry.example.com'")]
-    [InlineData("kubelet: {credentialProviders: {mine: {matchImages: [x], env: {1a: b}}}}", "node.yaml:3:68: kubelet.credentialProviders.mine.env.1a: '1a' is not the name of an environment variable")]
+    [InlineData(
+        "kubelet: {cloudProvider: aws}\nnode: {name: instanceId}",
+        "node.yaml:4:14: node.name: with kubelet.cloudProvider aws kubelet names its node by the private DNS name, whatever it is told; set privateDnsName, "
+            + "or kubelet.cloudProvider: external")]
+    [InlineData(
+        "kubelet: {extraArgs: {cloud-provider: aws}}",
+        "node.yaml:3:39: kubelet.extraArgs.cloud-provider: --cloud-provider is set by nodeagent; say it in kubelet.cloudProvider")]
+    [InlineData(
+        "kubelet: {credentialProviders: {mine: {}}}",
+        "node.yaml:3:39: kubelet.credentialProviders.mine.matchImages: is empty; expected the images that it has credentials for, as in "
+            + "'*.registry.example.com'")]
+    [InlineData(
+        "kubelet: {credentialProviders: {a/b: {matchImages: [x]}}}",
+        "node.yaml:3:38: kubelet.credentialProviders[a/b]: 'a/b' is not the name of a binary; expected one as in ecr-credential-provider")]
+    [InlineData(
+        "kubelet: {credentialProviders: {mine: {matchImages: ['https://x']}}}",
+        "node.yaml:3:54: kubelet.credentialProviders.mine.matchImages[0]: 'https://x' is not a pattern of images; expected host[:port][/path], each part of "
+            + "the host with * or without, as in '*.registry.example.com'")]
+    [InlineData(
+        "kubelet: {credentialProviders: {mine: {matchImages: [x], env: {1a: b}}}}",
+        "node.yaml:3:68: kubelet.credentialProviders.mine.env.1a: '1a' is not the name of an environment variable")]
     public void What_kubelet_would_not_take_is_refused(string text, string error) => ErrorsOf(text).ShouldBe([error]);
 }

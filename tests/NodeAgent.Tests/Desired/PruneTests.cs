@@ -57,9 +57,12 @@ public class PruneTests
         var node = Worker.ExampleFacts().Instance.PrivateDnsName;
         string[] said =
         [
-            "remains of modules and sysctls: module ip_vs is not loaded at boot any more; loaded now, it stays until the next boot, or: modprobe --remove ip_vs",
-            "remains of modules and sysctls: sysctl net.core.somaxconn is not set any more; the running kernel keeps 4096 until the next boot, since what it was before is not known",
-            "remains of the pod network: the bridge cni0, its address and its rules stay until the next boot, or until its last pod is gone and: ip link delete cni0",
+            "remains of modules and sysctls: module ip_vs is not loaded at boot any more; loaded now, it stays until the next boot, or: modprobe "
+                + "--remove ip_vs",
+            "remains of modules and sysctls: sysctl net.core.somaxconn is not set any more; the running kernel keeps 4096 until the next boot, since what it "
+                + "was before is not known",
+            "remains of the pod network: the bridge cni0, its address and its rules stay until the next boot, or until its last pod is gone and: ip link "
+                + "delete cni0",
             $"remains of the Node: label example.com/disk stays on the Node, since kubelet removes none: kubectl label node {node} example.com/disk-",
             $"remains of the Node: label example.com/pool stays on the Node, since kubelet removes none: kubectl label node {node} example.com/pool-",
             $"remains of the Node: taint dedicated:NoSchedule stays on the Node, since kubelet removes none: kubectl taint node {node} dedicated:NoSchedule-",
@@ -100,7 +103,8 @@ public class PruneTests
 
         worker.Machine.File("/etc/systemd/system/srv-scratch.mount").Kind.ShouldBe(FileKind.Absent);
         WorkerTests.Pending(worker.Plan()).ShouldBeEmpty();
-        Said(worker.Plan().Notes).ShouldHaveSingleItem().ShouldContain("(mounted at /srv/scratch); to remove it with all that is on it: umount /srv/scratch && lvremove --yes nodeagent/scratch");
+        Said(worker.Plan().Notes).ShouldHaveSingleItem()
+            .ShouldContain("(mounted at /srv/scratch); to remove it with all that is on it: umount /srv/scratch && lvremove --yes nodeagent/scratch");
         worker.Machine.Reboot();
         WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
         Said(worker.Plan().Notes).ShouldBe([Scratch]);
@@ -116,7 +120,8 @@ public class PruneTests
         WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
 
         WorkerTests.Pending(worker.Plan()).ShouldBeEmpty();
-        Said(worker.Plan().Notes).ShouldBe(["remains of volumes: volume nodeagent/scratch is still mounted at /srv/scratch, until the next boot or: umount /srv/scratch"]);
+        Said(worker.Plan().Notes)
+            .ShouldBe(["remains of volumes: volume nodeagent/scratch is still mounted at /srv/scratch, until the next boot or: umount /srv/scratch"]);
         // Parts of it that pods were given are theirs.
         worker.Machine.Unmount("/srv/scratch");
         worker.Machine.Set(worker.Machine.Mounts().Single(m => m.Target == "/data/scratch") with { Target = "/var/lib/kubelet/pods/1/volume-subpaths/x/c/0" });
@@ -130,7 +135,8 @@ public class PruneTests
         var list = new NodeAgent.Resources.UnwantedVolumes(null, new Dictionary<string, string>());
 
         list.Examine(machine, []).ShouldBe(InSync.Instance);
-        list.Examine(new ReplayReader(new Recording()), []).ShouldBeOfType<InSync>().Notes.ShouldHaveSingleItem().ShouldStartWith("whether there are volume groups of ours could not be seen: ");
+        list.Examine(new ReplayReader(new Recording()), []).ShouldBeOfType<InSync>()
+            .Notes.ShouldHaveSingleItem().ShouldStartWith("whether there are volume groups of ours could not be seen: ");
     }
 
     [Fact]
@@ -149,7 +155,8 @@ public class PruneTests
         worker.Machine.Writes.Where(w => w.StartsWith("stop", StringComparison.Ordinal)).ShouldBe(["stop srv-scratch.mount"]);
         worker.Machine.AllFiles.Keys.ShouldNotContain(f => f.EndsWith(".mount", StringComparison.Ordinal));
         Said(worker.Plan().Notes).ShouldHaveSingleItem().ShouldBe(
-            "remains of volumes: volume group nodeagent is no longer wanted and keeps its 4 volumes and their data (mounted at /var/lib/containerd, /var/lib/kubelet, /var/log/pods); to remove it "
+            "remains of volumes: volume group nodeagent is no longer wanted and keeps its 4 volumes and their data (mounted at /var/lib/containerd, "
+            + "/var/lib/kubelet, /var/log/pods); to remove it "
             + "with all that is on it: umount /var/lib/containerd && umount /var/lib/kubelet && umount /var/log/pods && vgremove --yes nodeagent");
         worker.Machine.Group("nodeagent").Volumes.Count.ShouldBe(4);
     }
@@ -199,10 +206,14 @@ public class PruneTests
         WorkerTests.Pending(worker.Plan()).ShouldBeEmpty();
         string[] said =
         [
-            "leftover files: /etc/sysctl.d/99-nodeagent.conf does not carry our mark, its first line, so it is left alone: look at it, and remove it by hand if nothing needs it",
-            "leftover files: /etc/containerd/nodeagent/mine.toml does not carry our mark, its first line, so it is left alone: look at it, and remove it by hand if nothing needs it",
-            "leftover files: /etc/containerd/nodeagent/hosts/ghcr.io/hosts.toml does not carry our mark, its first line, so it is left alone: look at it, and remove it by hand if nothing needs it",
-            "leftover drop-ins of kubelet.service: /etc/systemd/system/kubelet.service.d/40-nodeagent.conf does not carry our mark, its first line, so it is left alone: look at it, "
+            "leftover files: /etc/sysctl.d/99-nodeagent.conf does not carry our mark, its first line, so it is left alone: look at it, and remove it by hand "
+                + "if nothing needs it",
+            "leftover files: /etc/containerd/nodeagent/mine.toml does not carry our mark, its first line, so it is left alone: look at it, and remove it by "
+                + "hand if nothing needs it",
+            "leftover files: /etc/containerd/nodeagent/hosts/ghcr.io/hosts.toml does not carry our mark, its first line, so it is left alone: look at it, and "
+                + "remove it by hand if nothing needs it",
+            "leftover drop-ins of kubelet.service: /etc/systemd/system/kubelet.service.d/40-nodeagent.conf does not carry our mark, its first line, so it is "
+                + "left alone: look at it, "
                 + "and remove it by hand if nothing needs it",
         ];
         Said(worker.Plan().Notes).ShouldBe(said);
@@ -254,7 +265,8 @@ public class PruneTests
 
         worker.Machine.Writes.ShouldBe(
         [
-            "write /run/nodeagent/owed/kubelet.service.json", "delete /etc/systemd/system/kubelet.service.d/60-nodeagent-later.conf", "reload systemd", "restart kubelet.service",
+            "write /run/nodeagent/owed/kubelet.service.json", "delete /etc/systemd/system/kubelet.service.d/60-nodeagent-later.conf", "reload systemd",
+            "restart kubelet.service",
         ]);
         WorkerTests.Pending(worker.Plan()).ShouldBeEmpty();
     }
@@ -277,7 +289,8 @@ public class PruneTests
     {
         var worker = new Worker();
         worker.Apply();
-        worker.Machine.Put("/etc/sysctl.d/96-nodeagent-later.conf", Text("# Written by NodeAgent. In other words, as a later version has it.\nkernel.panic = 3\n"));
+        worker.Machine.Put(
+            "/etc/sysctl.d/96-nodeagent-later.conf", Text("# Written by NodeAgent. In other words, as a later version has it.\nkernel.panic = 3\n"));
         worker.Machine.Put("/etc/systemd/system/nodeagent-adopt.timer", Text(Ownership.Header + "\n[Timer]\nOnBootSec=1h\n"));
 
         WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
@@ -285,7 +298,8 @@ public class PruneTests
         worker.Machine.File("/etc/sysctl.d/96-nodeagent-later.conf").Kind.ShouldBe(FileKind.Absent);
         worker.Machine.File("/etc/systemd/system/nodeagent-adopt.timer").Kind.ShouldBe(FileKind.Regular);
         WorkerTests.Pending(worker.Plan()).ShouldBeEmpty();
-        Said(worker.Plan().Notes).ShouldHaveSingleItem().ShouldContain("nodeagent-adopt.timer is a unit of a kind that this version of the agent does not make");
+        Said(worker.Plan().Notes).ShouldHaveSingleItem()
+            .ShouldContain("nodeagent-adopt.timer is a unit of a kind that this version of the agent does not make");
     }
 
     [Fact]
@@ -330,7 +344,8 @@ public class PruneTests
         result.Notes.ShouldBeEmpty();
         WorkerTests.Pending(worker.Plan()).ShouldBeEmpty();
         Keys(worker.Machine).Intersect(keys).ShouldBeEmpty();
-        worker.Machine.AllFiles.Where(f => f.Value.Content is { } c && Encoding.UTF8.GetString(c).Contains("i-0123456789abcdef0", StringComparison.Ordinal)).ShouldBeEmpty();
+        worker.Machine.AllFiles.Where(f => f.Value.Content is { } c && Encoding.UTF8.GetString(c).Contains("i-0123456789abcdef0", StringComparison.Ordinal))
+            .ShouldBeEmpty();
     }
 
     [Fact]
@@ -340,7 +355,8 @@ public class PruneTests
         worker.ExtraConfig = Rich.Replace("node:\n", "node:\n  name: instanceId\n", StringComparison.Ordinal);
 
         var before = Worker.ExampleFacts().Instance.PrivateDnsName;
-        Said(worker.Plan().Notes).ShouldBe([$"remains of the Node: the Node {before}, as this machine was called, stays in the cluster: kubectl delete node {before}"]);
+        Said(worker.Plan().Notes)
+            .ShouldBe([$"remains of the Node: the Node {before}, as this machine was called, stays in the cluster: kubectl delete node {before}"]);
     }
 
     /// <summary>The field for taints came with kubelet 1.23; what moves there from the command line has not left.</summary>
@@ -352,13 +368,16 @@ public class PruneTests
         Said(worker.Plan().Notes).ShouldBeEmpty();
         WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
         worker.ExtraConfig = Rich.Replace("spot", "reserved", StringComparison.Ordinal).Replace("value: db,", "value: web,", StringComparison.Ordinal)
-            .Replace("node:\n", "node:\n  name: privateDnsName\n", StringComparison.Ordinal).Replace("NoSchedule}", "NoSchedule}, {key: new, effect: NoExecute}", StringComparison.Ordinal);
+            .Replace("node:\n", "node:\n  name: privateDnsName\n", StringComparison.Ordinal)
+            .Replace("NoSchedule}", "NoSchedule}, {key: new, effect: NoExecute}", StringComparison.Ordinal);
 
         var node = Worker.ExampleFacts().Instance.PrivateDnsName;
         Said(worker.Plan().Notes).ShouldBe(
         [
-            $"remains of the Node: label example.com/pool=reserved comes with a new registration only: kubectl label node {node} --overwrite example.com/pool=reserved",
-            $"remains of the Node: taint dedicated=web:NoSchedule comes with a new registration only: kubectl taint node {node} --overwrite dedicated=web:NoSchedule",
+            $"remains of the Node: label example.com/pool=reserved comes with a new registration only: kubectl label node {node} --overwrite "
+                + "example.com/pool=reserved",
+            $"remains of the Node: taint dedicated=web:NoSchedule comes with a new registration only: kubectl taint node {node} --overwrite "
+                + "dedicated=web:NoSchedule",
             $"remains of the Node: taint new:NoExecute comes with a new registration only: kubectl taint node {node} --overwrite new:NoExecute",
         ]);
     }
@@ -367,7 +386,8 @@ public class PruneTests
     [InlineData("plain")]
     [InlineData("two words")]
     [InlineData("50% of $HOME \\ and \"more\"; it's all")]
-    public void What_is_quoted_for_a_command_line_is_read_back(string argument) => NodeAgent.Desired.Kubelet.Unquote(NodeAgent.Desired.Kubelet.Quote(argument)).ShouldBe(argument);
+    public void What_is_quoted_for_a_command_line_is_read_back(string argument) => NodeAgent.Desired.Kubelet.Unquote(NodeAgent.Desired.Kubelet.Quote(argument))
+        .ShouldBe(argument);
 
     [Fact]
     public void What_another_runtime_leaves_running_is_said()
@@ -381,15 +401,20 @@ public class PruneTests
         Said(worker.Plan().Notes).ShouldContain(n => n.EndsWith("systemctl disable --now docker.service", StringComparison.Ordinal));
         worker.Apply();
 
-        worker.Machine.AllFiles.Keys.ShouldNotContain(f => f.Contains("docker.service.d/50", StringComparison.Ordinal) || f.StartsWith("/etc/docker/", StringComparison.Ordinal));
+        worker.Machine.AllFiles.Keys.ShouldNotContain(
+            f => f.Contains("docker.service.d/50", StringComparison.Ordinal) || f.StartsWith("/etc/docker/", StringComparison.Ordinal));
     }
 
-    private const string Scratch = "remains of volumes: volume nodeagent/scratch is no longer wanted and keeps its data; to remove it with all that is on it: lvremove --yes nodeagent/scratch";
+    private const string Scratch =
+        "remains of volumes: volume nodeagent/scratch is no longer wanted and keeps its data; to remove it with all that is on it: lvremove --yes "
+            + "nodeagent/scratch";
 
     private static readonly string[] Theirs =
     [
-        "/etc/containerd/nodeagent/hosts/ghcr.io/hosts.toml", "/etc/containerd/nodeagent/mine.toml", "/etc/kubernetes/admin.conf", "/etc/sysctl.d/70-theirs.conf",
-        "/etc/sysctl.d/99-nodeagent.conf", "/etc/systemd/system/data.mount", "/etc/systemd/system/kubelet.service.d/40-nodeagent.conf", "/etc/systemd/system/nodeagent.service",
+        "/etc/containerd/nodeagent/hosts/ghcr.io/hosts.toml", "/etc/containerd/nodeagent/mine.toml", "/etc/kubernetes/admin.conf",
+        "/etc/sysctl.d/70-theirs.conf",
+        "/etc/sysctl.d/99-nodeagent.conf", "/etc/systemd/system/data.mount", "/etc/systemd/system/kubelet.service.d/40-nodeagent.conf",
+        "/etc/systemd/system/nodeagent.service",
     ];
 
     private static void PutTheirs(SimulatedMachine machine)

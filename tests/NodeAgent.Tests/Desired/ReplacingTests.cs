@@ -68,7 +68,8 @@ public class ReplacingTests
     }
 
     private static SortedDictionary<string, string> Files(ControlPlane plane) => new(
-        plane.Machine.AllFiles.Where(f => f.Key.StartsWith("/etc/", StringComparison.Ordinal)).ToDictionary(f => f.Key, f => Encoding.UTF8.GetString(f.Value.Content ?? [])),
+        plane.Machine.AllFiles.Where(f => f.Key.StartsWith("/etc/", StringComparison.Ordinal))
+            .ToDictionary(f => f.Key, f => Encoding.UTF8.GetString(f.Value.Content ?? [])),
         StringComparer.Ordinal);
 
     private static string Text(Worker worker, string path) => Encoding.UTF8.GetString(worker.Machine.File(path).Content!);

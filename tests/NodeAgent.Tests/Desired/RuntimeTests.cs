@@ -168,7 +168,8 @@ public class RuntimeTests
         auths.GetProperty("https://index.docker.io/v1/").GetProperty("auth").GetString().ShouldBe(Convert.ToBase64String("us:not-to-be-seen"u8));
         auths.GetProperty("r.example").GetProperty("auth").GetString().ShouldBe(Convert.ToBase64String("u:p"u8));
         // There it stands encoded; nowhere as it is.
-        worker.Machine.AllFiles.Where(f => f.Value.Content is { } content && Encoding.UTF8.GetString(content).Contains("not-to-be-seen", StringComparison.Ordinal))
+        worker.Machine.AllFiles.Where(
+            f => f.Value.Content is { } content && Encoding.UTF8.GetString(content).Contains("not-to-be-seen", StringComparison.Ordinal))
             .ShouldBeEmpty();
         WorkerTests.Pending(worker.Plan()).ShouldBeEmpty();
 
@@ -238,7 +239,9 @@ public class RuntimeTests
         Should.Throw<NotPossibleException>(worker.List).Message.ShouldContain(said);
     }
 
-    /// <summary>Else the agent, at boot, would wait for the start of a service that waits for the agent: systemd's After= of one unit does not tell of the next.</summary>
+    /// <summary>
+    /// Else the agent, at boot, would wait for the start of a service that waits for the agent: systemd's After= of one unit does not tell of the next.
+    /// </summary>
     [Theory]
     [InlineData("1.20.2", "docker")]
     [InlineData("1.29.3", "docker")]
@@ -247,7 +250,8 @@ public class RuntimeTests
     {
         var worker = WithDocker(kubelet);
         worker.ExtraConfig = ConfigText.Head + $"runtime: {runtime}\n";
-        var before = File.ReadAllLines(Path.Combine(Repository.Folder, "systemd", "nodeagent.service")).Single(l => l.StartsWith("Before=", StringComparison.Ordinal));
+        var before = File.ReadAllLines(Path.Combine(Repository.Folder, "systemd", "nodeagent.service"))
+            .Single(l => l.StartsWith("Before=", StringComparison.Ordinal));
 
         var services = worker.List().Items.OfType<Service>().Select(s => s.Name).ToList();
 
@@ -256,7 +260,8 @@ public class RuntimeTests
 
         // Those that come with the package may say it themselves.
         static bool IsAfterTheAgent(string unit) => Path.Combine(Repository.Folder, "systemd", unit) is var file && File.Exists(file)
-            && File.ReadAllLines(file).Any(l => l.StartsWith("After=", StringComparison.Ordinal) && l["After=".Length..].Split(' ').Contains("nodeagent.service"));
+            && File.ReadAllLines(file)
+            .Any(l => l.StartsWith("After=", StringComparison.Ordinal) && l["After=".Length..].Split(' ').Contains("nodeagent.service"));
     }
 
     private static Worker WithDocker(string kubelet = "1.20.2", string? docker = "26.1.5")

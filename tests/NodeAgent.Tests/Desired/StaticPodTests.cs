@@ -43,7 +43,8 @@ public class StaticPodTests
 
         foreach (var file in new[] { "controller-manager.conf", "scheduler.conf", "kubelet.conf", "kube-proxy/kubeconfig" })
         {
-            Encoding.UTF8.GetString(plane.Machine.File($"/etc/kubernetes/{file}").Content!).ShouldContain("server: \"https://127.0.0.1:7443\"", Case.Sensitive, file);
+            Encoding.UTF8.GetString(plane.Machine.File($"/etc/kubernetes/{file}").Content!)
+                .ShouldContain("server: \"https://127.0.0.1:7443\"", Case.Sensitive, file);
         }
 
         Encoding.UTF8.GetString(plane.Machine.File("/etc/kubernetes/admin.conf").Content!).ShouldContain("server: \"https://api.test.example:6443\"");
@@ -141,11 +142,13 @@ public class StaticPodTests
         text.ShouldContain("  - secrets\n  - configmaps\n  providers:\n  - secretbox:\n");
         text.ShouldContain($"secret: {key}\n  - identity: {{}}\n");
         Text(plane, "kube-apiserver").ShouldContain($"--encryption-provider-config={EncryptionConfiguration.PathOfIt}");
-        plane.Machine.AllFiles.Where(f => f.Key != EncryptionConfiguration.PathOfIt).ShouldAllBe(f => !Encoding.UTF8.GetString(f.Value.Content ?? Array.Empty<byte>()).Contains(key));
+        plane.Machine.AllFiles.Where(f => f.Key != EncryptionConfiguration.PathOfIt)
+            .ShouldAllBe(f => !Encoding.UTF8.GetString(f.Value.Content ?? Array.Empty<byte>()).Contains(key));
         var recording = new RecordingReader(plane.Machine);
         var plan = NodeAgent.Convergence.Plan.Make(plane.Node.List(), recording);
         (Encoding.UTF8.GetString(recording.Recording.ToJson()) + PlanJson.Write(plan, "node")).ShouldNotContain(key);
-        WorkerTests.Pending(NodeAgent.Convergence.Plan.Make(plane.Node.List(), new ReplayReader(Recording.Parse(recording.Recording.ToJson(), "x")))).ShouldBeEmpty();
+        WorkerTests.Pending(NodeAgent.Convergence.Plan.Make(plane.Node.List(), new ReplayReader(Recording.Parse(recording.Recording.ToJson(), "x"))))
+            .ShouldBeEmpty();
     }
 
     [Fact]
@@ -156,7 +159,8 @@ public class StaticPodTests
         plane.Store.IsAway = true;
         Say(plane, "apiServer: {encryption: {resources: [secrets], write: false}}");
         WorkerTests.Problems(plane.Node.Apply()).ShouldBeEmpty();
-        Encoding.UTF8.GetString(plane.Machine.File(EncryptionConfiguration.PathOfIt).Content!).ShouldContain("  providers:\n  - identity: {}\n  - secretbox:\n");
+        Encoding.UTF8.GetString(plane.Machine.File(EncryptionConfiguration.PathOfIt).Content!)
+            .ShouldContain("  providers:\n  - identity: {}\n  - secretbox:\n");
         Text(plane, "kube-apiserver").ShouldNotBe(before);
 
         Say(plane, "apiServer: {}");
@@ -195,15 +199,20 @@ public class StaticPodTests
     [InlineData("etcd: {dataDirectory: /var/lib}", "etcd.dataDirectory: '/var/lib' is the system's")]
     [InlineData("etcd: {volume: /dev/sdf}", "etcd.volume: '/dev/sdf' is not the ID of an EBS volume")]
     [InlineData("etcd: {volume: vol-0A1b2c3d}", "etcd.volume: 'vol-0A1b2c3d' is not the ID of an EBS volume")]
-    [InlineData("etcd: {volume: vol-0a1b2c3d}\nstorage: {volumes: {runtime: {mount: /var/lib/etcd}}}", "storage.volumes.runtime.mount: '/var/lib/etcd' is in the way of etcd.volume")]
-    [InlineData("etcd: {volume: vol-0a1b2c3d}\nstorage: {volumeGroup: nodeagent-etcd}", "storage.volumeGroup: nodeagent-etcd is the name of the volume group on etcd.volume")]
+    [InlineData(
+        "etcd: {volume: vol-0a1b2c3d}\nstorage: {volumes: {runtime: {mount: /var/lib/etcd}}}",
+        "storage.volumes.runtime.mount: '/var/lib/etcd' is in the way of etcd.volume")]
+    [InlineData(
+        "etcd: {volume: vol-0a1b2c3d}\nstorage: {volumeGroup: nodeagent-etcd}",
+        "storage.volumeGroup: nodeagent-etcd is the name of the volume group on etcd.volume")]
     [InlineData("controlPlane: {allowUnlisted: '2.0'}", "controlPlane.allowUnlisted: '2.0' is not a minor")]
     [InlineData("etcd: {electionTimeout: 400}", "etcd.electionTimeout: 400 ms is out of range")]
     [InlineData("etcd: {heartbeatInterval: 1}", "etcd.heartbeatInterval: 1 ms")]
     [InlineData("etcd: {quota: 50%}", "etcd.quota: 50% is out of range")]
     [InlineData("etcd: {autoCompaction: {mode: revision, retention: 8h}}", "etcd.autoCompaction.retention: '8h' does not go with the mode")]
     [InlineData("etcd: {requests: {disk: 1}}", "etcd.requests.disk: 'disk' is not asked for")]
-    [InlineData("apiServer: {extraArgs: {etcd-servers: 'https://x'}}", "apiServer.extraArgs.etcd-servers: --etcd-servers is set by nodeagent and cannot be changed")]
+    [InlineData(
+        "apiServer: {extraArgs: {etcd-servers: 'https://x'}}", "apiServer.extraArgs.etcd-servers: --etcd-servers is set by nodeagent and cannot be changed")]
     [InlineData("apiServer: {extraArgs: {anonymous-auth: 'false'}}", "apiServer.extraArgs.anonymous-auth: --anonymous-auth cannot be turned off")]
     [InlineData("apiServer: {extraArgs: {--v: '2'}}", "has dashes")]
     [InlineData("apiServer: {port: 443}", "apiServer.port: 443 is not a port for it")]
@@ -211,7 +220,9 @@ public class StaticPodTests
     [InlineData("apiServer: {admission: {disable: [NodeRestriction]}}", "it stays on")]
     [InlineData("apiServer: {admission: {enable: [A], disable: [A]}}", "'A' is enabled, too")]
     [InlineData("apiServer: {audit: {path: /var/log/kubernetes/audit.log}}", "apiServer.audit.policy: has no rules")]
-    [InlineData("apiServer: {audit: {policy: {rules: [{level: Metadata}]}, path: /var/log/audit.log}}", "apiServer.audit.path: '/var/log/audit.log' is not a file in a directory of its own")]
+    [InlineData(
+        "apiServer: {audit: {policy: {rules: [{level: Metadata}]}, path: /var/log/audit.log}}",
+        "apiServer.audit.path: '/var/log/audit.log' is not a file in a directory of its own")]
     [InlineData("apiServer: {oidc: {issuer: 'http://x', clientId: k}}", "apiServer.oidc.issuer: 'http://x' is no issuer")]
     [InlineData("apiServer: {encryption: {resources: [Secrets]}}", "apiServer.encryption.resources[0]: 'Secrets' is not something to encrypt")]
     [InlineData("apiServer: {featureGates: {lower: true}}", "apiServer.featureGates.lower: 'lower' is not a feature gate's name")]
@@ -238,7 +249,8 @@ public class StaticPodTests
         wanted.ShouldContain(("kube-scheduler", "registry.k8s.io/kube-scheduler:v1.20.2"));
         wanted.Count.ShouldBe(5);
 
-        PodImages.Missing(wanted, image => !image.Contains("scheduler")).ShouldStartWith("static pod kube-scheduler waits for image registry.k8s.io/kube-scheduler:v1.20.2: not in");
+        PodImages.Missing(wanted, image => !image.Contains("scheduler"))
+            .ShouldStartWith("static pod kube-scheduler waits for image registry.k8s.io/kube-scheduler:v1.20.2: not in");
         PodImages.Missing(wanted, _ => true).ShouldBeNull();
         PodImages.Missing(wanted, _ => null).ShouldBeNull();
     }

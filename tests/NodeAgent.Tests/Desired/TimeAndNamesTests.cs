@@ -10,7 +10,9 @@ public class TimeAndNamesTests
 {
     private const string None = "{apiVersion: nodeagent/v1, kind: NodeConfig}";
 
-    private const string Given = "{apiVersion: nodeagent/v1, kind: NodeConfig, time: {servers: [169.254.169.123, time.example.com]}, dns: {servers: [10.0.0.2], domains: [example.com]}}";
+    private const string Given =
+        "{apiVersion: nodeagent/v1, kind: NodeConfig, time: {servers: [169.254.169.123, time.example.com]}, dns: {servers: [10.0.0.2], domains: "
+            + "[example.com]}}";
 
     [Theory]
     [InlineData("chrony", "/etc/chrony/sources.d/nodeagent.sources", "server 169.254.169.123 prefer iburst\nserver time.example.com prefer iburst\n")]
@@ -21,7 +23,8 @@ public class TimeAndNamesTests
         WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
 
         Encoding.UTF8.GetString(worker.Machine.File(path).Content.ShouldNotBeNull()).ShouldEndWith(expected);
-        Encoding.UTF8.GetString(worker.Machine.File("/etc/systemd/resolved.conf.d/50-nodeagent.conf").Content.ShouldNotBeNull()).ShouldEndWith("[Resolve]\nDNS=10.0.0.2\nDomains=example.com\n");
+        Encoding.UTF8.GetString(worker.Machine.File("/etc/systemd/resolved.conf.d/50-nodeagent.conf").Content.ShouldNotBeNull())
+            .ShouldEndWith("[Resolve]\nDNS=10.0.0.2\nDomains=example.com\n");
         WorkerTests.Pending(worker.Plan()).ShouldBeEmpty();
 
         worker.ExtraConfig = None;
@@ -49,14 +52,17 @@ public class TimeAndNamesTests
     [Fact]
     public void What_is_given_and_has_nobody_to_take_it_is_refused()
     {
-        Should.Throw<NotPossibleException>(() => On(null, resolved: true, Given).List()).Message.ShouldStartWith("time.servers is given and this machine has neither chrony");
-        Should.Throw<NotPossibleException>(() => On("chrony", resolved: false, Given).List()).Message.ShouldStartWith("dns is given and systemd-resolved does not run");
+        Should.Throw<NotPossibleException>(() => On(null, resolved: true, Given).List())
+            .Message.ShouldStartWith("time.servers is given and this machine has neither chrony");
+        Should.Throw<NotPossibleException>(() => On("chrony", resolved: false, Given).List())
+            .Message.ShouldStartWith("dns is given and systemd-resolved does not run");
         Should.NotThrow(() => On(null, resolved: false, None).List());
     }
 
     [Theory]
     [InlineData("time: {servers: ['a b']}", "time.servers[0]: 'a b' is not a server of the time; expected a DNS name or an address, as in 169.254.169.123")]
-    [InlineData("dns: {servers: [resolver.example.com]}", "dns.servers[0]: 'resolver.example.com' is not the address of a resolver; expected one as in 10.0.0.2")]
+    [InlineData(
+        "dns: {servers: [resolver.example.com]}", "dns.servers[0]: 'resolver.example.com' is not the address of a resolver; expected one as in 10.0.0.2")]
     [InlineData("dns: {domains: ['~.']}", "dns.domains[0]: '~.' is not a DNS domain; expected lower case labels of letters, digits and '-', as in example.com")]
     public void What_they_would_not_take_is_refused(string text, string error) => ErrorsOf(text).ShouldHaveSingleItem().ShouldEndWith(error);
 

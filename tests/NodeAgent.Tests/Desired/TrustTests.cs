@@ -110,7 +110,8 @@ public class TrustTests
         ErrorsOf($"trust:\n  certificates:\n    a/b: |\n{Indented(Authority, 6)}\n").ShouldHaveSingleItem().ShouldContain("'a/b' is not a name for a file");
         ErrorsOf("trust: {certificates: {none: hello}}").ShouldHaveSingleItem().ShouldContain("trust.certificates.none: is not PEM");
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        ErrorsOf($"trust:\n  certificates:\n    key: |\n{Indented(Authority + key.ExportPkcs8PrivateKeyPem(), 6)}\n").ShouldHaveSingleItem().ShouldContain("holds a private key");
+        ErrorsOf($"trust:\n  certificates:\n    key: |\n{Indented(Authority + key.ExportPkcs8PrivateKeyPem(), 6)}\n").ShouldHaveSingleItem()
+            .ShouldContain("holds a private key");
     }
 
     private static Worker Applied(string config)

@@ -159,20 +159,29 @@ public class VpcRoutesTests
 
     [Theory]
     [InlineData("network: {plugin: vpc-routes, podRange: null}\ncluster: {podRange: null}", "cluster.podRange: required with network.plugin vpc-routes")]
-    [InlineData("network: {plugin: vpc-routes, podRange: null, nodePrefix: 29}\ncluster: {podRange: 10.32.0.0/16}", "network.nodePrefix: 29 is out of range; expected 16 to 28")]
+    [InlineData(
+        "network: {plugin: vpc-routes, podRange: null, nodePrefix: 29}\ncluster: {podRange: 10.32.0.0/16}",
+        "network.nodePrefix: 29 is out of range; expected 16 to 28")]
     [InlineData("network: {plugin: vpc-routes, podRange: null, nodePrefix: 20}\ncluster: {podRange: 10.32.0.0/22}", "expected 22 to 28")]
     [InlineData("network: {plugin: vpc-routes, podRange: 10.32.7.0/25}\ncluster: {podRange: 10.32.0.0/16}", "has another size than network.nodePrefix 24")]
-    [InlineData("network: {plugin: vpc-routes, podRange: null, nodePrefix: 26}\ncluster: {podRange: 10.32.0.0/16}", "110 pods do not fit into a range of network.nodePrefix 26")]
+    [InlineData(
+        "network: {plugin: vpc-routes, podRange: null, nodePrefix: 26}\ncluster: {podRange: 10.32.0.0/16}",
+        "110 pods do not fit into a range of network.nodePrefix 26")]
     [InlineData("network: {plugin: vpc-routes, podRange: null, mtu: 9500}\ncluster: {podRange: 10.32.0.0/16}", "network.mtu: 9500 is out of range")]
     [InlineData("network: {egress: {translate: true}}", "network.egress: is for network.plugin vpc-routes")]
-    public void What_does_not_go_together_is_refused(string text, string expected) => Should.Throw<ConfigurationException>(() => LoadText(text)).Message.ShouldContain(expected);
+    public void What_does_not_go_together_is_refused(string text, string expected) => Should.Throw<ConfigurationException>(() => LoadText(text))
+        .Message.ShouldContain(expected);
 
     [Theory]
     [InlineData(24, 253)]
     [InlineData(26, 61)]
     [InlineData(20, 1024)]
     public void As_many_pods_as_a_range_has_addresses(int prefix, int expected) => PodLimit.Of(
-        LoadText(FormattableString.Invariant($"network: {{plugin: vpc-routes, podRange: null, nodePrefix: {prefix}}}\ncluster: {{podRange: 10.32.0.0/16}}\nnode: {{maxPods: fromPodRange}}")).Config,
+        LoadText($$"""
+            network: {plugin: vpc-routes, podRange: null, nodePrefix: {{prefix}}}
+            cluster: {podRange: 10.32.0.0/16}
+            node: {maxPods: fromPodRange}
+            """).Config,
         Worker.ExampleFacts()).ShouldBe(expected);
 
     private string Text(string path) => Encoding.UTF8.GetString(_worker.Machine.File(path).Content!);

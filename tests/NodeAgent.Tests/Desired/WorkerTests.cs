@@ -137,7 +137,9 @@ public class WorkerTests
     {
         var worker = new Worker();
         worker.Apply();
-        worker.Machine.Put("/etc/sysctl.d/80-old.conf", new FileReport(FileKind.Regular, Encoding.UTF8.GetBytes(Ownership.Header + "\nkernel.panic = 3\n"), (UnixFileMode)0x1A4));
+        worker.Machine.Put(
+            "/etc/sysctl.d/80-old.conf",
+            new FileReport(FileKind.Regular, Encoding.UTF8.GetBytes(Ownership.Header + "\nkernel.panic = 3\n"), (UnixFileMode)0x1A4));
         worker.Machine.Put("/etc/sysctl.d/70-theirs.conf", new FileReport(FileKind.Regular, Encoding.UTF8.GetBytes("kernel.panic = 3\n"), (UnixFileMode)0x1A4));
 
         worker.Apply();

@@ -3,7 +3,10 @@ using NodeAgent.Tests.Commands;
 
 namespace NodeAgent.Tests.Examples;
 
-/// <summary>examples/rendered is what the examples give, so that a pull request shows what it changes on each node. NODEAGENT_GOLDEN=write, or `make render`, draws it again.</summary>
+/// <summary>
+/// examples/rendered is what the examples give, so that a pull request shows what it changes on each node. NODEAGENT_GOLDEN=write, or `make render`, draws it
+/// again.
+/// </summary>
 public sealed class ExampleTests : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("nodeagent-examples").FullName;
@@ -44,7 +47,8 @@ public sealed class ExampleTests : IDisposable
     [Fact]
     public void Nothing_is_committed_that_the_list_does_not_name() =>
         Directory.GetDirectories(Path.Join(Examples, "rendered"), "*", SearchOption.AllDirectories)
-            .Where(d => File.Exists(Path.Join(d, "plan.json"))).Select(d => Path.GetRelativePath(Path.Join(Examples, "rendered"), d)).Order(StringComparer.Ordinal)
+            .Where(d => File.Exists(Path.Join(d, "plan.json"))).Select(d => Path.GetRelativePath(Path.Join(Examples, "rendered"), d))
+            .Order(StringComparer.Ordinal)
             .ShouldBe(Lines().Select(l => l[0]).Order(StringComparer.Ordinal));
 
     [Fact]
@@ -52,7 +56,9 @@ public sealed class ExampleTests : IDisposable
     {
         var organisation = Path.Join(Examples, "organisation");
         Lines().SelectMany(l => l[2..]).Distinct().Order(StringComparer.Ordinal)
-            .ShouldBe(Directory.GetFiles(organisation, "*", SearchOption.AllDirectories).Select(f => Path.ChangeExtension(Path.GetRelativePath(organisation, f), null)).Order(StringComparer.Ordinal));
+            .ShouldBe(
+                Directory.GetFiles(organisation, "*", SearchOption.AllDirectories)
+                    .Select(f => Path.ChangeExtension(Path.GetRelativePath(organisation, f), null)).Order(StringComparer.Ordinal));
         Lines().Select(l => l[1] + ".json").Distinct().Order(StringComparer.Ordinal).ShouldBe(FactsFiles());
     }
 
@@ -67,7 +73,8 @@ public sealed class ExampleTests : IDisposable
         $"{facts.Instance.Type}.json".ShouldBe(file);
     }
 
-    private static List<string> FactsFiles() => [.. Directory.GetFiles(Path.Join(Examples, "facts")).Select(f => Path.GetFileName(f)!).Order(StringComparer.Ordinal)];
+    private static List<string> FactsFiles() =>
+        [.. Directory.GetFiles(Path.Join(Examples, "facts")).Select(f => Path.GetFileName(f)!).Order(StringComparer.Ordinal)];
 
     private static List<string[]> Lines() =>
         [.. File.ReadLines(Path.Join(Examples, "nodes")).Where(l => !l.StartsWith('#')).Select(l => l.Split(' ', StringSplitOptions.RemoveEmptyEntries))];

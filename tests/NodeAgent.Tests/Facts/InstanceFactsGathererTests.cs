@@ -5,7 +5,6 @@ using NodeAgent.Tests.Aws;
 
 namespace NodeAgent.Tests.Facts;
 
-#pragma warning disable CA1001 // IAsyncLifetime disposes of it
 public sealed class InstanceFactsGathererTests : IAsyncLifetime
 {
     private const string Identity = """

@@ -13,8 +13,8 @@ namespace NodeAgent.Tests.Golden;
 
 /// <summary>
 /// Configuration + facts to plan and files, without a machine. A case is a folder below cases/: config.yaml, facts.json or facts (the name of one of
-/// Facts/examples), and what is expected: plan.txt (its diffs left out, since on an empty machine they repeat the files) and every file below tree/; modes.txt says which
-/// are not 0644. NODEAGENT_GOLDEN=write rewrites what is expected; read the difference before you commit it.
+/// Facts/examples), and what is expected: plan.txt (its diffs left out, since on an empty machine they repeat the files) and every file below tree/; modes.txt
+/// says which are not 0644. NODEAGENT_GOLDEN=write rewrites what is expected; read the difference before you commit it.
 /// </summary>
 public class GoldenTests
 {
@@ -108,7 +108,8 @@ public class GoldenTests
 
             if (file.Mode != ConfigFile.Readable || file.IsSecret)
             {
-                modes.Append(CultureInfo.InvariantCulture, $"0{Convert.ToString((int)file.Mode, 8)} {file.Name}{(file.IsSecret ? " (secret, not in tree/)" : "")}\n");
+                modes.Append(
+                    CultureInfo.InvariantCulture, $"0{Convert.ToString((int)file.Mode, 8)} {file.Name}{(file.IsSecret ? " (secret, not in tree/)" : "")}\n");
             }
         }
 
@@ -125,7 +126,8 @@ public class GoldenTests
         files["modes.txt"] = modes.ToString();
         using var text = new StringWriter(CultureInfo.InvariantCulture) { NewLine = "\n" };
         new PlanText(text, color: false).Write(Plan.Make(list, new EmptyMachineReader(Now, facts.Disks)));
-        files["plan.txt"] = string.Concat(text.ToString().Split('\n').Where(l => !l.StartsWith("      ", StringComparison.Ordinal)).Select(l => l + "\n")).TrimEnd('\n') + "\n";
+        files["plan.txt"] = string.Concat(text.ToString().Split('\n').Where(l => !l.StartsWith("      ", StringComparison.Ordinal)).Select(l => l + "\n"))
+            .TrimEnd('\n') + "\n";
         return files;
     }
 
@@ -133,7 +135,8 @@ public class GoldenTests
     {
         var config = Path.Join(Folder, name, "config.yaml");
         var extra = extraConfig is null ? [] : new Layer[] { new Layer.Document("extra.yaml", Encoding.UTF8.GetBytes(extraConfig)) };
-        return NodeResources.Build(NodeConfigLoader.Load([new Layer.Document(config, File.ReadAllBytes(config)), .. extra]).Config, Facts(name), Unasked.Instance, Unasked.Instance);
+        return NodeResources.Build(
+            NodeConfigLoader.Load([new Layer.Document(config, File.ReadAllBytes(config)), .. extra]).Config, Facts(name), Unasked.Instance, Unasked.Instance);
     }
 
     private static NodeFacts Facts(string name)
@@ -170,7 +173,8 @@ public class GoldenTests
     {
         public static readonly Unasked Instance = new();
 
-        public IReadOnlyList<byte[]> Obtain(string role, byte[] request, CancellationToken cancellation) => throw new InvalidOperationException("a plan asked for a certificate");
+        public IReadOnlyList<byte[]> Obtain(string role, byte[] request, CancellationToken cancellation) =>
+            throw new InvalidOperationException("a plan asked for a certificate");
 
         public Cidr Obtain(Cidr? wish, CancellationToken cancellation) => throw new InvalidOperationException("a plan asked for a range");
     }

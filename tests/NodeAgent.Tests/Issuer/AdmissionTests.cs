@@ -55,7 +55,8 @@ public sealed class AdmissionTests : IAsyncLifetime
         var answer = await _lab.NewNode().Join();
         var leaf = PemEncoding.WriteString("CERTIFICATE", answer.Granted.Single(g => g.Role == "kubelet-serving").Chain[0]);
 
-        var (exit, output) = OpenSsl.Run("verify -x509_strict -purpose sslserver -CAfile ca.pem leaf.pem", ("ca.pem", _lab.Authority.CertificatePem), ("leaf.pem", leaf + "\n"));
+        var (exit, output) = OpenSsl.Run(
+            "verify -x509_strict -purpose sslserver -CAfile ca.pem leaf.pem", ("ca.pem", _lab.Authority.CertificatePem), ("leaf.pem", leaf + "\n"));
 
         exit.ShouldBe(0, output);
     }
@@ -267,7 +268,11 @@ public sealed class AdmissionTests : IAsyncLifetime
         {
             if (called == action)
             {
-                await FakeAws.Write(context, status, $"<Response><Errors><Error><Code>{code}</Code><Message>User: arn:aws:sts::123456789012:assumed-role/prod-issuer/i-1 may not</Message></Error></Errors><RequestID>r</RequestID></Response>");
+                await FakeAws.Write(
+                    context,
+                    status,
+                    $"<Response><Errors><Error><Code>{code}</Code><Message>User: arn:aws:sts::123456789012:assumed-role/prod-issuer/i-1 may "
+                        + "not</Message></Error></Errors><RequestID>r</RequestID></Response>");
             }
 
             return called == action;
@@ -298,7 +303,8 @@ public sealed class AdmissionTests : IAsyncLifetime
         var policy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
         policy.CustomTrustStore.Add(X509Certificate2.CreateFromPem(_lab.Authority.CertificatePem));
 
-        await tls.AuthenticateAsClientAsync(new System.Net.Security.SslClientAuthenticationOptions { TargetHost = "nodeagent-issuer", CertificateChainPolicy = policy });
+        await tls.AuthenticateAsClientAsync(
+            new System.Net.Security.SslClientAuthenticationOptions { TargetHost = "nodeagent-issuer", CertificateChainPolicy = policy });
 
         tls.SslProtocol.ShouldBe(System.Security.Authentication.SslProtocols.Tls13);
     }

@@ -14,7 +14,9 @@ using NodeAgent.Tests.Pki;
 
 namespace NodeAgent.Tests.Issuer;
 
-/// <summary>Against an issuer that runs: each attack is refused, with a reason, and stands in the audit. What is left alone in a <see cref="Node"/> is right.</summary>
+/// <summary>
+/// Against an issuer that runs: each attack is refused, with a reason, and stands in the audit. What is left alone in a <see cref="Node"/> is right.
+/// </summary>
 public sealed class AttackTests : IAsyncLifetime
 {
     private IssuerLab _lab = null!;
@@ -104,7 +106,8 @@ public sealed class AttackTests : IAsyncLifetime
     {
         var node = _lab.NewNode();
         node.SignedAt = DateTimeOffset.UtcNow.AddMinutes(-4);
-        node.But = r => Set(r, CallerProof.DateHeader, DateTimeOffset.UtcNow.UtcDateTime.ToString("yyyyMMdd'T'HHmmss'Z'", System.Globalization.CultureInfo.InvariantCulture));
+        node.But = r => Set(
+            r, CallerProof.DateHeader, DateTimeOffset.UtcNow.UtcDateTime.ToString("yyyyMMdd'T'HHmmss'Z'", System.Globalization.CultureInfo.InvariantCulture));
 
         var answer = await node.Join();
 
@@ -227,7 +230,10 @@ public sealed class AttackTests : IAsyncLifetime
         var node = _lab.NewNode();
         node.But = request =>
         {
-            using var other = new HttpRequestMessage(HttpMethod.Post, _lab.Aws.Endpoint) { Content = new StringContent("Action=GetSessionToken&Version=2011-06-15") };
+            using var other = new HttpRequestMessage(HttpMethod.Post, _lab.Aws.Endpoint)
+            {
+                Content = new StringContent("Action=GetSessionToken&Version=2011-06-15"),
+            };
             other.Content.Headers.ContentType = MediaTypeHeaderValue.Parse("application/x-www-form-urlencoded; charset=utf-8");
             foreach (var header in new[] { CallerProof.ClusterHeader, CallerProof.NonceHeader, CallerProof.BodyHashHeader })
             {
@@ -270,7 +276,8 @@ public sealed class AttackTests : IAsyncLifetime
     [Fact]
     public async Task An_STS_that_redirects_is_not_followed()
     {
-        await using var evil = await FakeAws.Start();
+        await using var evil = new FakeAws();
+        await evil.Start();
         _lab.Aws.Instead = async (context, action) =>
         {
             if (action == "GetCallerIdentity")
@@ -325,7 +332,8 @@ public sealed class AttackTests : IAsyncLifetime
     [InlineData("arn:aws-cn:sts::123456789012:assumed-role/prod-worker/i-00000000000000001")]
     [InlineData("arn:aws:sts::999999999999:assumed-role/prod-worker/i-00000000000000001")]
     [InlineData("arn:aws:sts::123456789012:assumed-role/prod-worker/x/i-00000000000000001")]
-    public async Task A_user_or_anything_but_an_assumed_role(string arn) => Refused(await _lab.NewNode(arn: arn).Join(), 403, "caller", "no role that an instance");
+    public async Task A_user_or_anything_but_an_assumed_role(string arn) =>
+        Refused(await _lab.NewNode(arn: arn).Join(), 403, "caller", "no role that an instance");
 
     [Theory]
     [InlineData("alice")]
@@ -333,7 +341,8 @@ public sealed class AttackTests : IAsyncLifetime
     [InlineData("i-00000000000000001x")]
     [InlineData("I-00000000000000001")]
     public async Task A_session_that_is_not_named_as_an_instance(string session) =>
-        Refused(await _lab.NewNode(arn: $"arn:aws:sts::{IssuerLab.Account}:assumed-role/{IssuerLab.WorkerRole}/{session}").Join(), 403, "caller", "no instance");
+        Refused(
+            await _lab.NewNode(arn: $"arn:aws:sts::{IssuerLab.Account}:assumed-role/{IssuerLab.WorkerRole}/{session}").Join(), 403, "caller", "no instance");
 
     [Theory]
     [InlineData("AROAEXAMPLE:alice")]
@@ -364,7 +373,8 @@ public sealed class AttackTests : IAsyncLifetime
     [InlineData("shutting-down")]
     [InlineData("stopping")]
     [InlineData("stopped")]
-    public async Task An_instance_that_does_not_run(string state) => Refused(await _lab.NewNode(i => i with { State = state }).Join(), 403, "instance", "is " + state);
+    public async Task An_instance_that_does_not_run(string state) =>
+        Refused(await _lab.NewNode(i => i with { State = state }).Join(), 403, "instance", "is " + state);
 
     [Fact]
     public async Task An_instance_that_is_long_gone()
@@ -469,7 +479,8 @@ public sealed class AttackTests : IAsyncLifetime
 
     [Fact]
     public async Task The_subject_of_another_node() =>
-        await RefusedRequest("request", "subject is", (key, _) => IssuerLab.Csr(key, "O=system:nodes, CN=system:node:ip-10-1-0-99.eu-central-1.compute.internal"));
+        await RefusedRequest(
+            "request", "subject is", (key, _) => IssuerLab.Csr(key, "O=system:nodes, CN=system:node:ip-10-1-0-99.eu-central-1.compute.internal"));
 
     [Fact]
     public async Task Extra_names() => await RefusedRequest("request", "asks for extensions", (key, _) => IssuerLab.Csr(key, but: r =>
@@ -481,11 +492,15 @@ public sealed class AttackTests : IAsyncLifetime
 
     [Fact]
     public async Task CA_TRUE() => await RefusedRequest(
-        "request", "asks for extensions", (key, _) => IssuerLab.Csr(key, but: r => r.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true))));
+        "request",
+        "asks for extensions",
+        (key, _) => IssuerLab.Csr(key, but: r => r.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true))));
 
     [Fact]
     public async Task Other_attributes() => await RefusedRequest(
-        "request", "attributes", (key, _) => IssuerLab.Csr(key, but: r => r.OtherRequestAttributes.Add(new AsnEncodedData("1.2.840.113549.1.9.7", [0x13, 0x01, 0x61]))));
+        "request",
+        "attributes",
+        (key, _) => IssuerLab.Csr(key, but: r => r.OtherRequestAttributes.Add(new AsnEncodedData("1.2.840.113549.1.9.7", [0x13, 0x01, 0x61]))));
 
     [Fact]
     public async Task A_weak_key()
@@ -549,7 +564,11 @@ public sealed class AttackTests : IAsyncLifetime
     {
         // An edge node may ask for kubelet's client certificate alone.
         var edge = _lab.NewNode(
-            i => i with { Profile = $"arn:aws:iam::{IssuerLab.Account}:instance-profile/prod-edge", Tags = new Dictionary<string, string> { ["nodeagent:cluster"] = IssuerLab.Cluster, ["nodeagent:role"] = "edge" } },
+            i => i with
+            {
+                Profile = $"arn:aws:iam::{IssuerLab.Account}:instance-profile/prod-edge",
+                Tags = new Dictionary<string, string> { ["nodeagent:cluster"] = IssuerLab.Cluster, ["nodeagent:role"] = "edge" },
+            },
             role: "prod-edge");
 
         Refused(await edge.Join(), 403, "role", "a edge gets no certificate for 'kubelet-serving'");
@@ -559,7 +578,8 @@ public sealed class AttackTests : IAsyncLifetime
     public async Task A_tag_alone_makes_no_other_node()
     {
         // Whoever may set tags says that this worker is an edge; its IAM role says otherwise.
-        var node = _lab.NewNode(i => i with { Tags = new Dictionary<string, string> { ["nodeagent:cluster"] = IssuerLab.Cluster, ["nodeagent:role"] = "edge" } });
+        var node = _lab.NewNode(
+            i => i with { Tags = new Dictionary<string, string> { ["nodeagent:cluster"] = IssuerLab.Cluster, ["nodeagent:role"] = "edge" } });
 
         Refused(await node.Join(), 403, "instance", "its IAM role is for worker");
     }
@@ -682,7 +702,8 @@ public sealed class AttackTests : IAsyncLifetime
     public async Task A_certificate_that_signed_itself()
     {
         var node = _lab.NewNode();
-        var request = new CertificateRequest(CertificateAuthority.Name(RoleTable.Find("kubelet-client")!.For(IssuerLab.Identity(node.Instance))), node.Key, HashAlgorithmName.SHA256);
+        var request = new CertificateRequest(
+            CertificateAuthority.Name(RoleTable.Find("kubelet-client")!.For(IssuerLab.Identity(node.Instance))), node.Key, HashAlgorithmName.SHA256);
         node.Certificate = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
 
         Refused(await node.Join(), 403, "certificate", "not of this cluster's CA");
@@ -861,19 +882,16 @@ public sealed class AttackTests : IAsyncLifetime
         // Without saying how long it is: the issuer may hang up while it still comes, so that the audit is all there is to see.
         try
         {
-            await Raw(Encoding.ASCII.GetBytes($"{head}Transfer-Encoding: chunked\r\n\r\n{string.Concat(Enumerable.Repeat($"1000\r\n{new string('a', 4096)}\r\n", 20))}"));
+            await Raw(
+                Encoding.ASCII.GetBytes(
+                    $"{head}Transfer-Encoding: chunked\r\n\r\n{string.Concat(Enumerable.Repeat($"1000\r\n{new string('a', 4096)}\r\n", 20))}"));
         }
         catch (Exception e) when (e is IOException or ShouldAssertException)
         {
             // Hung up.
         }
 
-        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(20));
-        while (_lab.Audit.Count < 2)
-        {
-            await Task.Delay(20, patience.Token);
-        }
-
+        await Wait.Until(() => _lab.Audit.Count >= 2);
         _lab.Audit.Last().Code.ShouldBe("too-large");
     }
 
@@ -888,8 +906,18 @@ public sealed class AttackTests : IAsyncLifetime
     [Fact]
     public async Task A_header_bomb()
     {
-        Refused(await Raw(Encoding.ASCII.GetBytes($"POST /v1/certificates HTTP/1.1\r\nHost: a\r\nX-Bomb: {new string('a', 20_000)}\r\n\r\n")), 431, "too-large", "");
-        Refused(await Raw(Encoding.ASCII.GetBytes($"POST /v1/certificates HTTP/1.1\r\nHost: a\r\n{string.Concat(Enumerable.Range(0, 100).Select(i => $"X-{i}: a\r\n"))}\r\n")), 431, "too-large", "");
+        Refused(
+            await Raw(Encoding.ASCII.GetBytes($"POST /v1/certificates HTTP/1.1\r\nHost: a\r\nX-Bomb: {new string('a', 20_000)}\r\n\r\n")),
+            431,
+            "too-large",
+            "");
+        Refused(
+            await Raw(
+                Encoding.ASCII.GetBytes(
+                    $"POST /v1/certificates HTTP/1.1\r\nHost: a\r\n{string.Concat(Enumerable.Range(0, 100).Select(i => $"X-{i}: a\r\n"))}\r\n")),
+            431,
+            "too-large",
+            "");
         Refused(await Raw(Encoding.ASCII.GetBytes($"GET /{new string('a', 5000)} HTTP/1.1\r\nHost: a\r\n\r\n")), 414, "too-large", "");
     }
 
@@ -1011,7 +1039,8 @@ public sealed class AttackTests : IAsyncLifetime
         var text = string.Join('\n', _lab.Audit.Select(a => a.ToJson()).Concat(answers.Select(a => a.Body)));
         text.ShouldContain("SignatureDoesNotMatch");
         var authority = _lab.Authority.KeyPem.Split('\n')[1];
-        foreach (var secret in new[] { node.Credentials.Token, node.Credentials.Secret, forged.Credentials.Token, signature!, authority, "PRIVATE KEY", "Canonical" })
+        foreach (var secret in new[] { node.Credentials.Token, node.Credentials.Secret, forged.Credentials.Token, signature!, authority, "PRIVATE KEY",
+            "Canonical" })
         {
             text.ShouldNotContain(secret);
         }
@@ -1080,7 +1109,9 @@ public sealed class AttackTests : IAsyncLifetime
 
     private static byte[] Replace(byte[] bytes, string text, string instead, bool hex = false)
     {
-        var (from, to) = hex ? (Convert.FromHexString(text), Convert.FromHexString(instead)) : (Encoding.ASCII.GetBytes(text), Encoding.ASCII.GetBytes(instead));
+        var (from, to) = hex
+            ? (Convert.FromHexString(text), Convert.FromHexString(instead))
+            : (Encoding.ASCII.GetBytes(text), Encoding.ASCII.GetBytes(instead));
         var at = bytes.AsSpan().IndexOf(from);
         at.ShouldBeGreaterThan(0);
         return [.. bytes[..at], .. to, .. bytes[(at + from.Length)..]];
@@ -1088,7 +1119,8 @@ public sealed class AttackTests : IAsyncLifetime
 
     private static byte[] Text(HttpRequestMessage request, byte[] body, string more)
     {
-        var head = new StringBuilder($"POST /v1/certificates HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {body.Length}\r\nConnection: close\r\n");
+        var head = new StringBuilder(
+            $"POST /v1/certificates HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {body.Length}\r\nConnection: close\r\n");
         foreach (var (name, values) in request.Headers.NonValidated)
         {
             head.Append(name).Append(": ").Append(values.ToString()).Append("\r\n");
@@ -1104,7 +1136,8 @@ public sealed class AttackTests : IAsyncLifetime
         await socket.ConnectAsync(IPAddress.Loopback, (server ?? _lab.Server).Address.Port);
         await using var tls = new SslStream(socket.GetStream());
 #pragma warning disable CA5359 // An attacker does not mind whom it attacks.
-        await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions { TargetHost = "a", RemoteCertificateValidationCallback = (_, _, _, _) => true });
+        await tls.AuthenticateAsClientAsync(
+            new SslClientAuthenticationOptions { TargetHost = "a", RemoteCertificateValidationCallback = (_, _, _, _) => true });
 #pragma warning restore CA5359
         await tls.WriteAsync(bytes);
         using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(20));
@@ -1124,6 +1157,9 @@ public sealed class AttackTests : IAsyncLifetime
 
         var text = Encoding.ASCII.GetString(answer.ToArray());
         text.ShouldStartWith("HTTP/1.1 ");
-        return new(int.Parse(text.AsSpan(9, 3), System.Globalization.CultureInfo.InvariantCulture), text[(text.IndexOf("\r\n\r\n", StringComparison.Ordinal) + 4)..], null);
+        return new(
+            int.Parse(text.AsSpan(9, 3), System.Globalization.CultureInfo.InvariantCulture),
+            text[(text.IndexOf("\r\n\r\n", StringComparison.Ordinal) + 4)..],
+            null);
     }
 }

@@ -37,11 +37,7 @@ public sealed class BoundsTests : IAsyncLifetime
         (await Nonce("127.0.0.2")).ShouldBeTrue();
 
         silent.ForEach(s => s.Dispose());
-        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(20));
-        while (!await Nonce("127.0.0.1"))
-        {
-            await Task.Delay(20, patience.Token);
-        }
+        await Wait.Until(() => Nonce("127.0.0.1"));
     }
 
     [Theory]
@@ -77,8 +73,7 @@ public sealed class BoundsTests : IAsyncLifetime
     [Fact]
     public async Task An_issuer_whose_last_signature_failed_is_not_healthy()
     {
-        using var signer = new Failing(new FileSigner(
-            System.Text.Encoding.ASCII.GetBytes(_lab.Authority.CertificatePem), System.Text.Encoding.ASCII.GetBytes(_lab.Authority.KeyPem), TimeProvider.System));
+        using var signer = new Failing(new FileSigner(_lab.Authority.CertificatePem, _lab.Authority.KeyPem, TimeProvider.System));
         await using var server = await _lab.Another(signer: signer);
         signer.Fails = true;
         var node = _lab.NewNode();
@@ -103,18 +98,12 @@ public sealed class BoundsTests : IAsyncLifetime
     /// <summary>Waits until a metric says so.</summary>
     private async Task Shown(string metric, Predicate<int> holds)
     {
-        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(20));
         var name = $"nodeagent_issuer_{metric} ";
-        while (true)
+        await Wait.Until(async () =>
         {
             var line = (await Loopback("/metrics")).Text.Split('\n').Single(l => l.StartsWith(name, StringComparison.Ordinal));
-            if (holds(int.Parse(line[name.Length..], CultureInfo.InvariantCulture)))
-            {
-                return;
-            }
-
-            await Task.Delay(20, patience.Token);
-        }
+            return holds(int.Parse(line[name.Length..], CultureInfo.InvariantCulture));
+        });
     }
 
     private async Task<(int Status, string Text)> Loopback(string path, IssuerServer? server = null)

@@ -11,7 +11,6 @@ using NodeAgent.Tests.Simulation;
 
 namespace NodeAgent.Tests.Issuer;
 
-#pragma warning disable CA1001 // IAsyncLifetime disposes of it
 /// <summary>Issuers and the nodes that ask them, while the CA in the store is rotated and nobody restarts anything.</summary>
 public sealed class CaRotationIssuerTests : IAsyncLifetime
 {
@@ -168,8 +167,13 @@ public sealed class CaRotationIssuerTests : IAsyncLifetime
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var row = RoleTable.Find(RoleTable.NodeClient)!;
-        using var source = new IssuerCertificateSource(
-            new(IssuerClientSettings.Given([(at ?? _issuer).Address]), IssuerLab.Cluster, trusts, IssuerLab.Region, _lab.Aws.Endpoint, patience ?? TimeSpan.FromSeconds(60)),
+        using var source = new IssuerCertificateSource(new(
+            IssuerClientSettings.Given([(at ?? _issuer).Address]),
+            IssuerLab.Cluster,
+            trusts,
+            IssuerLab.Region,
+            _lab.Aws.Endpoint,
+            patience ?? TimeSpan.FromSeconds(60)),
             _ => Task.FromResult(new InstanceProof(
                 new ImmutableCredentials(node.Credentials.AccessKey, node.Credentials.Secret, node.Credentials.Token), _lab.Document(node.Instance.Id))),
             () => (byte[]?)standing?.Clone(),
@@ -180,7 +184,8 @@ public sealed class CaRotationIssuerTests : IAsyncLifetime
 
         _lab.Audit.Last().Proof.ShouldBe(proof);
         ParsedCertificate.Parse(chain[0])!.Issuer.ShouldBe(issuer);
-        OpenSsl.Run("verify -x509_strict -purpose sslclient -CAfile ca.crt a.crt", ("ca.crt", trusts), ("a.crt", Pem.Write(chain))).ShouldBe((0, "a.crt: OK\n"));
+        OpenSsl.Run("verify -x509_strict -purpose sslclient -CAfile ca.crt a.crt", ("ca.crt", trusts), ("a.crt", Pem.Write(chain)))
+            .ShouldBe((0, "a.crt: OK\n"));
         return Encoding.ASCII.GetBytes(Pem.Combine(chain, key));
     }
 

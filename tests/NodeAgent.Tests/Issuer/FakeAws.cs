@@ -3,25 +3,14 @@ using System.Globalization;
 using System.Net;
 using System.Security.Cryptography;
 using System.Text;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.WebUtilities;
-using Microsoft.Extensions.DependencyInjection;
 
 namespace NodeAgent.Tests.Issuer;
 
 /// <summary>STS that checks SigV4 by a code of its own, and EC2's DescribeInstances with its filters, both as their API references write them.</summary>
-internal sealed class FakeAws : IAsyncDisposable
+internal sealed class FakeAws : FakeServer
 {
-    private readonly WebApplication _server;
-
-    private FakeAws(WebApplication server) => _server = server;
-
-    public Uri Endpoint { get; private set; } = null!;
-
     /// <summary>By access key.</summary>
     public ConcurrentDictionary<string, FakeCredentials> Credentials { get; } = new();
 
@@ -38,21 +27,7 @@ internal sealed class FakeAws : IAsyncDisposable
     /// <summary>Action and Filter.1.Value count of each call.</summary>
     public ConcurrentQueue<(string Action, int Values)> Calls { get; } = new();
 
-    public static async Task<FakeAws> Start()
-    {
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
-        var server = builder.Build();
-        var aws = new FakeAws(server);
-        server.Run(aws.Handle);
-        await server.StartAsync();
-        aws.Endpoint = new Uri(server.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
-        return aws;
-    }
-
-    public ValueTask DisposeAsync() => _server.DisposeAsync();
-
-    private async Task Handle(HttpContext context)
+    protected override async Task Answer(HttpContext context)
     {
         using var body = new MemoryStream();
         await context.Request.Body.CopyToAsync(body);
@@ -83,13 +58,6 @@ internal sealed class FakeAws : IAsyncDisposable
                 await Write(context, 400, "<ErrorResponse><Error><Code>InvalidAction</Code><Message>no</Message></Error></ErrorResponse>");
                 break;
         }
-    }
-
-    public static async Task Write(HttpContext context, int status, string text)
-    {
-        context.Response.StatusCode = status;
-        context.Response.ContentType = "text/xml";
-        await context.Response.WriteAsync(text);
     }
 
     private (int Status, string Answer) Identify(HttpRequest request, byte[] body)

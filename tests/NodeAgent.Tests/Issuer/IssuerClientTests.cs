@@ -7,6 +7,7 @@ using NodeAgent.Commands;
 using NodeAgent.Issuer;
 using NodeAgent.Machine;
 using NodeAgent.Pki;
+using NodeAgent.Tests.Aws;
 using NodeAgent.Tests.Pki;
 
 namespace NodeAgent.Tests.Issuer;
@@ -18,6 +19,7 @@ public sealed class IssuerClientTests : IAsyncLifetime
     private readonly List<string> _waits = [];
     private byte[]? _standing;
     private Func<CancellationToken, Task<IReadOnlyList<Uri>>>? _find;
+    private TimeProvider _time = TimeProvider.System;
     private int _proofs;
 
     public async Task InitializeAsync() => _lab = await IssuerLab.Start();
@@ -68,7 +70,11 @@ public sealed class IssuerClientTests : IAsyncLifetime
     public void A_certificate_that_is_over_or_of_another_CA_is_not_shown(int days)
     {
         var node = _lab.NewNode();
-        _standing = Standing(node, days == 0 ? TestAuthority.Make(from: DateTimeOffset.UtcNow.AddDays(-30)) : _lab.Authority, DateTimeOffset.UtcNow.AddDays(days), TimeSpan.FromDays(1));
+        _standing = Standing(
+            node,
+            days == 0 ? TestAuthority.Make(from: DateTimeOffset.UtcNow.AddDays(-30)) : _lab.Authority,
+            DateTimeOffset.UtcNow.AddDays(days),
+            TimeSpan.FromDays(1));
         using var source = Source(node);
 
         source.ObtainAll(Requests(node), CancellationToken.None).Count.ShouldBe(3);
@@ -84,7 +90,8 @@ public sealed class IssuerClientTests : IAsyncLifetime
 
         var e = Should.Throw<MachineException>(() => source.ObtainAll(Requests(node), CancellationToken.None));
 
-        e.Message.ShouldContain($"certificates from issuer https://127.0.0.1:{_lab.Server.Address.Port}: not allowed: 403 instance: {node.Instance.Id} is in vpc-other");
+        e.Message.ShouldContain(
+            $"certificates from issuer https://127.0.0.1:{_lab.Server.Address.Port}: not allowed: 403 instance: {node.Instance.Id} is in vpc-other");
         e.Message.ShouldContain("docs/issuer.md");
         ExitCode.Of(e).ShouldBe(ExitCode.Failed);
         _lab.Audit.Count.ShouldBe(1);
@@ -98,11 +105,7 @@ public sealed class IssuerClientTests : IAsyncLifetime
         await _lab.Server.DisposeAsync();
         using var source = Source(node, new Uri($"https://127.0.0.1:{port}"));
         var asked = source.ObtainAllAsync(Requests(node), CancellationToken.None);
-        while (_proofs < 2)
-        {
-            await Task.Delay(20);
-        }
-
+        await Wait.Until(() => _proofs >= 2);
         asked.IsCompleted.ShouldBeFalse();
         await using var back = await _lab.Another(_lab.Settings with { Listen = new IPEndPoint(IPAddress.Loopback, port) });
 
@@ -133,20 +136,24 @@ public sealed class IssuerClientTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task An_issuer_that_says_when_to_come_again_is_obeyed()
+    public void An_issuer_that_says_when_to_come_again_is_obeyed()
     {
         var node = _lab.NewNode();
         _lab.Aws.Instances.TryRemove(node.Instance.Id, out var instance);
-        using var source = Source(node);
-        var asked = source.ObtainAllAsync(Requests(node), CancellationToken.None);
-        while (_lab.Audit.IsEmpty)
+        var pauses = new List<TimeSpan>();
+        _time = new Hurried
         {
-            await Task.Delay(20);
-        }
+            Paused = pause =>
+            {
+                pauses.Add(pause);
+                _lab.Aws.Instances[instance!.Id] = instance;
+            },
+        };
+        using var source = Source(node);
 
-        _lab.Aws.Instances[instance!.Id] = instance;
-        (await asked).Count.ShouldBe(3);
-        (_lab.Audit.ElementAt(1).At - _lab.Audit.First().At).ShouldBeGreaterThan(TimeSpan.FromSeconds(2.9));
+        source.ObtainAll(Requests(node), CancellationToken.None).Count.ShouldBe(3);
+
+        pauses.ShouldHaveSingleItem().ShouldBeInRange(TimeSpan.FromSeconds(3), TimeSpan.FromSeconds(3.5));
     }
 
     [Fact]
@@ -262,7 +269,8 @@ public sealed class IssuerClientTests : IAsyncLifetime
 
     [Fact]
     public void An_instance_without_a_private_address_is_no_issuer() =>
-        IssuerClientSettings.Found(["10.0.0.4", "", null, "no address", "10.0.0.5"]).Select(u => u.AbsoluteUri).ShouldBe(["https://10.0.0.4:10261/", "https://10.0.0.5:10261/"]);
+        IssuerClientSettings.Found(["10.0.0.4", "", null, "no address", "10.0.0.5"]).Select(u => u.AbsoluteUri)
+            .ShouldBe(["https://10.0.0.4:10261/", "https://10.0.0.5:10261/"]);
 
     [Theory]
     [InlineData("https://issuer.example", "https://issuer.example:10261/")]
@@ -287,14 +295,13 @@ public sealed class IssuerClientTests : IAsyncLifetime
 
     private IssuerCertificateSource Source(Node node, params Uri[] endpoints) => Source(node, TimeSpan.FromSeconds(60), endpoints);
 
-    private IssuerCertificateSource Source(Node node, TimeSpan patience, params Uri[] endpoints) => new(
-        new(
-            _find ?? IssuerClientSettings.Given(endpoints.Length > 0 ? endpoints : [_lab.Server.Address]),
-            IssuerLab.Cluster,
-            _lab.Authority.CertificatePem,
-            IssuerLab.Region,
-            _lab.Aws.Endpoint,
-            patience),
+    private IssuerCertificateSource Source(Node node, TimeSpan patience, params Uri[] endpoints) => new(new(
+        _find ?? IssuerClientSettings.Given(endpoints.Length > 0 ? endpoints : [_lab.Server.Address]),
+        IssuerLab.Cluster,
+        _lab.Authority.CertificatePem,
+        IssuerLab.Region,
+        _lab.Aws.Endpoint,
+        patience),
         _ =>
         {
             Interlocked.Increment(ref _proofs);
@@ -303,10 +310,11 @@ public sealed class IssuerClientTests : IAsyncLifetime
         },
         () => (byte[]?)_standing?.Clone(),
         _waits.Add,
-        TimeProvider.System);
+        _time);
 
     private static List<(string Role, byte[] Request)> Requests(Node node) =>
-        [.. RoleTable.Worker.Select(r => (r.Role, SigningRequest.Create(ECDsa.Create(ECCurve.NamedCurves.nistP256), r.For(IssuerLab.Identity(node.Instance)))))];
+        [.. RoleTable.Worker.Select(
+            r => (r.Role, SigningRequest.Create(ECDsa.Create(ECCurve.NamedCurves.nistP256), r.For(IssuerLab.Identity(node.Instance)))))];
 
     private static byte[] Standing(Node node, TestAuthority authority, DateTimeOffset now, TimeSpan lifetime) => Encoding.ASCII.GetBytes(
         Pem.Combine([authority.Sign(node.Key, RoleTable.Find("kubelet-client")!.For(IssuerLab.Identity(node.Instance)), lifetime, now)], node.Key));

@@ -86,6 +86,7 @@ public sealed class IssuerCommandTests
             ["--identity-certificates"] = "/identity.pem",
             [option] = value,
         };
-        return [.. new RootCommand { IssuerCommand.Create() }.Parse(["issuer", .. options.SelectMany(o => new[] { o.Key, o.Value })]).Errors.Select(e => e.Message)];
+        return [.. new RootCommand { IssuerCommand.Create() }.Parse(["issuer", .. options.SelectMany(o => new[] { o.Key, o.Value })]).Errors.Select(
+            e => e.Message)];
     }
 }

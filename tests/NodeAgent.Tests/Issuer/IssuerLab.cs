@@ -36,10 +36,12 @@ internal sealed class IssuerLab : IAsyncDisposable
     private IssuerLab(FakeAws aws, TestAuthority authority, X509Certificate2 documents, IssuerLimits? limits, NodeNaming naming, ICertificateSigner? signer)
     {
         (Aws, Authority, Documents) = (aws, authority, documents);
-        _signer = signer ?? new FileSigner(Encoding.ASCII.GetBytes(authority.CertificatePem), Encoding.ASCII.GetBytes(authority.KeyPem), TimeProvider.System);
+        _signer = signer ?? new FileSigner(authority.CertificatePem, authority.KeyPem, TimeProvider.System);
         var outbound = new OutboundHttp(null, []);
         _sts = new Sts(Region, aws.Endpoint, TimeProvider.System, outbound);
-        _ec2 = new AmazonEC2Client(new SessionAWSCredentials("AKIAISSUER", "secret", "token"), new AmazonEC2Config(Region, aws.Endpoint) { HttpClientFactory = outbound, MaxErrorRetry = 0 });
+        _ec2 = new AmazonEC2Client(
+            new SessionAWSCredentials("AKIAISSUER", "secret", "token"),
+            new AmazonEC2Config(Region, aws.Endpoint) { HttpClientFactory = outbound, MaxErrorRetry = 0 });
         Settings = new IssuerSettings
         {
             Cluster = Cluster,
@@ -77,14 +79,18 @@ internal sealed class IssuerLab : IAsyncDisposable
     /// <param name="signer">Instead of one with <see cref="Authority"/>; disposed of with the laboratory.</param>
     public static async Task<IssuerLab> Start(IssuerLimits? limits = null, NodeNaming naming = NodeNaming.PrivateDnsName, ICertificateSigner? signer = null)
     {
-        var lab = new IssuerLab(await FakeAws.Start(), TestAuthority.Make(from: DateTimeOffset.UtcNow.AddDays(-30)), DocumentSigner(), limits, naming, signer);
+        var aws = new FakeAws();
+        await aws.Start();
+        var lab = new IssuerLab(aws, TestAuthority.Make(from: DateTimeOffset.UtcNow.AddDays(-30)), DocumentSigner(), limits, naming, signer);
         lab.Server = await lab.Another();
         return lab;
     }
 
     /// <summary>One more issuer of the same cluster, which knows nothing of the other.</summary>
-    public Task<IssuerServer> Another(IssuerSettings? settings = null, ICertificateSigner? signer = null, ChannelWriter<AuditEntry>? audit = null, TimeProvider? time = null) =>
-        IssuerServer.Start(settings ?? Settings, signer ?? _signer, _sts, _ec2, audit ?? new AuditQueue(Audit), time ?? TimeProvider.System, CancellationToken.None);
+    public Task<IssuerServer> Another(
+        IssuerSettings? settings = null, ICertificateSigner? signer = null, ChannelWriter<AuditEntry>? audit = null, TimeProvider? time = null) =>
+        IssuerServer.Start(
+            settings ?? Settings, signer ?? _signer, _sts, _ec2, audit ?? new AuditQueue(Audit), time ?? TimeProvider.System, CancellationToken.None);
 
     public async ValueTask DisposeAsync()
     {
@@ -99,7 +105,8 @@ internal sealed class IssuerLab : IAsyncDisposable
     public static X509Certificate2 DocumentSigner()
     {
         using var key = RSA.Create(2048);
-        var request = new CertificateRequest("C=US, S=Washington State, L=Seattle, O=Amazon Web Services LLC", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        var request = new CertificateRequest(
+            "C=US, S=Washington State, L=Seattle, O=Amazon Web Services LLC", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
         return request.CreateSelfSigned(DateTimeOffset.UtcNow.AddYears(-1), DateTimeOffset.UtcNow.AddYears(100));
     }
 
@@ -114,7 +121,12 @@ internal sealed class IssuerLab : IAsyncDisposable
         Aws.Instances[instance.Id] = instance;
         arn ??= $"arn:aws:sts::{account}:assumed-role/{role}/{id}";
         var credentials = new FakeCredentials(
-            string.Create(CultureInfo.InvariantCulture, $"ASIA{number:D16}"), $"secret/{number}+x", $"token//{number}=={new string('t', 400)}", account, arn, $"AROAEXAMPLE:{arn[(arn.LastIndexOf('/') + 1)..]}");
+            string.Create(CultureInfo.InvariantCulture, $"ASIA{number:D16}"),
+            $"secret/{number}+x",
+            $"token//{number}=={new string('t', 400)}",
+            account,
+            arn,
+            $"AROAEXAMPLE:{arn[(arn.LastIndexOf('/') + 1)..]}");
         Aws.Credentials[credentials.AccessKey] = credentials;
         return new Node(this, instance, credentials);
     }
@@ -302,9 +314,15 @@ internal sealed class Node(IssuerLab lab, FakeInstance instance, FakeCredentials
     {
         var address = (Server ?? lab.Server).Address;
         Document ??= lab.Document(instance.Id);
-        Requests ??= [.. RoleTable.Worker.Select(r => (r.Role, SigningRequest.Create(r.Role == "kubelet-client" ? Key : ECDsa.Create(ECCurve.NamedCurves.nistP256), r.For(IssuerLab.Identity(instance)))))];
+        Requests ??=
+            [.. RoleTable.Worker.Select(
+                r =>
+                    (r.Role,
+                        SigningRequest.Create(
+                            r.Role == "kubelet-client" ? Key : ECDsa.Create(ECCurve.NamedCurves.nistP256), r.For(IssuerLab.Identity(instance)))))];
         Body ??= JsonSerializer.SerializeToUtf8Bytes(
-            new CertificatesRequest([.. Requests.Select(r => new RequestedCertificate(r.Role, r.Request))], Document), ProtocolJson.Default.CertificatesRequest);
+            new CertificatesRequest([.. Requests.Select(r => new RequestedCertificate(r.Role, r.Request))], Document),
+            ProtocolJson.Default.CertificatesRequest);
         var request = new HttpRequestMessage(HttpMethod.Post, new Uri(address, Path)) { Content = new ByteArrayContent(SwappedBody ?? Body) };
         request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
         request.Headers.TryAddWithoutValidation(CallerProof.ClusterHeader, Cluster);
@@ -313,7 +331,11 @@ internal sealed class Node(IssuerLab lab, FakeInstance instance, FakeCredentials
             Nonce ??= JsonSerializer.Deserialize(await http.GetStringAsync(new Uri(address, "/v1/nonce")), ProtocolJson.Default.NonceAnswer)!.Nonce;
             var hash = Convert.ToHexStringLower(SHA256.HashData(Body));
             var proof = CallerProof.Sign(
-                new ImmutableCredentials(credentials.AccessKey, credentials.Secret, credentials.Token), new(Cluster, Nonce, hash), Region, StsEndpoint ?? lab.Aws.Endpoint, SignedAt ?? DateTimeOffset.UtcNow);
+                new ImmutableCredentials(credentials.AccessKey, credentials.Secret, credentials.Token),
+                new(Cluster, Nonce, hash),
+                Region,
+                StsEndpoint ?? lab.Aws.Endpoint,
+                SignedAt ?? DateTimeOffset.UtcNow);
             request.Headers.TryAddWithoutValidation(CallerProof.NonceHeader, Nonce);
             request.Headers.TryAddWithoutValidation(CallerProof.BodyHashHeader, hash);
             request.Headers.TryAddWithoutValidation(CallerProof.DateHeader, proof.Date);

@@ -67,32 +67,22 @@ public sealed class IssuerServerTests
         var node = lab.NewNode();
         node.Server = server;
         var joining = node.Join();
-        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(20));
-        while (lab.Aws.Calls.IsEmpty)
-        {
-            await Task.Delay(10, patience.Token);
-        }
-
+        await Wait.Until(() => !lab.Aws.Calls.IsEmpty);
         return (node, joining);
     }
 
     /// <summary>Nobody listens there any more.</summary>
-    private static async Task Gone(Uri address)
+    private static Task Gone(Uri address) => Wait.Until(async () =>
     {
-        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(20));
-        while (true)
+        using var socket = new System.Net.Sockets.TcpClient();
+        try
         {
-            using var socket = new System.Net.Sockets.TcpClient();
-            try
-            {
-                await socket.ConnectAsync(IPAddress.Loopback, address.Port, patience.Token);
-            }
-            catch (System.Net.Sockets.SocketException)
-            {
-                return;
-            }
-
-            await Task.Delay(20, patience.Token);
+            await socket.ConnectAsync(IPAddress.Loopback, address.Port);
+            return false;
         }
-    }
+        catch (System.Net.Sockets.SocketException)
+        {
+            return true;
+        }
+    });
 }

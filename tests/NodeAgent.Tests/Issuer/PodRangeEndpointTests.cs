@@ -151,7 +151,13 @@ public sealed class PodRangeEndpointTests : IAsyncLifetime
         _routes["10.32.9.0/24"] = node.Instance.Id;
         using var client = new IssuerClient(
             "pod range",
-            new(IssuerClientSettings.Given([_server.Address]), IssuerLab.Cluster, _lab.Authority.CertificatePem, IssuerLab.Region, _lab.Aws.Endpoint, TimeSpan.FromMinutes(1)),
+            new(
+                IssuerClientSettings.Given([_server.Address]),
+                IssuerLab.Cluster,
+                _lab.Authority.CertificatePem,
+                IssuerLab.Region,
+                _lab.Aws.Endpoint,
+                TimeSpan.FromMinutes(1)),
             _ => Task.FromResult(new InstanceProof(
                 new ImmutableCredentials(node.Credentials.AccessKey, node.Credentials.Secret, node.Credentials.Token), _lab.Document(node.Instance.Id))),
             () => null,
@@ -191,7 +197,9 @@ public sealed class PodRangeEndpointTests : IAsyncLifetime
         _lab.Aws.Instead = async (context, _) =>
         {
             await FakeAws.Write(
-                context, 403, "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>no</Message></Error></Errors><RequestID>r</RequestID></Response>");
+                context,
+                403,
+                "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>no</Message></Error></Errors><RequestID>r</RequestID></Response>");
             return true;
         };
         using var ec2 = Client();

@@ -94,8 +94,7 @@ public sealed class ServerIdentityTests : IDisposable
     /// <summary>Signs, or fails for that reason.</summary>
     private sealed class Moody(TestAuthority authority, TimeProvider time) : ICertificateSigner
     {
-        private readonly FileSigner _inner = new(
-            System.Text.Encoding.ASCII.GetBytes(authority.CertificatePem), System.Text.Encoding.ASCII.GetBytes(authority.KeyPem), time);
+        private readonly FileSigner _inner = new(authority.CertificatePem, authority.KeyPem, time);
 
         public string? Mood { get; set; }
 

@@ -11,21 +11,9 @@ using NodeAgent.Tests.Pki;
 
 namespace NodeAgent.Tests.Issuer;
 
-#pragma warning disable CA1001 // IAsyncLifetime disposes of it
 /// <summary>Issuers whose CA is in a store: as files, or with its key in KMS.</summary>
-public sealed class SignersTests : IAsyncLifetime
+public sealed class SignersTests : CaStoreBesideKms
 {
-    private readonly FakeKms _kms = new();
-    private readonly TemporaryDirectory _directory = new();
-
-    public Task InitializeAsync() => _kms.Start();
-
-    public async Task DisposeAsync()
-    {
-        _directory.Dispose();
-        await _kms.DisposeAsync();
-    }
-
     [Theory]
     [InlineData(false, "ca.crt ca.2/ca.crt ca.kms ca.key")]
     [InlineData(true, "ca.crt ca.2/ca.crt ca.kms sa.key")]
@@ -189,9 +177,6 @@ public sealed class SignersTests : IAsyncLifetime
             DateTimeOffset.UtcNow,
             CancellationToken.None);
     }
-
-    private KmsKeys Kms(string? region) => new(
-        region!, _kms.Endpoint, new BasicAWSCredentials("AKIDEXAMPLE", "secret"), new OutboundHttp(null, []), new Hurried());
 
     private sealed class Watched(ICaStore store) : ICaStore
     {

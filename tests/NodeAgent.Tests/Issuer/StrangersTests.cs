@@ -118,11 +118,7 @@ public sealed class StrangersTests
         node.Server = server;
 
         var joining = node.Join();
-        while (lab.Aws.Calls.Count < 2)
-        {
-            await Task.Delay(10);
-        }
-
+        await Wait.Until(() => lab.Aws.Calls.Count >= 2);
         joining.IsCompleted.ShouldBeFalse();
         (await audit.Reader.ReadAsync()).Code.ShouldBe("malformed");
         (await joining).Status.ShouldBe(200);
@@ -144,7 +140,8 @@ public sealed class StrangersTests
         await socket.ConnectAsync(IPAddress.Loopback, server.Address.Port);
         await using var tls = new SslStream(socket.GetStream());
 #pragma warning disable CA5359 // An attacker does not mind whom it attacks.
-        await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions { TargetHost = "a", RemoteCertificateValidationCallback = (_, _, _, _) => true });
+        await tls.AuthenticateAsClientAsync(
+            new SslClientAuthenticationOptions { TargetHost = "a", RemoteCertificateValidationCallback = (_, _, _, _) => true });
 #pragma warning restore CA5359
         await tls.WriteAsync(Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat(request, times))));
         var answer = new MemoryStream();

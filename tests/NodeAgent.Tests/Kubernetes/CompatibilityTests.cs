@@ -23,7 +23,8 @@ public class CompatibilityTests
         Refusal(minor, server, version, cgroup).ShouldBeNull();
 
     [Theory]
-    [InlineData(26, "Containerd", "1.5.18", 2, "kubelet speaks v1 (kubernetes#110618", "containerd v1alpha2 (containerd#7863", "install containerd 1.6 or later")]
+    [InlineData(
+        26, "Containerd", "1.5.18", 2, "kubelet speaks v1 (kubernetes#110618", "containerd v1alpha2 (containerd#7863", "install containerd 1.6 or later")]
     [InlineData(36, "Containerd", "1.4.13", 2, "no version of the container runtime interface in common", "install containerd 1.6 or later")]
     [InlineData(20, "Containerd", "2.0.0", 2, "kubelet speaks v1alpha2 (kubernetes#106501", "containerd v1 (containerd#8276", "install containerd before 2.0")]
     [InlineData(22, "Containerd", "2.1.4", 2, "install containerd before 2.0")]

@@ -86,7 +86,8 @@ public class ControlPlaneNamesTests
     [InlineData("cloud-provider", 32, null)]
     [InlineData("cloud-provider", 33, "gone since 1.33 (kubernetes#130162)")]
     [InlineData("encryption-provider-config", 20, null)]
-    [InlineData("encryption-provider-config-automatic-reload", 25, "kube-apiserver 1.25 does not know the flag --encryption-provider-config-automatic-reload, ")]
+    [InlineData(
+        "encryption-provider-config-automatic-reload", 25, "kube-apiserver 1.25 does not know the flag --encryption-provider-config-automatic-reload, ")]
     [InlineData("encryption-provider-config-automatic-reload", 26, null)]
     [InlineData("authentication-config", 28, "came with 1.29 (KEP-3331)")]
     [InlineData("service-account-issuer", 20, null)]

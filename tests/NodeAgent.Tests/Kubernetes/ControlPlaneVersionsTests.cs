@@ -43,7 +43,8 @@ public class ControlPlaneVersionsTests
     [Fact]
     public void The_documentation_shows_the_rows_of_the_table()
     {
-        var shown = System.IO.File.ReadAllLines(Path.Join(Repository.Folder, "docs", "versions.md")).Where(l => l.StartsWith("| v1.", StringComparison.Ordinal));
+        var shown = System.IO.File.ReadAllLines(Path.Join(Repository.Folder, "docs", "versions.md"))
+            .Where(l => l.StartsWith("| v1.", StringComparison.Ordinal));
 
         shown.ShouldBe(ControlPlaneVersions.All.Select(v => $"| v{v.Version} | {v.EtcdTag} | {v.PauseTag} | {v.Source} |"));
     }

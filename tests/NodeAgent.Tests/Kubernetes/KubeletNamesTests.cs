@@ -8,9 +8,12 @@ public class KubeletNamesTests
     // What the reference of 1.34 leaves out, being drawn without cAdvisor's flags and without JSON logs.
     private static readonly string[] NotInTheReference =
     [
-        "application-metrics-count-limit", "boot-id-file", "container-hints", "containerd", "containerd-namespace", "docker", "docker-env-metadata-whitelist", "docker-only", "docker-root",
-        "docker-tls", "docker-tls-ca", "docker-tls-cert", "docker-tls-key", "enable-load-reader", "event-storage-age-limit", "event-storage-event-limit", "global-housekeeping-interval",
-        "housekeeping-interval", "log-cadvisor-usage", "log-json-info-buffer-size", "log-json-split-stream", "machine-id-file", "storage-driver-buffer-duration", "storage-driver-db",
+        "application-metrics-count-limit", "boot-id-file", "container-hints", "containerd", "containerd-namespace", "docker", "docker-env-metadata-whitelist",
+        "docker-only", "docker-root",
+        "docker-tls", "docker-tls-ca", "docker-tls-cert", "docker-tls-key", "enable-load-reader", "event-storage-age-limit", "event-storage-event-limit",
+        "global-housekeeping-interval",
+        "housekeeping-interval", "log-cadvisor-usage", "log-json-info-buffer-size", "log-json-split-stream", "machine-id-file",
+        "storage-driver-buffer-duration", "storage-driver-db",
         "storage-driver-host", "storage-driver-password", "storage-driver-secure", "storage-driver-table", "storage-driver-user",
     ];
 
@@ -43,7 +46,8 @@ public class KubeletNamesTests
             table.Changes.Select(r => r.Name).ShouldBeUnique();
         }
 
-        new[] { KubeletVersions.GracefulShutdown, KubeletVersions.SandboxImageFromCri, KubeletVersions.ReloadsServingCertificate }.ShouldAllBe(b => b.Source.Length > 0);
+        new[] { KubeletVersions.GracefulShutdown, KubeletVersions.SandboxImageFromCri, KubeletVersions.ReloadsServingCertificate }.ShouldAllBe(
+            b => b.Source.Length > 0);
     }
 
     [Theory]
@@ -54,14 +58,16 @@ public class KubeletNamesTests
     [InlineData("pod-infra-container-image", 34, null)]
     [InlineData("pod-infra-container-image", 35, "gone since 1.35 (kubernetes#133779)")]
     [InlineData("max-podz", 30, "no kubelet in the table of versions (1.20 to 1.36) has the flag --max-podz")]
-    public void A_flag_is_objected_to_with_what_came_or_went_when(string flag, int minor, string? said) => Said(KubeletNames.Flags.Objection(flag, Version(minor)), said);
+    public void A_flag_is_objected_to_with_what_came_or_went_when(string flag, int minor, string? said) =>
+        Said(KubeletNames.Flags.Objection(flag, Version(minor)), said);
 
     [Theory]
     [InlineData("memorySwap", 22, null)]
     [InlineData("memorySwap", 21, "kubelet 1.21 does not know the field memorySwap, which came with 1.22")]
     [InlineData("memoryReservationPolicy", 35, "came with 1.36 (kubernetes#137584)")]
     [InlineData("evictionhard", 35, "has the field evictionhard")]
-    public void A_field_is_objected_to_with_what_came_when(string field, int minor, string? said) => Said(KubeletNames.Fields.Objection(field, Version(minor)), said);
+    public void A_field_is_objected_to_with_what_came_when(string field, int minor, string? said) =>
+        Said(KubeletNames.Fields.Objection(field, Version(minor)), said);
 
     [Fact]
     public void The_documentation_shows_the_rows_of_the_table()
@@ -78,7 +84,8 @@ public class KubeletNamesTests
     }
 
     internal static string[] Recorded(string file) =>
-        System.IO.File.ReadAllLines(Path.Join(Repository.Folder, "tests", "NodeAgent.Tests", "Kubernetes", "recorded", file)).Order(StringComparer.Ordinal).ToArray();
+        System.IO.File.ReadAllLines(Path.Join(Repository.Folder, "tests", "NodeAgent.Tests", "Kubernetes", "recorded", file)).Order(StringComparer.Ordinal)
+            .ToArray();
 
     internal static void Said(string? objection, string? part)
     {
@@ -92,7 +99,8 @@ public class KubeletNamesTests
         }
     }
 
-    internal static IEnumerable<string> In(VersionedNames names, int minor) => names.All.Where(r => r.In(minor)).Select(r => r.Name).Order(StringComparer.Ordinal);
+    internal static IEnumerable<string> In(VersionedNames names, int minor) => names.All.Where(r => r.In(minor)).Select(r => r.Name)
+        .Order(StringComparer.Ordinal);
 
     private static KubeletVersion Version(int minor) => KubeletVersions.Find(new(1, minor))!;
 }

@@ -36,7 +36,8 @@ public sealed class ManifestTests
 
     [Fact]
     public void JSON_is_a_document_too() =>
-        Manifest.Read("a.yaml", """{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "apps"}}""").ShouldHaveSingleItem().Id.ShouldBe("namespace/apps");
+        Manifest.Read("a.yaml", """{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "apps"}}""").ShouldHaveSingleItem()
+            .Id.ShouldBe("namespace/apps");
 
     [Theory]
     [InlineData("kind: Pod\nmetadata: {name: a}", "a.yaml: line 1: apiVersion is missing")]

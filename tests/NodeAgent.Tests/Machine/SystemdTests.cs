@@ -95,7 +95,12 @@ public sealed class SystemdTests : IDisposable
     [InlineData("failed", true)]
     public void A_mount_that_a_running_unit_requires_is_not_stopped(string user, bool isStopped)
     {
-        _manager.Units["srv-data.mount"] = new UnitProperties { Id = "srv-data.mount", ActiveState = "active", StoppedWithIt = ["former.service", "database.service"] };
+        _manager.Units["srv-data.mount"] = new UnitProperties
+        {
+            Id = "srv-data.mount",
+            ActiveState = "active",
+            StoppedWithIt = ["former.service", "database.service"],
+        };
         _manager.Units["database.service"] = new UnitProperties { Id = "database.service", ActiveState = user };
 
         if (isStopped)
@@ -104,7 +109,8 @@ public sealed class SystemdTests : IDisposable
         }
         else
         {
-            Should.Throw<MachineException>(() => Units().Stop("srv-data.mount")).Message.ShouldBe("stop srv-data.mount: database.service runs and would be stopped with it");
+            Should.Throw<MachineException>(() => Units().Stop("srv-data.mount"))
+                .Message.ShouldBe("stop srv-data.mount: database.service runs and would be stopped with it");
         }
 
         _manager.Calls.Contains("StopUnit srv-data.mount replace").ShouldBe(isStopped);

@@ -9,7 +9,6 @@ using NodeAgent.Tests.Simulation;
 
 namespace NodeAgent.Tests.Pki;
 
-#pragma warning disable CA1001 // IAsyncLifetime disposes of it
 /// <summary>The stages of a rotation, in the store.</summary>
 public sealed class CaRotationTests : IAsyncLifetime
 {
@@ -77,7 +76,8 @@ public sealed class CaRotationTests : IAsyncLifetime
             "ca.2/ca.crt signs since 2026-06-01 12:00:00Z, and what ca.crt signed before that may hold until 2027-06-01 12:00:00Z");
 
         (await Rotation(store, Now.AddDays(365)).Drop(TimeSpan.FromDays(365), default)).Made.ShouldBe(["ca.2/drop"]);
-        (await Refusal(() => new CaRotation(new MemoryStore(), NoKms.Any, Now).Trust(KeyAlgorithm.EcdsaP256, null, default))).ShouldContain("has no ca.crt: 'nodeagent ca init'");
+        (await Refusal(() => new CaRotation(new MemoryStore(), NoKms.Any, Now).Trust(KeyAlgorithm.EcdsaP256, null, default)))
+            .ShouldContain("has no ca.crt: 'nodeagent ca init'");
     }
 
     /// <summary>At each write of each stage: before it, and after it.</summary>
@@ -118,7 +118,8 @@ public sealed class CaRotationTests : IAsyncLifetime
     {
         var store = new Locked(MemoryStore.Make(Now));
 
-        foreach (var (stage, last) in new (Func<Task<CaRotated>>, string)[] { (() => Trust(store), "trust"), (() => Sign(store), "sign"), (() => Drop(store), "drop") })
+        foreach (var (stage, last) in new (Func<Task<CaRotated>>, string)[] { (() => Trust(store), "trust"), (() => Sign(store), "sign"),
+            (() => Drop(store), "drop") })
         {
             var done = await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => Task.Run(stage)));
 
@@ -176,7 +177,8 @@ public sealed class CaRotationTests : IAsyncLifetime
         var (store, theirs) = (MemoryStore.Make(Now), MemoryStore.Make(Now));
         await Rotate(store);
         await Rotate(theirs);
-        foreach (var (file, told) in new[] { ("ca.2/ca.key", "the key is not that of CN=kubernetes-2"), ("ca.2/cluster.sums", "ca.2/cluster.sums says otherwise"), ("ca.2/ca.crt", "ca.2/trust does not say") })
+        foreach (var (file, told) in new[] { ("ca.2/ca.key", "the key is not that of CN=kubernetes-2"),
+            ("ca.2/cluster.sums", "ca.2/cluster.sums says otherwise"), ("ca.2/ca.crt", "ca.2/trust does not say") })
         {
             var ours = store.Objects[file];
             store.Objects[file] = theirs.Objects[file];
@@ -234,7 +236,8 @@ public sealed class CaRotationTests : IAsyncLifetime
         text.ShouldContain("ca: CN=kubernetes, ecdsa-p256, 2026-06-01 to 2036-05-29, signs\n");
         text.ShouldContain("ca: CN=kubernetes-2, ecdsa-p256, 2026-06-01 to 2036-05-29, to be trusted everywhere, signs next\n");
         await Sign(store);
-        CaText.Text(await ClusterAuthorities.Certificates(store, default), Now).ShouldContain("ca: CN=kubernetes, ecdsa-p256, 2026-06-01 to 2036-05-29, trusted still, signs no more\n");
+        CaText.Text(await ClusterAuthorities.Certificates(store, default), Now)
+            .ShouldContain("ca: CN=kubernetes, ecdsa-p256, 2026-06-01 to 2036-05-29, trusted still, signs no more\n");
         await Drop(store);
         CaText.Text(await ClusterAuthorities.Certificates(store, default), Now).ShouldNotContain("CN=kubernetes,");
     }

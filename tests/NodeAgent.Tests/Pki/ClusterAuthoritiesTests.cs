@@ -9,7 +9,9 @@ namespace NodeAgent.Tests.Pki;
 
 public sealed class ClusterAuthoritiesTests : IDisposable
 {
-    private static readonly string[] All = ["ca.crt", "ca.key", "cluster.sums", "encryption.key", "encryption.sums", "etcd/ca.crt", "etcd/ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "sa.key", "sa.pub"];
+    private static readonly string[] All =
+        ["ca.crt", "ca.key", "cluster.sums", "encryption.key", "encryption.sums", "etcd/ca.crt", "etcd/ca.key", "front-proxy-ca.crt", "front-proxy-ca.key",
+            "sa.key", "sa.pub"];
 
     private readonly TemporaryDirectory _directory = new();
 
@@ -27,7 +29,8 @@ public sealed class ClusterAuthoritiesTests : IDisposable
         Contents().ShouldBe(before);
         foreach (var file in All)
         {
-            Files.Report($"{_directory.Path}/{file}").Mode.ShouldBe(file.EndsWith(".key", StringComparison.Ordinal) ? Files.OwnerOnly : Files.WorldReadable, file);
+            Files.Report($"{_directory.Path}/{file}")
+                .Mode.ShouldBe(file.EndsWith(".key", StringComparison.Ordinal) ? Files.OwnerOnly : Files.WorldReadable, file);
         }
 
         // Nothing of a write in progress is left.
@@ -114,7 +117,8 @@ public sealed class ClusterAuthoritiesTests : IDisposable
         await Make(store);
         File.Copy($"{_directory.Path}/etcd/ca.key", $"{_directory.Path}/ca.key", overwrite: true);
 
-        (await Should.ThrowAsync<CaException>(() => ClusterAuthorities.Load(store, NoKms.Any, CancellationToken.None))).Message.ShouldContain("the key is not that of CN=kubernetes");
+        (await Should.ThrowAsync<CaException>(() => ClusterAuthorities.Load(store, NoKms.Any, CancellationToken.None)))
+            .Message.ShouldContain("the key is not that of CN=kubernetes");
     }
 
     [Fact]
@@ -185,7 +189,9 @@ public sealed class ClusterAuthoritiesTests : IDisposable
 
         foreach (var line in Text("cluster.sums").Split('\n').Where(l => l.Length > 0 && l[0] != '#'))
         {
-            line.ShouldBe($"{Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(File.ReadAllBytes($"{_directory.Path}/{line[66..]}")))}  {line[66..]}");
+            line.ShouldBe(
+                $"{Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(File.ReadAllBytes($"{_directory.Path}/{line[66..]}")))}  "
+                    + $"{line[66..]}");
         }
 
         Text("cluster.sums").Split('\n').Length.ShouldBe(7);
@@ -229,7 +235,8 @@ public sealed class ClusterAuthoritiesTests : IDisposable
         await Make(store);
         Files.Write($"{_directory.Path}/ca.key", File.ReadAllBytes($"{_directory.Path}/ca.key"), Files.WorldReadable);
 
-        (await Should.ThrowAsync<CaException>(() => ClusterAuthorities.Load(store, NoKms.Any, CancellationToken.None))).Message.ShouldContain("can be read by others");
+        (await Should.ThrowAsync<CaException>(() => ClusterAuthorities.Load(store, NoKms.Any, CancellationToken.None)))
+            .Message.ShouldContain("can be read by others");
     }
 
     [Fact]

@@ -53,12 +53,14 @@ public sealed class RoleTableTests
         var apiserver = Content("apiserver");
         apiserver.DnsNames.ShouldBe(
         [
-            "cp-1", "ip-10-0-0-4.ec2.internal", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "api.example.com",
+            "cp-1", "ip-10-0-0-4.ec2.internal", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
+            "api.example.com",
         ]);
         apiserver.Addresses.ShouldBe([IPAddress.Parse("10.96.0.1"), IPAddress.Parse("10.0.0.4"), IPAddress.Loopback]);
         Content("etcd-peer").DnsNames.ShouldBe(["cp-1", "ip-10-0-0-4.ec2.internal", "localhost"]);
         Content("etcd-peer").Addresses.ShouldBe([IPAddress.Parse("10.0.0.4"), IPAddress.Loopback, IPAddress.IPv6Loopback]);
-        RoleTable.All.Where(r => r.Usage == CertificateUsage.Client).ShouldAllBe(r => r.For(Node, Cluster).DnsNames.Count + r.For(Node, Cluster).Addresses.Count == 0);
+        RoleTable.All.Where(r => r.Usage == CertificateUsage.Client)
+            .ShouldAllBe(r => r.For(Node, Cluster).DnsNames.Count + r.For(Node, Cluster).Addresses.Count == 0);
         Should.Throw<ArgumentNullException>(() => RoleTable.Find("apiserver", Asker.ControlPlaneNode)!.For(Node));
     }
 
@@ -89,10 +91,12 @@ public sealed class RoleTableTests
 
     private static string Draw()
     {
-        var text = new StringBuilder("| role | file | CA | subject | usage | names | lifetime | who may ask | after renewal |\n|---|---|---|---|---|---|---|---|---|\n");
+        var text = new StringBuilder(
+            "| role | file | CA | subject | usage | names | lifetime | who may ask | after renewal |\n|---|---|---|---|---|---|---|---|---|\n");
         foreach (var r in RoleTable.All)
         {
-            var subject = (r.Organization is null ? "" : $"O = {r.Organization}, ") + $"CN = {r.CommonName.Replace("{node}", "NAME", StringComparison.Ordinal)}";
+            var subject = (r.Organization is null ? "" : $"O = {r.Organization}, ")
+                + $"CN = {r.CommonName.Replace("{node}", "NAME", StringComparison.Ordinal)}";
             var file = r.Layout == FileLayout.Pair ? $"`{r.Path[..^4]}`.crt, .key" : $"`{r.Path}`";
             var ca = r.Authority switch { Authority.Cluster => "Kubernetes", Authority.Etcd => "etcd", _ => "front proxy" };
             var usage = r.Usage switch { CertificateUsage.Client => "client", CertificateUsage.Server => "server", _ => "server and client" };
@@ -111,7 +115,9 @@ public sealed class RoleTableTests
                 AfterRenewal.RestartKubeletBefore131 => "read again by itself from 1.31; before, kubelet restarts",
                 _ => "the static pod is made anew",
             };
-            text.Append(System.Globalization.CultureInfo.InvariantCulture, $"| {r.Role} | {file} | {ca} | {subject} | {usage} | {names} | {r.Lifetime.TotalDays} d | {asker} | {after} |\n");
+            text.Append(
+                System.Globalization.CultureInfo.InvariantCulture,
+                $"| {r.Role} | {file} | {ca} | {subject} | {usage} | {names} | {r.Lifetime.TotalDays} d | {asker} | {after} |\n");
         }
 
         return text.ToString();

@@ -30,7 +30,8 @@ public sealed class SignedDocumentTests : IDisposable
         using var weak = Weak();
 
         SignedDocument.Verify(Made("-nodetach -md sha256"), [other, _signer]).Length.ShouldBe(Content.Length);
-        Should.Throw<CryptographicException>(() => SignedDocument.Verify(Made("-nodetach -md sha256"), [other])).Message.ShouldContain("none of the certificates trusted");
+        Should.Throw<CryptographicException>(() => SignedDocument.Verify(Made("-nodetach -md sha256"), [other]))
+            .Message.ShouldContain("none of the certificates trusted");
         Should.Throw<CryptographicException>(() => SignedDocument.Verify(Made("-nodetach -md sha256", weak), [weak]));
     }
 
@@ -76,6 +77,7 @@ public sealed class SignedDocumentTests : IDisposable
     private static X509Certificate2 Weak()
     {
         using var key = RSA.Create(1024);
-        return new CertificateRequest("CN=weak", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1).CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+        return new CertificateRequest("CN=weak", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)
+            .CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
     }
 }

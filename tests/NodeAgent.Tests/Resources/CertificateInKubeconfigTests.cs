@@ -11,15 +11,9 @@ using NodeAgent.Tests.Simulation;
 namespace NodeAgent.Tests.Resources;
 
 /// <summary>Certificate and key that a kubeconfig embeds.</summary>
-public sealed class CertificateInKubeconfigTests
+public sealed class CertificateInKubeconfigTests() : OneCertificate("controller-manager")
 {
     private const string Path = "/etc/kubernetes/controller-manager.conf";
-
-    private static readonly NodeIdentity Node = new("cp-1", [], [IPAddress.Parse("10.0.0.4")]);
-
-    private readonly TestAuthority _authority = TestAuthority.Make();
-    private readonly SimulatedMachine _machine = new([]) { Now = TestAuthority.Noon };
-    private readonly RoleCertificate _role = RoleTable.Find("controller-manager", Asker.ControlPlaneNode)!;
 
     [Fact]
     public void It_is_one_file_that_is_made_once()
@@ -57,7 +51,9 @@ public sealed class CertificateInKubeconfigTests
         _machine.Now = TestAuthority.Noon.AddDays(300);
         var renewed = Wanted();
 
-        const string Note = "kube-controller-manager reads /etc/kubernetes/controller-manager.conf only as it starts: its certificate holds until 2027-01-30 12:00Z, and by then its "
+        const string Note =
+            "kube-controller-manager reads /etc/kubernetes/controller-manager.conf only as it starts: its certificate holds until 2027-01-30 12:00Z, and by "
+            + "then its "
             + "pod has to be made anew. Move its manifest out of /etc/kubernetes/manifests for 30 seconds and back, on one control plane node after the other";
         Examine(renewed).Notes.ShouldBe([Note]);
         Apply(renewed);
@@ -175,14 +171,9 @@ public sealed class CertificateInKubeconfigTests
 
     private static readonly ClusterAccess Access = new("amber", new("https://api.example.com:6443"), "CA");
 
-    private Certificate Wanted(KeyAlgorithm algorithm = KeyAlgorithm.EcdsaP256, ClusterAccess? access = null) =>
-        new(_role, _role.For(Node), Node.Name, _authority.CertificatePem, new Source(this)) { Instance = "i-1", KeyAlgorithm = algorithm, Access = access ?? Access, MayWait = false };
-
-    private Finding Examine(Certificate certificate) => certificate.Examine(_machine, []);
+    private new Certificate Wanted(KeyAlgorithm algorithm = KeyAlgorithm.EcdsaP256, ClusterAccess? access = null) => base.Wanted(algorithm, access ?? Access);
 
     private string Why(Certificate certificate) => Examine(certificate).ShouldBeOfType<Change>().Why;
-
-    private Finding Apply(Certificate certificate) => certificate.Apply(_machine, _machine, _ => { }, CancellationToken.None);
 
     private void Put(TestAuthority authority, RoleCertificate row)
     {
@@ -197,13 +188,4 @@ public sealed class CertificateInKubeconfigTests
     private string Text() => Encoding.ASCII.GetString(_machine.File(Path).Content!);
 
     private static string Line(string text, string field) => text.Split($"{field}: ")[1].Split('\n')[0];
-
-    private sealed class Source(CertificateInKubeconfigTests test) : ICertificateSource
-    {
-        public IReadOnlyList<byte[]> Obtain(string role, byte[] request, CancellationToken cancellation)
-        {
-            using var authority = CertificateAuthority.Load(test._authority.CertificatePem, test._authority.KeyPem);
-            return [authority.Sign(SigningRequest.Read(request), test._role.For(Node), test._role.Lifetime, test._machine.Now, RandomNumberGenerator.GetBytes(16))];
-        }
-    }
 }

@@ -12,14 +12,8 @@ using NodeAgent.Tests.Simulation;
 namespace NodeAgent.Tests.Resources;
 
 /// <summary>Certificate and key in kubeadm's two files.</summary>
-public sealed class CertificatePairTests
+public sealed class CertificatePairTests() : OneCertificate("etcd-server")
 {
-    private static readonly NodeIdentity Node = new("cp-1", [], [IPAddress.Parse("10.0.0.4")]);
-
-    private readonly TestAuthority _authority = TestAuthority.Make();
-    private readonly SimulatedMachine _machine = new([]) { Now = TestAuthority.Noon };
-    private readonly RoleCertificate _role = RoleTable.Find("etcd-server", Asker.ControlPlaneNode)!;
-
     [Fact]
     public void A_pair_is_made_and_then_nothing_is_to_do()
     {
@@ -95,7 +89,9 @@ public sealed class CertificatePairTests
         Examine(rsa).ShouldBe(InSync.Instance);
         OpenSsl.Run("x509 -in a.crt -noout -text", ("a.crt", Text(_role.Path))).Output.ShouldContain(seen);
         OpenSsl.Run(
-            $"verify -attime {TestAuthority.Noon.ToUnixTimeSeconds()} -x509_strict -purpose sslserver -CAfile ca.crt a.crt", ("ca.crt", _authority.CertificatePem), ("a.crt", Text(_role.Path)))
+            $"verify -attime {TestAuthority.Noon.ToUnixTimeSeconds()} -x509_strict -purpose sslserver -CAfile ca.crt a.crt",
+            ("ca.crt", _authority.CertificatePem),
+            ("a.crt", Text(_role.Path)))
             .ShouldBe((0, "a.crt: OK\n"));
     }
 
@@ -111,21 +107,5 @@ public sealed class CertificatePairTests
         Examine(asked).ShouldBe(InSync.Instance);
     }
 
-    private Certificate Wanted(KeyAlgorithm algorithm = KeyAlgorithm.EcdsaP256) =>
-        new(_role, _role.For(Node), Node.Name, _authority.CertificatePem, new Source(this)) { Instance = "i-1", KeyAlgorithm = algorithm, MayWait = false };
-
-    private Finding Examine(Certificate certificate) => certificate.Examine(_machine, []);
-
-    private Finding Apply(Certificate certificate) => certificate.Apply(_machine, _machine, _ => { }, CancellationToken.None);
-
     private string Text(string path) => Encoding.ASCII.GetString(_machine.File(path).Content!);
-
-    private sealed class Source(CertificatePairTests test) : ICertificateSource
-    {
-        public IReadOnlyList<byte[]> Obtain(string role, byte[] request, CancellationToken cancellation)
-        {
-            using var authority = CertificateAuthority.Load(test._authority.CertificatePem, test._authority.KeyPem);
-            return [authority.Sign(SigningRequest.Read(request), test._role.For(Node), test._role.Lifetime, test._machine.Now, RandomNumberGenerator.GetBytes(16))];
-        }
-    }
 }

@@ -281,7 +281,10 @@ public sealed class CertificateTests
     [Fact]
     public void What_was_issued_for_somebody_else_is_not_written()
     {
-        var certificate = new Certificate(_role, _role.For(Node), Node.Name, _authority.CertificatePem, Laboratory(Node with { Name = "node-2" })) { Instance = "i-1" };
+        var certificate = new Certificate(_role, _role.For(Node), Node.Name, _authority.CertificatePem, Laboratory(Node with { Name = "node-2" }))
+        {
+            Instance = "i-1",
+        };
 
         Should.Throw<MachineException>(() => Apply(certificate))
             .Message.ShouldContain("not what was asked for: subject is O = system:nodes, CN = system:node:node-2");
@@ -420,7 +423,8 @@ internal sealed class MachineWithFiles
             {
             }
 
-            return new(FileKind.Regular, file.Mode, publicKey, Pem.Certificates(file.Content), file.Content.StartsWith('#') ? file.Content.Split('\n')[0] : null);
+            return new(
+                FileKind.Regular, file.Mode, publicKey, Pem.Certificates(file.Content), file.Content.StartsWith('#') ? file.Content.Split('\n')[0] : null);
         }
     }
 }

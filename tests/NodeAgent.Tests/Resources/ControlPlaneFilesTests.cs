@@ -39,7 +39,8 @@ public sealed class ControlPlaneFilesTests : IDisposable
                     .ShouldBe(row.Usage.HasFlag(usage) ? 0 : 2, $"{row.Role} as {purpose}");
             }
 
-            OpenSsl.Run("pkey -in a.key -pubout", ("a.key", key)).Output.ShouldBe(OpenSsl.Run("x509 -in a.crt -noout -pubkey", ("a.crt", certificate)).Output, row.Role);
+            OpenSsl.Run("pkey -in a.key -pubout", ("a.key", key))
+                .Output.ShouldBe(OpenSsl.Run("x509 -in a.crt -noout -pubkey", ("a.crt", certificate)).Output, row.Role);
             OpenSsl.Run("x509 -in a.crt -noout -subject -nameopt oneline", ("a.crt", certificate)).Output
                 .ShouldBe($"subject={row.For(new("cp-1", [], []), Cluster).Subject}\n");
         }
@@ -81,7 +82,8 @@ public sealed class ControlPlaneFilesTests : IDisposable
     public async Task What_holds_a_private_key_is_its_owners_alone_and_no_CA_key_is_among_them()
     {
         using var store = await Store();
-        var authorityKeys = RoleTable.Authorities.Select(a => File.ReadAllText($"{_directory.Path}/ca/{ClusterAuthorities.Below(a.KeyPath)}").Split('\n')[1]).ToList();
+        var authorityKeys = RoleTable.Authorities.Select(a => File.ReadAllText($"{_directory.Path}/ca/{ClusterAuthorities.Below(a.KeyPath)}").Split('\n')[1])
+            .ToList();
         var files = await Make(KeyAlgorithm.EcdsaP256);
         var secret = files.Where(f => Encoding.ASCII.GetString(f.Content) is var t && (t.Contains("PRIVATE KEY") || t.Contains("client-key-data"))).ToList();
 
@@ -196,7 +198,13 @@ public sealed class ControlPlaneFilesTests : IDisposable
         using var store = await Store(now);
         using var authorities = await ClusterAuthorities.Load(store, NoKms.Any, CancellationToken.None);
         return await ControlPlaneFiles.Make(
-            authorities, "amber", new Uri("https://api.example.com:6443"), new("cp-1", [], [IPAddress.Parse("10.0.0.4")]), Cluster, algorithm, now ?? DateTimeOffset.UtcNow);
+            authorities,
+            "amber",
+            new Uri("https://api.example.com:6443"),
+            new("cp-1", [], [IPAddress.Parse("10.0.0.4")]),
+            Cluster,
+            algorithm,
+            now ?? DateTimeOffset.UtcNow);
     }
 
     private static (string Certificate, string Key) Pair(IReadOnlyList<MadeFile> files, RoleCertificate row)
@@ -205,7 +213,8 @@ public sealed class ControlPlaneFilesTests : IDisposable
         return row.Layout == FileLayout.InKubeconfig ? (Data(certificate, "client-certificate-data: "), Data(key, "client-key-data: ")) : (certificate, key);
 
         static string Data(string kubeconfig, string field) =>
-            Encoding.ASCII.GetString(Convert.FromBase64String(kubeconfig.Split('\n').Single(l => l.Trim().StartsWith(field, StringComparison.Ordinal)).Trim()[field.Length..]));
+            Encoding.ASCII.GetString(
+                Convert.FromBase64String(kubeconfig.Split('\n').Single(l => l.Trim().StartsWith(field, StringComparison.Ordinal)).Trim()[field.Length..]));
     }
 
     private static string Text(IReadOnlyList<MadeFile> files, string path) => Encoding.ASCII.GetString(files.Single(f => f.Path == path).Content);

@@ -332,7 +332,8 @@ public class DiskTests
             .Where(l => l.StartsWith("| ", StringComparison.Ordinal))
             .Select(l => l.Split('|')[1].Trim())
             .Where(r => r != "what is found, and what is done");
-        var tests = typeof(DiskTests).GetMethods().Concat(typeof(EtcdVolumeTests).GetMethods()).Where(m => m.GetCustomAttributes(typeof(FactAttribute), false).Length > 0)
+        var tests = typeof(DiskTests).GetMethods().Concat(typeof(EtcdVolumeTests).GetMethods())
+            .Where(m => m.GetCustomAttributes(typeof(FactAttribute), false).Length > 0)
             .Select(m => m.Name.Replace('_', ' '))
             .Where(n => !n.StartsWith("Every row", StringComparison.Ordinal));
 

@@ -41,7 +41,8 @@ public class EtcdVolumeTests
         manifest.ShouldContain($"--data-dir={Data}");
         // An unmounted volume holds the pod back.
         manifest.ShouldContain($"path: {Data}\n      type: Directory");
-        Text("/etc/systemd/system/kubelet.service.d/50-nodeagent.conf").Split('\n').Single(l => l.StartsWith("RequiresMountsFor=", StringComparison.Ordinal)).ShouldContain(Mounted);
+        Text("/etc/systemd/system/kubelet.service.d/50-nodeagent.conf").Split('\n').Single(l => l.StartsWith("RequiresMountsFor=", StringComparison.Ordinal))
+            .ShouldContain(Mounted);
         var writes = Machine.Writes;
         writes.IndexOf("start var-lib-etcd.mount").ShouldBeInRange(0, writes.IndexOf($"make directory {Data}"));
         writes.IndexOf($"make directory {Data}").ShouldBeLessThan(writes.IndexOf($"write {BootGate.StampPath}"));
@@ -228,9 +229,15 @@ public class EtcdVolumeTests
         next.Store = _plane.Store;
         next.Node.Facts = next.Node.Facts with
         {
-            Instance = next.Node.Facts.Instance with { Id = "i-0fedcba9876543210", PrivateAddress = "10.0.1.8", PrivateDnsName = "ip-10-0-1-8.eu-central-1.compute.internal" },
+            Instance = next.Node.Facts.Instance with
+            {
+                Id = "i-0fedcba9876543210",
+                PrivateAddress = "10.0.1.8",
+                PrivateDnsName = "ip-10-0-1-8.eu-central-1.compute.internal",
+            },
         };
-        next.Node.PendingConfig = Document($"cluster: {{certificateAuthority: \"{_plane.Store.Text("ca.crt").Replace("\n", "\\n", StringComparison.Ordinal)}\"}}");
+        next.Node.PendingConfig = Document(
+            $"cluster: {{certificateAuthority: \"{_plane.Store.Text("ca.crt").Replace("\n", "\\n", StringComparison.Ordinal)}\"}}");
         next.Machine.Attach(Volume("/dev/nvme5n1"), Machine);
         return next;
     }
@@ -252,7 +259,8 @@ public class EtcdVolumeTests
     /// <summary>With exit code 5, nothing on the volume changes, and neither runtime nor kubelet starts.</summary>
     private static void IsRefused(ControlPlane plane, string id, string why)
     {
-        plane.Node.PendingConfig = plane.Node.PendingConfig.Contains("storage", StringComparison.Ordinal) || plane.Node.ExtraConfig.Contains("storage", StringComparison.Ordinal)
+        plane.Node.PendingConfig = plane.Node.PendingConfig.Contains("storage", StringComparison.Ordinal)
+            || plane.Node.ExtraConfig.Contains("storage", StringComparison.Ordinal)
             ? plane.Node.PendingConfig
             : plane.Node.PendingConfig[..^1] + ", storage: {wipe: foreign, lostMember: rebuild}}";
         var refused = plane.Node.Plan().Steps.Single(s => s.Finding is Refused);

@@ -28,7 +28,9 @@ public sealed class HostsEntryTests
         Run(new HostsEntry(Endpoint, ["10.0.1.7", "10.0.2.7"])).ShouldBe("api.amber.internal is not there, should be 10.0.1.7, 10.0.2.7");
 
         Text().ShouldBe(
-            Others + "\n10.0.1.7 api.amber.internal # nodeagent: cluster.endpoint, port 6443\n10.0.2.7 api.amber.internal # nodeagent: cluster.endpoint, port 6443\n");
+            Others
+                + "\n10.0.1.7 api.amber.internal # nodeagent: cluster.endpoint, port 6443\n10.0.2.7 api.amber.internal # nodeagent: cluster.endpoint, "
+                + "port 6443\n");
         HostsEntry.Endpoints(Text()).ShouldBe([IPEndPoint.Parse("10.0.1.7:6443"), IPEndPoint.Parse("10.0.2.7:6443")]);
     }
 

@@ -17,7 +17,8 @@ public class MountTests
     [Theory]
     [InlineData("/dev/mapper/a-group-my-volume")]
     [InlineData("/dev/a-group/other")]
-    public void Another_volume_with_a_similar_name_is_not_ours(string source) => Examine(source, ["rw", "noatime"]).ShouldBeOfType<Refused>().Why.ShouldContain(source);
+    public void Another_volume_with_a_similar_name_is_not_ours(string source) => Examine(source, ["rw", "noatime"]).ShouldBeOfType<Refused>()
+        .Why.ShouldContain(source);
 
     [Fact]
     public void Another_file_system_on_our_volume_is_refused()
@@ -37,24 +38,29 @@ public class MountTests
     }
 
     [Fact]
-    public void An_option_that_is_missing_is_named() => Examine("/dev/a-group/my-volume", ["rw", "relatime"]).ShouldBe(new Change("mounted without noatime") { LeavesContent = true });
+    public void An_option_that_is_missing_is_named() => Examine("/dev/a-group/my-volume", ["rw", "relatime"])
+        .ShouldBe(new Change("mounted without noatime") { LeavesContent = true });
 
     [Fact]
     public void Options_that_the_kernel_does_not_show_or_shows_otherwise_are_not_missed() =>
         Examine(
             "/dev/a-group/my-volume",
             ["rw", "relatime", "prjquota"],
-            "defaults", "nodiscard", "nofail", "x-systemd.device-timeout=5", "pquota", "exec", "dev", "suid", "async", "strictatime", "lazytime").ShouldBe(InSync.Instance);
+            "defaults", "nodiscard", "nofail", "x-systemd.device-timeout=5", "pquota", "exec", "dev", "suid", "async", "strictatime", "lazytime")
+                .ShouldBe(InSync.Instance);
 
     [Fact]
     public void Options_that_keep_things_out_are_missed() =>
-        Examine("/dev/a-group/my-volume", ["rw", "nodev"], "nodev", "nosuid", "noexec").ShouldBe(new Change("mounted without nosuid, noexec") { LeavesContent = true });
+        Examine("/dev/a-group/my-volume", ["rw", "nodev"], "nodev", "nosuid", "noexec")
+            .ShouldBe(new Change("mounted without nosuid, noexec") { LeavesContent = true });
 
     [Fact]
-    public void More_options_than_ours_are_no_difference() => Examine("/dev/a-group/my-volume", ["rw", "noatime", "attr2", "inode64"]).ShouldBe(InSync.Instance);
+    public void More_options_than_ours_are_no_difference() => Examine("/dev/a-group/my-volume", ["rw", "noatime", "attr2", "inode64"])
+        .ShouldBe(InSync.Instance);
 
     [Fact]
-    public void Read_only_is_a_difference_where_it_is_not_asked_for() => Examine("/dev/a-group/my-volume", ["ro", "noatime"]).ShouldBe(new Change("mounted read-only") { LeavesContent = true });
+    public void Read_only_is_a_difference_where_it_is_not_asked_for() => Examine("/dev/a-group/my-volume", ["ro", "noatime"])
+        .ShouldBe(new Change("mounted read-only") { LeavesContent = true });
 
     [Fact]
     public void Read_only_is_no_difference_where_it_is_asked_for() => Examine("/dev/a-group/my-volume", ["ro"], "ro").ShouldBe(InSync.Instance);
@@ -73,5 +79,6 @@ public class MountTests
         return Mount(options).Examine(_machine, []);
     }
 
-    private static Mount Mount(params string[] options) => new("data.mount", "/data", "a-group", "my-volume", "xfs", options.Length == 0 ? ["noatime"] : options);
+    private static Mount Mount(params string[] options) =>
+        new("data.mount", "/data", "a-group", "my-volume", "xfs", options.Length == 0 ? ["noatime"] : options);
 }

@@ -6,8 +6,8 @@ using NodeAgent.Pki;
 namespace NodeAgent.Tests.Simulation;
 
 /// <summary>
-/// A machine in memory, for what a real one will not do on demand: fail at the n-th write. It keeps the rules that resources depend on (what a reboot clears, when
-/// systemd wants a reload, that a blank disk has no volume group), and its answers are what LinuxReader's are.
+/// A machine in memory, for what a real one will not do on demand: fail at the n-th write. It keeps the rules that resources depend on (what a reboot clears,
+/// when systemd wants a reload, that a blank disk has no volume group), and its answers are what LinuxReader's are.
 /// </summary>
 internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
 {
@@ -28,7 +28,8 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
     public SimulatedMachine(IEnumerable<DiskReport> disks)
     {
         _disks = [.. disks];
-        foreach (var unit in new[] { "containerd.service", "kubelet.service", "nodeagent-ready.service", "nodeagent-issuer.service", "nodeagent-cluster.service" })
+        foreach (var unit in new[] { "containerd.service", "kubelet.service", "nodeagent-ready.service", "nodeagent-issuer.service",
+            "nodeagent-cluster.service" })
         {
             _units[unit] = new UnitReport(unit, LoadState: "loaded", UnitFileState: "enabled");
         }
@@ -83,7 +84,8 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
 
     public IReadOnlyList<DiskReport> Disks() => _disks;
 
-    public IReadOnlyList<Signature> Signatures(string device) => Unreadable.Contains(device) ? throw new ProbeException($"signatures of {device}", "Input/output error")
+    public IReadOnlyList<Signature> Signatures(string device) => Unreadable.Contains(device)
+        ? throw new ProbeException($"signatures of {device}", "Input/output error")
         : _signatures.TryGetValue(device, out var signatures) ? signatures : [];
 
     public IReadOnlyList<VolumeGroupReport> VolumeGroups() => _groups;
@@ -122,7 +124,8 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
         UnitFileChanged(path);
     });
 
-    public void MakeDirectory(string path, UnixFileMode mode) => Write($"make directory {path}", () => _files[path] = new FileReport(FileKind.Directory, Mode: mode));
+    public void MakeDirectory(string path, UnixFileMode mode) =>
+        Write($"make directory {path}", () => _files[path] = new FileReport(FileKind.Directory, Mode: mode));
 
     public void ReloadSystemd() => Write("reload systemd", () =>
     {
@@ -163,7 +166,8 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
 
     public void UpdateTrustBundle() => Write("update-ca-certificates", () => _files["/etc/ssl/certs/ca-certificates.crt"] = new FileReport(
         FileKind.Regular,
-        [.. "# a CA of the distribution's\n"u8, .. _files.Where(f => f.Key.StartsWith("/usr/local/share/ca-certificates/", StringComparison.Ordinal)).SelectMany(f => f.Value.Content!)],
+        [.. "# a CA of the distribution's\n"u8, .. _files.Where(f => f.Key.StartsWith("/usr/local/share/ca-certificates/", StringComparison.Ordinal))
+            .SelectMany(f => f.Value.Content!)],
         (UnixFileMode)0x1A4));
 
     public void LoadModule(string name) => Write($"load {name}", () => _modules[name] = ModuleState.Loaded);
@@ -172,7 +176,8 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
 
     public void WaitForDisk(string serial, TimeSpan limit) => Write($"wait for {serial}", () =>
     {
-        _disks.Add(Coming.FirstOrDefault(d => d.Serial == serial) ?? throw new MachineException($"wait for {serial}", "it did not come") { IsOutOfReach = true });
+        _disks.Add(
+            Coming.FirstOrDefault(d => d.Serial == serial) ?? throw new MachineException($"wait for {serial}", "it did not come") { IsOutOfReach = true });
     });
 
     public void WipeDevice(string device) => Write($"wipe {device}", () =>
@@ -204,14 +209,16 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
         _groups.RemoveAll(g => g.Name == name);
     });
 
-    public void CreateLogicalVolume(string group, string name, long extents, int stripes, IReadOnlyList<string> tags) => Write($"create volume {group}/{name}", () =>
+    public void CreateLogicalVolume(string group, string name, long extents, int stripes, IReadOnlyList<string> tags) =>
+        Write($"create volume {group}/{name}", () =>
         Replace(group, g => g with
         {
             FreeExtents = g.FreeExtents - extents,
             Volumes = [.. g.Volumes, new LogicalVolumeReport(name, $"/dev/{group}/{name}", tags, extents * g.ExtentBytes, stripes, true)],
         }));
 
-    public void ActivateLogicalVolume(string group, string name) => Write($"activate {group}/{name}", () => ReplaceVolume(group, name, v => v with { Active = true }));
+    public void ActivateLogicalVolume(string group, string name) =>
+        Write($"activate {group}/{name}", () => ReplaceVolume(group, name, v => v with { Active = true }));
 
     public void RemoveLogicalVolumeTag(string group, string name, string tag) =>
         Write($"untag {group}/{name}", () => ReplaceVolume(group, name, v => v with { Tags = [.. v.Tags.Where(t => t != tag)] }));

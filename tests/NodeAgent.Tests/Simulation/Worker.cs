@@ -73,7 +73,8 @@ internal sealed class Worker
 
     public NodeInputs Inputs()
     {
-        var authority = "{apiVersion: nodeagent/v1, kind: NodeConfig, cluster: {certificateAuthority: \"" + _certificatePem.Replace("\n", "\\n", StringComparison.Ordinal) + "\"}}";
+        var authority = "{apiVersion: nodeagent/v1, kind: NodeConfig, cluster: {certificateAuthority: \"" + _certificatePem.Replace(
+            "\n", "\\n", StringComparison.Ordinal) + "\"}}";
         var loaded = NodeConfigLoader.Load(
         [
             new Layer.Document("worker.yaml", Encoding.UTF8.GetBytes(Config)),
@@ -81,7 +82,11 @@ internal sealed class Worker
             new Layer.Document("extra.yaml", Encoding.UTF8.GetBytes(ExtraConfig)),
             new Layer.Document("pending.yaml", Encoding.UTF8.GetBytes(PendingConfig)),
         ]);
-        return new(loaded, Facts, NodeResources.Build(loaded.Config, Facts, MakeSource?.Invoke(loaded.Config) ?? new Source(this, Certificates.Identity(loaded.Config, Facts)), PodRanges));
+        return new(
+            loaded,
+            Facts,
+            NodeResources.Build(
+                loaded.Config, Facts, MakeSource?.Invoke(loaded.Config) ?? new Source(this, Certificates.Identity(loaded.Config, Facts)), PodRanges));
     }
 
     public Plan Plan() => NodeAgent.Convergence.Plan.Make(List(), Machine);
@@ -128,7 +133,8 @@ internal sealed class Worker
             var pem = worker._authorityPem;
             var split = pem.IndexOf("-----BEGIN PRIVATE", StringComparison.Ordinal);
             using var authority = CertificateAuthority.Load(pem.AsSpan(0, split), pem.AsSpan(split));
-            return [authority.Sign(SigningRequest.Read(request), RoleTable.Find(role)!.For(node), TimeSpan.FromDays(90), worker.Machine.Now, RandomNumberGenerator.GetBytes(16))];
+            return [authority.Sign(
+                SigningRequest.Read(request), RoleTable.Find(role)!.For(node), TimeSpan.FromDays(90), worker.Machine.Now, RandomNumberGenerator.GetBytes(16))];
         }
     }
 
