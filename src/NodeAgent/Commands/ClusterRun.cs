@@ -7,8 +7,8 @@ using NodeAgent.Machine;
 namespace NodeAgent.Commands;
 
 /// <summary>
-/// Makes sure of what nodes need of the API, then of bootstrap manifests, then of the node's label, of an API server that may take its time. What is refused or has to wait
-/// keeps nothing but itself.
+/// Makes sure of what nodes need of the API, then of bootstrap manifests, then of the node's label, of an API server that may take its time. What is refused or
+/// has to wait keeps nothing but itself.
 /// </summary>
 /// <param name="dryRun">Tells what would become of it.</param>
 /// <param name="pause">Between two tries of what waits.</param>
@@ -16,7 +16,10 @@ internal sealed class ClusterRun(ApiClient api, Uri server, bool dryRun, TextWri
 {
     private readonly ClusterObjects _objects = new(api);
     private string _said = "";
+
+    /// <summary>For whoever stops this in the middle of a call.</summary>
     private string? _waitsFor;
+
     private int _changes;
     private bool _isRefused;
 
@@ -48,6 +51,7 @@ internal sealed class ClusterRun(ApiClient api, Uri server, bool dryRun, TextWri
         await All(Manifest.Read("built in", NodeObjects.Manifests), null, stop).ConfigureAwait(false);
         IReadOnlyList<Manifest> manifests = [];
         int? kept = null;
+        _waitsFor = "the files of manifests are being read";
         try
         {
             manifests = texts is null ? [] : [.. (await texts(stop).ConfigureAwait(false)).SelectMany(t => Read(t.Name, t.Text))];
@@ -58,11 +62,14 @@ internal sealed class ClusterRun(ApiClient api, Uri server, bool dryRun, TextWri
             kept = ExitCode.Of(e);
         }
 
+        _waitsFor = null;
         await All(manifests, node, stop).ConfigureAwait(false);
         return kept ?? (_isRefused ? ExitCode.Failed : dryRun && _changes > 0 ? ExitCode.ChangesPending : ExitCode.Ok);
     }
 
-    /// <summary>In their order, and what waits for one of the others, or for the API server, again. The label last: a kubelet registers late, perhaps only once a CNI is there.</summary>
+    /// <summary>
+    /// In their order, and what waits for one of the others, or for the API server, again. The label last: a kubelet registers late, perhaps only with a CNI.
+    /// </summary>
     private async Task All(IReadOnlyList<Manifest> open, string? node, CancellationToken stop)
     {
         while (true)
@@ -74,7 +81,7 @@ internal sealed class ClusterRun(ApiClient api, Uri server, bool dryRun, TextWri
                 if (await Ensure(manifest, stop).ConfigureAwait(false) is { } why)
                 {
                     left.Add(manifest);
-                    waitsFor ??= why;
+                    _waitsFor = waitsFor ??= why;
                 }
             }
 

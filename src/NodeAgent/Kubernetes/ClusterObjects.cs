@@ -127,8 +127,8 @@ internal sealed class ApiException(HttpStatusCode status, string message) : Exce
     public bool IsOfFields { get; private init; }
 
     /// <summary>
-    /// Whether it may be answered otherwise later: conflicts, too many requests, trouble of its own, and what an object lies in is not there yet (its namespace; a definition's
-    /// resources, for a moment). But for fields that no such object has, which are 500 as well (kubernetes#122480).
+    /// Whether it may be answered otherwise later: conflicts, too many requests, trouble of its own, and what an object lies in is not there yet (its
+    /// namespace; a definition's resources, for a moment). But for fields that no such object has, which are 500 as well (kubernetes#122480).
     /// </summary>
     public bool Passes => Status is HttpStatusCode.NotFound or HttpStatusCode.Conflict or HttpStatusCode.TooManyRequests or HttpStatusCode.RequestTimeout
         || (Status >= HttpStatusCode.InternalServerError && !Message.Contains("field not declared in schema", StringComparison.Ordinal));

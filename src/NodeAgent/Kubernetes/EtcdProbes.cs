@@ -12,11 +12,11 @@ internal sealed record EtcdProbes(Version Since, string Alive, string Ready, str
 
     public static readonly IReadOnlyList<EtcdProbes> All =
     [
-        // /health is a linearizable read, whatever is asked of it: without a leader an etcd is killed that waits for one. kubeadm of that time asked it all the same.
+        // /health is a linearizable read, whatever is asked of it: an etcd is killed that waits for a leader. kubeadm of that time asked it all the same.
         new(new(3, 4, 0), Metrics, Health, "etcdhttp/metrics.go of 3.4: /metrics and /health at the same address; kubernetes/kubeadm#2567"),
         new(new(3, 4, 29), "/livez", "/readyz", "announcement of etcd 3.6.0, livez / readyz checks"),
         new(new(3, 5, 0), Metrics, Health, "as 3.4.0"),
-        new(new(3, 5, 3), "/health?exclude=NOSPACE&serializable=true", "/health?serializable=false", "etcd-io/etcd#13706; kubernetes#110072, kubernetes#110744"),
+        new(new(3, 5, 3), $"{Health}?exclude=NOSPACE&serializable=true", $"{Health}?serializable=false", "etcd-io/etcd#13706; kubernetes#110072, #110744"),
         new(new(3, 5, 11), "/livez", "/readyz", "etcd-io/etcd#17039; kubernetes#124465"),
     ];
 

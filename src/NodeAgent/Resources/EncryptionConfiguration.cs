@@ -12,7 +12,9 @@ namespace NodeAgent.Resources;
 /// (https://kubernetes.io/docs/tasks/administer-cluster/encrypt-data/, "Available providers").
 /// </summary>
 /// <param name="resources">None: nothing is to be encrypted, and nothing may be left that is. That nothing is, nobody but an operator can say.</param>
-/// <param name="writes">Whether what is written is encrypted; what is read is decrypted in any case. Without resources, false is the operator's word that nothing is left.</param>
+/// <param name="writes">
+/// Whether what is written is encrypted; what is read is decrypted in any case. Without resources, false is the operator's word that nothing is left.
+/// </param>
 internal sealed class EncryptionConfiguration(string instance, IReadOnlyList<string> resources, bool writes, ICertificateSource source)
     : Resource<EncryptionConfiguration.State>(Concern.Certificates, "key", PathOfIt)
 {
@@ -73,10 +75,11 @@ internal sealed class EncryptionConfiguration(string instance, IReadOnlyList<str
             : InSync.Saying(_notes);
     }
 
-    /// <summary>What is in etcd nobody sees from here. So each step that cannot be taken back has to be said, and the one before it must have been taken on this machine.</summary>
+    /// <summary>What is in etcd nobody sees from here. So each step has to be said, and the one before it must have been taken on this machine.</summary>
     private Finding WithoutResources(FileReport file)
     {
-        const string steps = "the resources as before and apiServer.encryption.write: false; then write all of them anew (kubectl get secrets -A -o json | kubectl replace -f -); "
+        const string steps = "the resources as before and apiServer.encryption.write: false; "
+            + "then write all of them anew (kubectl get secrets -A -o json | kubectl replace -f -); "
             + "and only then no resources, still with write: false, which takes the keys off this node (docs/control-plane.md)";
         if (file.Kind == FileKind.Absent)
         {

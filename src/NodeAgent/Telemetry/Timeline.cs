@@ -5,8 +5,8 @@ using NodeAgent.Machine;
 namespace NodeAgent.Telemetry;
 
 /// <summary>
-/// Where a run's time went, by phase, in the order in which phases ended first. Phases that are named twice add up. A phase has the processor time since the one before
-/// ended, whoever of this process spent it: what goes on beside it, too.
+/// Where a run's time went, by phase, in the order in which phases ended first. Phases that are named twice add up. A phase has the processor time since the
+/// one before ended, whoever of this process spent it: what goes on beside it, too.
 /// </summary>
 internal sealed class Timeline
 {

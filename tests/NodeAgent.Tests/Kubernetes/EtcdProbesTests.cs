@@ -38,7 +38,8 @@ public class EtcdProbesTests
     [Fact]
     public void The_documentation_shows_the_rows_of_the_table()
     {
-        var shown = System.IO.File.ReadAllLines(Path.Join(Repository.Folder, "docs", "versions.md")).Where(l => l.StartsWith("| etcd ", StringComparison.Ordinal));
+        var shown = System.IO.File.ReadAllLines(Path.Join(Repository.Folder, "docs", "versions.md"))
+            .Where(l => l.StartsWith("| etcd ", StringComparison.Ordinal));
 
         shown.ShouldBe(EtcdProbes.All.Select(p => $"| etcd {p.Since} | `{p.Alive}` | `{p.Ready}` | {p.Source} |"));
     }

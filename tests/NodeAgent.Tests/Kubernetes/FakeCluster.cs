@@ -14,8 +14,8 @@ using YamlDotNet.RepresentationModel;
 namespace NodeAgent.Tests.Kubernetes;
 
 /// <summary>
-/// As much of an API server as objects are made sure of with: discovery, GET, server-side apply with owners of fields, dry runs, namespaces, definitions that take a while
-/// to count, and what it is told to answer instead. Maps merge, all else is one field.
+/// As much of an API server as objects are made sure of with: discovery, GET, server-side apply with owners of fields, dry runs, namespaces, definitions that
+/// take a while to count, and what it is told to answer instead. Maps merge, all else is one field.
 /// </summary>
 internal sealed class FakeCluster : IAsyncDisposable
 {
@@ -54,7 +54,7 @@ internal sealed class FakeCluster : IAsyncDisposable
     /// <summary>Before an apply is looked at, by path: somebody comes in between.</summary>
     public ConcurrentDictionary<string, Action> Between { get; } = new();
 
-    /// <summary>How many times a new definition's group is asked for before discovery shows it, and how many of its objects are then not found all the same.</summary>
+    /// <summary>How often a new definition's group is asked for before discovery shows it, and an object of it is then not found all the same.</summary>
     public int Lag { get; set; }
 
     public JsonObject? this[string path] => _objects.GetValueOrDefault(path);
@@ -90,8 +90,8 @@ internal sealed class FakeCluster : IAsyncDisposable
         var (status, body) = Instead.TryGetValue($"{method} {path}", out var queue) && queue.TryDequeue(out var instead) ? instead : method switch
         {
             "GET" => Get(path),
-            "PATCH" when context.Request.ContentType!.StartsWith("application/apply-patch+yaml", StringComparison.Ordinal) => Apply(path, context.Request.Query, text),
-            "PATCH" when context.Request.ContentType!.StartsWith("application/merge-patch+json", StringComparison.Ordinal) => Label(path, text),
+            "PATCH" when Is("application/apply-patch+yaml") => Apply(path, context.Request.Query, text),
+            "PATCH" when Is("application/merge-patch+json") => Label(path, context.Request.Query, text),
             _ => (405, Status(405, "nobody asked for that")),
         };
         Requests.Enqueue($"{method} {path}{context.Request.QueryString} {status}");
@@ -103,6 +103,8 @@ internal sealed class FakeCluster : IAsyncDisposable
 
         context.Response.StatusCode = status;
         await context.Response.WriteAsync(body);
+
+        bool Is(string type) => context.Request.ContentType!.StartsWith(type, StringComparison.Ordinal);
     }
 
     private (int Status, string Body) Get(string path)
@@ -133,13 +135,18 @@ internal sealed class FakeCluster : IAsyncDisposable
         }
 
         var wanted = Json(yaml);
-        if (path.Split('/') is var parts && Array.IndexOf(parts, "namespaces") is > 0 and var at && at + 2 < parts.Length && !_objects.ContainsKey($"/api/v1/namespaces/{parts[at + 1]}"))
+        var parts = path.Split("/namespaces/");
+        if (parts.Length == 2 && parts[1].Split('/') is [var space, _, ..] && !_objects.ContainsKey($"/api/v1/namespaces/{space}"))
         {
-            return (404, Status(404, $"namespaces \"{parts[at + 1]}\" not found"));
+            return (404, Status(404, $"namespaces \"{space}\" not found"));
         }
 
         var owners = _owners.GetValueOrDefault(path, []);
-        var theirs = Fields(wanted).Where(f => owners.TryGetValue(f.Path, out var owner) && owner != query["fieldManager"] && !JsonNode.DeepEquals(At(_objects[path], f.Path), f.Value)).ToList();
+        var theirs = Fields(wanted)
+            .Where(f => owners.TryGetValue(f.Path, out var owner) && owner != query["fieldManager"])
+            .Where(f => !JsonNode.DeepEquals(At(_objects[path], f.Path), f.Value))
+            .Select(f => (JsonNode)new JsonObject { ["reason"] = "FieldManagerConflict", ["field"] = f.Path })
+            .ToList();
         if (theirs.Count > 0 && query["force"] != "true")
         {
             return (409, new JsonObject
@@ -147,7 +154,7 @@ internal sealed class FakeCluster : IAsyncDisposable
                 ["kind"] = "Status",
                 ["reason"] = "Conflict",
                 ["message"] = $"Apply failed with {theirs.Count} conflicts",
-                ["details"] = new JsonObject { ["causes"] = new JsonArray([.. theirs.Select(f => new JsonObject { ["reason"] = "FieldManagerConflict", ["field"] = f.Path })]) },
+                ["details"] = new JsonObject { ["causes"] = new JsonArray([.. theirs]) },
             }.ToJsonString());
         }
 
@@ -177,7 +184,7 @@ internal sealed class FakeCluster : IAsyncDisposable
         return (isNew ? 201 : 200, Merge(path, query["fieldManager"]!, wanted).ToJsonString());
     }
 
-    private (int Status, string Body) Label(string path, string text)
+    private (int Status, string Body) Label(string path, IQueryCollection query, string text)
     {
         var labels = JsonNode.Parse(text)!["metadata"]!["labels"]!.AsObject();
         if (!_objects.TryGetValue(path, out var node))
@@ -185,7 +192,7 @@ internal sealed class FakeCluster : IAsyncDisposable
             return (404, Status(404, "no such node"));
         }
 
-        foreach (var (name, value) in labels)
+        foreach (var (name, value) in query["dryRun"] == "All" ? [] : labels)
         {
             node["metadata"]!["labels"]![name] = value!.DeepClone();
         }
@@ -265,7 +272,8 @@ internal sealed class FakeCluster : IAsyncDisposable
     private static string ClientPem()
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        using var certificate = new CertificateRequest("CN=kubernetes-super-admin", key, HashAlgorithmName.SHA256).CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+        using var certificate = new CertificateRequest("CN=kubernetes-super-admin", key, HashAlgorithmName.SHA256)
+            .CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
         return certificate.ExportCertificatePem() + "\n" + key.ExportPkcs8PrivateKeyPem() + "\n";
     }
 }
