@@ -41,7 +41,10 @@ internal static class Bench
             }
         }
 
+        var controlPlane = await ControlPlaneBootsAsync(lab);
+        lines.AddRange(["", .. FirstBoot.ByPhase([("worker", boots), ("control plane", controlPlane)])]);
         lines.AddRange(["", .. boots.Select((boot, i) => $"first boot {i + 1}: {boot.Sum} Slowest: {boot.Slowest}")]);
+        lines.AddRange(["", .. controlPlane.Select((boot, i) => $"control plane's first boot {i + 1}: {boot.Sum} Slowest: {boot.Slowest}")]);
         lines.AddRange(["", .. await CertificatesAsync(lab, rounds: 10)]);
         if (machine)
         {
@@ -59,6 +62,63 @@ internal static class Bench
         await guest.RebootAsync();
         await Worker.PreparedAsync(guest);
         await guest.WaitForAsync("systemctl is-active kubelet.service", Worker.ConvergeTimeout);
+    }
+
+    /// <summary>A control plane's: its CAs in S3, which answers from the start, all of its certificates, and the manifests of its pods.</summary>
+    private static async Task<IReadOnlyList<FirstBoot>> ControlPlaneBootsAsync(Laboratory lab)
+    {
+        const string bucket = "lab-bench";
+        const string profile = "iam/security-credentials/worker";
+        const string s3 = $"AWS_ENDPOINT_URL_S3={Aws.Url}";
+        var (boots, role, authority) = (new List<FirstBoot>(), "", "");
+        await lab.Aws.CreateBucketAsync(bucket);
+        while (boots.Count < FirstBoots)
+        {
+            await using var guest = await lab.StartContainerAsync();
+            await guest.InstallAgentAsync();
+            if (boots.Count == 0)
+            {
+                await TagsFromEc2.RoleAsync(lab, guest, "s3:GetObject", "s3:ListBucket", "s3:PutObject", "ec2:DescribeInstances");
+                role = guest.Imds.Paths[profile];
+                await guest.Imds.SaveAsync();
+                await using var before = await guest.ConnectAwsAsync();
+                await guest.CheckAsync($"{s3} nodeagent ca init --store s3://{bucket}/amber --region us-east-1");
+                authority = await guest.CheckAsync($"{s3} nodeagent ca show --store s3://{bucket}/amber --region us-east-1 --format pem");
+            }
+
+            await guest.WriteAsync("/etc/nodeagent/config.d/10-image.yaml", $$"""
+                apiVersion: nodeagent/v1
+                kind: NodeConfig
+                network: {pluginBinaries: /usr/lib/cni}
+                certificates: {source: store, store: 's3://{{bucket}}/amber'}
+                """);
+            // AWS can be reached only once the container is there, and a run that had to try again would be another one.
+            await guest.WriteAsync("/etc/systemd/system/nodeagent.service.d/bench.conf", $"""
+                [Service]
+                Environment={s3} AWS_ENDPOINT_URL_EC2={Aws.Url}
+                ExecStartPre=/bin/sh -c 'until test -e /run/aws; do sleep 0.2; done'
+                """);
+            guest.Imds.Paths[profile] = role;
+            guest.Imds.Tags = new() { ["nodeagent:cluster"] = "laboratory", ["nodeagent:role"] = "control-plane" };
+            await guest.Imds.SetUserDataAsync(System.Text.Encoding.UTF8.GetBytes($"""
+                apiVersion: nodeagent/v1
+                kind: NodeConfig
+                cluster:
+                  endpoint: {ApiServer.Url}
+                  certificateAuthority: |
+                    {authority.Trim().ReplaceLineEndings("\n    ")}
+                network:
+                  podRange: 10.244.3.0/24
+
+                """ + Worker.ContainerOverrides));
+            await guest.RebootAsync();
+            await using var aws = await guest.ConnectAwsAsync();
+            await guest.CheckAsync("touch /run/aws");
+            await Worker.PreparedAsync(guest);
+            boots.Add(await FirstBoot.ReadAsync(guest));
+        }
+
+        return boots;
     }
 
     /// <summary>The first is the baseline, the last the plan.</summary>
@@ -214,13 +274,13 @@ internal static class Bench
         await BootAsync(lab, guest, "");
         await Worker.HealthyAsync(guest);
         var figures = await MeasureAsync(lab, guest, rounds: 5);
+        var boot = await FirstBoot.ReadAsync(guest);
         return
         [
             "| in the virtual machine, with disks | processor, of `version`'s | peak memory | starts programs |", "|---|---|---|---|",
             .. figures.Skip(1).Select(f => string.Create(
-                CultureInfo.InvariantCulture,
-                $"| {f.Name} | {f.ProcessorMs / figures[1].ProcessorMs:0.0} | {f.PeakMiB:0} MiB | {(f.StartsPrograms ? "yes" : "no")} |")),
-            "", $"first boot there: {(await FirstBoot.ReadAsync(guest)).Sum}",
+                CultureInfo.InvariantCulture, $"| {f.Name} | {f.ProcessorMs / figures[1].ProcessorMs:0.0} | {f.PeakMiB:0} MiB | {(f.StartsPrograms ? "yes" : "no")} |")),
+            "", .. FirstBoot.ByPhase([("worker, emulated", [boot])]), "", $"first boot there: {boot.Sum}",
         ];
     }
 
@@ -241,12 +301,54 @@ internal static class Bench
         private static double Number(string text) => double.Parse(text, CultureInfo.InvariantCulture);
     }
 
+    /// <param name="ProcessorMs">The agent's own.</param>
+    /// <param name="ProgramsMs">Of the programs that it ran.</param>
+    private sealed record Cost(double TimeMs, double ProcessorMs, double ProgramsMs);
+
     /// <param name="LastFileMs">From the start of the process until the agent told of the last file, as systemd and the kernel stamped them.</param>
     /// <param name="InSystemdMs">What the steps before that took that reload systemd or enable and start a unit.</param>
     /// <param name="Slowest">Steps of 20 ms and more.</param>
     /// <param name="Sum">The agent's own last line, with its split by phase.</param>
-    private sealed record FirstBoot(double LastFileMs, double InSystemdMs, string Slowest, string Sum)
+    /// <param name="Phases">By the status file.</param>
+    private sealed record FirstBoot(double LastFileMs, double InSystemdMs, string Slowest, string Sum, IReadOnlyDictionary<string, Cost> Phases)
     {
+        private static readonly Cost None = new(0, 0, 0);
+
+        private static readonly Func<Cost, double>[] Parts = [c => c.TimeMs, c => c.ProcessorMs, c => c.ProgramsMs];
+
+        /// <summary>Medians, each by itself, for each phase and for all of a boot.</summary>
+        public static IEnumerable<string> ByPhase(IReadOnlyList<(string Role, IReadOnlyList<FirstBoot> Boots)> roles)
+        {
+            var heads = roles.Select(r => $"{r.Role}, {r.Boots.Count} boots: time | processor | programs' |");
+            yield return $"| first boot | {string.Join(' ', heads)}";
+            yield return $"|---|{string.Concat(Enumerable.Repeat("---|---|---|", roles.Count))}";
+            foreach (var phase in roles.SelectMany(r => r.Boots).SelectMany(b => b.Phases.Keys).Distinct())
+            {
+                yield return Line(phase, b => b.Phases.GetValueOrDefault(phase, None));
+            }
+
+            yield return Line(
+                "all (at most 2 s of processor time each)",
+                b => b.Phases.Values.Aggregate(None, (a, c) => new(a.TimeMs + c.TimeMs, a.ProcessorMs + c.ProcessorMs, a.ProgramsMs + c.ProgramsMs)));
+
+            string Line(string what, Func<FirstBoot, Cost> cost) =>
+                $"| {what} | {string.Join(' ', roles.SelectMany(_ => Parts, (r, part) => Median(r.Boots, cost, part)))}";
+
+            static string Median(IReadOnlyList<FirstBoot> boots, Func<FirstBoot, Cost> cost, Func<Cost, double> part) =>
+                string.Create(CultureInfo.InvariantCulture, $"{boots.Select(b => part(cost(b))).Order().ElementAt(boots.Count / 2):0} ms |");
+        }
+
+        private static async Task<IReadOnlyDictionary<string, Cost>> PhasesAsync(Guest guest)
+        {
+            using var status = JsonDocument.Parse(await guest.CheckAsync("cat /run/nodeagent/status.json"));
+            var (times, own, programs) = (Of("phaseSeconds"), Of("processorSeconds"), Of("programsProcessorSeconds"));
+            return own.Keys.Union(times.Keys).ToDictionary(
+                p => p, p => new Cost(times.GetValueOrDefault(p), own.GetValueOrDefault(p), programs.GetValueOrDefault(p)));
+
+            Dictionary<string, double> Of(string name) =>
+                status.RootElement.GetProperty(name).EnumerateObject().ToDictionary(p => p.Name, p => 1000 * p.Value.GetDouble());
+        }
+
         public static async Task<FirstBoot> ReadAsync(Guest guest)
         {
             var property = await guest.CheckAsync(
@@ -272,7 +374,8 @@ internal static class Bench
                     steps[last].At / 1000.0,
                     steps.Take(last).Where(step => Is(step.Resource, "systemd configuration", "service")).Sum(step => step.Ms),
                     string.Join(", ", steps.Where(step => step.Ms >= 20).Select(step => $"{step.Resource} {step.Ms} ms")),
-                    sum)
+                    sum,
+                    await PhasesAsync(guest))
                 : throw new LabException("the journal of this first boot names no file, or no end");
         }
 

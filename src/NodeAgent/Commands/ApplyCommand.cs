@@ -327,7 +327,9 @@ internal static class ApplyCommand
                 InSync = result?.Count<Held>(),
                 Problems = result is null ? null : StatusProblem.Of(result),
                 Notes = result is { Notes: { Count: > 0 } notes } ? [.. notes.Select(n => $"{n.Resource.Id}: {n.Note}")] : null,
-                PhaseSeconds = result is null ? null : _timeline.Phases.ToDictionary(p => p.Phase, p => Math.Round(p.Duration.TotalSeconds, 3)),
+                PhaseSeconds = result is null ? null : _timeline.Seconds(p => p.Duration),
+                ProcessorSeconds = result is null ? null : _timeline.Seconds(p => p.Processor.Own),
+                ProgramsProcessorSeconds = result is null ? null : _timeline.Seconds(p => p.Processor.Programs),
                 Adoption = _adoption,
             }.Write(StatusFile.DefaultPath);
         });

@@ -75,160 +75,8 @@ internal static class ClusterCommand
     private static async Task<int> Run(Uri server, string? node, string? where, string? region, TimeSpan deadline, bool dryRun, CancellationToken stop)
     {
         using var api = Client(server);
-        var waiting = new Waiting();
-        while (await api.Ailment(stop).ConfigureAwait(false) is { } ailment)
-        {
-            await waiting.For($"the API server at {server.GetLeftPart(UriPartial.Authority)} is not ready: {ailment}", stop).ConfigureAwait(false);
-        }
-
-        // First what nodes need, which shall not wait for S3 or for somebody's mistake in a manifest.
-        var run = new Ensuring(new ClusterObjects(api), waiting, dryRun);
-        await run.All(Manifest.Read("built in", NodeObjects.Manifests), stop).ConfigureAwait(false);
-        if (where is not null)
-        {
-            var manifests = new List<Manifest>();
-            foreach (var (name, text) in await Texts(where, region, deadline, stop).ConfigureAwait(false))
-            {
-                manifests.AddRange(Read(name, text));
-            }
-
-            await run.All(manifests, stop).ConfigureAwait(false);
-        }
-
-        // Last: a kubelet registers late, perhaps only once a CNI from there has come.
-        if (node is not null)
-        {
-            await run.Label(node, stop).ConfigureAwait(false);
-        }
-
-        return run.ExitCode();
-    }
-
-    private sealed class Ensuring(ClusterObjects objects, Waiting waiting, bool dryRun)
-    {
-        private readonly List<string> _refused = [];
-        private int _changes;
-
-        public int ExitCode()
-        {
-            foreach (var line in _refused)
-            {
-                Console.Error.WriteLine($"nodeagent: {line}");
-            }
-
-            return _refused.Count > 0 ? Commands.ExitCode.Failed : dryRun && _changes > 0 ? Commands.ExitCode.ChangesPending : Commands.ExitCode.Ok;
-        }
-
-        /// <summary>In their order, and those that wait for one of the others again.</summary>
-        public async Task All(IReadOnlyList<Manifest> open, CancellationToken stop)
-        {
-            while (open.Count > 0)
-            {
-                var left = new List<Manifest>();
-                var waitsFor = "";
-                foreach (var manifest in open)
-                {
-                    try
-                    {
-                        Say(manifest.Id, await objects.Ensure(manifest, dryRun, stop).ConfigureAwait(false));
-                    }
-                    // A kind that a dry run does not get to see is one that an object before it would define.
-                    catch (UnknownKindException e) when (dryRun)
-                    {
-                        Say($"{manifest.Id} ({e.Message})", ObjectOutcome.Created);
-                    }
-                    catch (ApiException e) when (!e.Passes)
-                    {
-                        _refused.Add($"{manifest.Id} ({manifest.Source}): the API server refuses it: {e.Message}");
-                    }
-                    catch (Exception e) when (IsOfNow(e, stop))
-                    {
-                        left.Add(manifest);
-                        waitsFor = e.Message;
-                    }
-                }
-
-                open = left;
-                if (open.Count > 0)
-                {
-                    await waiting.For(waitsFor, stop).ConfigureAwait(false);
-                }
-            }
-        }
-
-        public async Task Label(string node, CancellationToken stop)
-        {
-            while (true)
-            {
-                var waitsFor = $"the API server knows no node {node} yet";
-                try
-                {
-                    if (await objects.LabelNode(node, NodeObjects.ControlPlaneLabel, dryRun, stop).ConfigureAwait(false) is { } outcome)
-                    {
-                        Say($"node/{node}: label {NodeObjects.ControlPlaneLabel}", outcome);
-                        return;
-                    }
-                }
-                catch (ApiException e) when (!e.Passes)
-                {
-                    _refused.Add($"node/{node}: the API server refuses the label {NodeObjects.ControlPlaneLabel}: {e.Message}");
-                    return;
-                }
-                catch (Exception e) when (IsOfNow(e, stop))
-                {
-                    waitsFor = e.Message;
-                }
-
-                if (dryRun)
-                {
-                    return;
-                }
-
-                await waiting.For(waitsFor, stop).ConfigureAwait(false);
-            }
-        }
-
-        private static bool IsOfNow(Exception e, CancellationToken stop) =>
-            e is UnknownKindException or ApiException { Passes: true } or HttpRequestException || (e is TaskCanceledException && !stop.IsCancellationRequested);
-
-        private void Say(string what, ObjectOutcome outcome)
-        {
-            _changes += outcome is ObjectOutcome.Created or ObjectOutcome.Updated ? 1 : 0;
-            var did = outcome switch
-            {
-                ObjectOutcome.Left => "left as somebody else set it:",
-                ObjectOutcome.Unchanged => "unchanged",
-                _ when !dryRun => outcome.ToString().ToLowerInvariant(),
-                ObjectOutcome.Created => "would create",
-                _ => "would update",
-            };
-            Console.Out.WriteLine($"{did} {what}");
-        }
-    }
-
-    /// <summary>Says once for what.</summary>
-    private sealed class Waiting
-    {
-        private string _said = "";
-
-        public async Task For(string what, CancellationToken stop)
-        {
-            if (what != _said)
-            {
-                _said = what;
-                ServiceNotify.Status($"waiting: {what}");
-                Console.Error.WriteLine($"nodeagent: waiting: {what}");
-            }
-
-            try
-            {
-                await Task.Delay(Pause, stop).ConfigureAwait(false);
-            }
-            catch (OperationCanceledException e)
-            {
-                throw new OperationCanceledException(what, e);
-            }
-        }
+        return await new ClusterRun(api, server, dryRun, Console.Out, Console.Error, Pause)
+            .Go(node, where is null ? null : timer => Texts(where, region, deadline, timer), stop).ConfigureAwait(false);
     }
 
     /// <summary>By the one certificate that RBAC cannot have shut out: the binding for the others is among what is made here.</summary>
@@ -260,18 +108,6 @@ internal static class ClusterCommand
         }
     }
 
-    private static IReadOnlyList<Manifest> Read(string source, string text)
-    {
-        try
-        {
-            return Manifest.Read(source, text);
-        }
-        catch (ManifestException e)
-        {
-            throw new ConfigurationException(new ConfigError(null, "--manifests", e.Message));
-        }
-    }
-
     private static async Task<IReadOnlyList<(string Name, string Text)>> Texts(string where, string? region, TimeSpan deadline, CancellationToken stop)
     {
         var texts = new List<(string, string)>();
@@ -293,19 +129,28 @@ internal static class ClusterCommand
             region ??= await metadata.Text("placement/region", stop).ConfigureAwait(false);
             using var role = new RoleCredentials(metadata);
             using var bucket = new S3Objects(address.Bucket, region, AwsEndpoint.S3, role, null, new OutboundHttp(null, []));
-            var folder = address.Prefix.Length == 0 ? "" : address.Prefix + "/";
-            var keys = await bucket.List(folder, stop).ConfigureAwait(false);
-            foreach (var key in keys.Where(k => IsManifest(k) && !k[folder.Length..].Contains('/', StringComparison.Ordinal)))
-            {
-                // Gone since it was listed: somebody took it away, as if before.
-                if (await bucket.Get(key, stop).ConfigureAwait(false) is { } content)
-                {
-                    texts.Add(($"s3://{address.Bucket}/{key}", Encoding.UTF8.GetString(content)));
-                }
-            }
+            texts.AddRange(await Texts(bucket, address.Prefix, stop).ConfigureAwait(false));
         }
 
         Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"nodeagent: {texts.Count} files of manifests in {where}"));
+        return texts;
+    }
+
+    /// <summary>Files of a folder in S3, in the order of their names, those of folders below left aside.</summary>
+    internal static async Task<IReadOnlyList<(string Name, string Text)>> Texts(S3Objects bucket, string prefix, CancellationToken stop)
+    {
+        var texts = new List<(string, string)>();
+        var folder = prefix.Length == 0 ? "" : prefix + "/";
+        var keys = await bucket.List(folder, stop).ConfigureAwait(false);
+        foreach (var key in keys.Where(k => IsManifest(k) && !k[folder.Length..].Contains('/', StringComparison.Ordinal)))
+        {
+            // Gone since it was listed: somebody took it away, as if before.
+            if (await bucket.Get(key, stop).ConfigureAwait(false) is { } content)
+            {
+                texts.Add(($"s3://{bucket.Bucket}/{key}", Encoding.UTF8.GetString(content)));
+            }
+        }
+
         return texts;
     }
 

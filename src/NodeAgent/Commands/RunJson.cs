@@ -32,14 +32,21 @@ internal static class RunJson
 
             json.WriteEndArray();
             WriteNotes(json, result.Notes);
-            json.WriteStartObject("phaseSeconds");
-            foreach (var (phase, duration) in timeline.Phases)
-            {
-                json.WriteNumber(phase, Math.Round(duration.TotalSeconds, 3));
-            }
+            Write("phaseSeconds", timeline.Seconds(p => p.Duration));
+            Write("processorSeconds", timeline.Seconds(p => p.Processor.Own));
+            Write("programsProcessorSeconds", timeline.Seconds(p => p.Processor.Programs));
+            json.WriteEndObject();
 
-            json.WriteEndObject();
-            json.WriteEndObject();
+            void Write(string name, IReadOnlyDictionary<string, double> byPhase)
+            {
+                json.WriteStartObject(name);
+                foreach (var (phase, seconds) in byPhase)
+                {
+                    json.WriteNumber(phase, seconds);
+                }
+
+                json.WriteEndObject();
+            }
         }
 
         return Encoding.UTF8.GetString(buffer.ToArray());

@@ -96,11 +96,13 @@ internal sealed record ControlPlaneReleases
         }
     }
 
+    private static KubernetesVersion? Tagged(string image) => KubernetesVersion.Parse(Tag(image)) is { Major: 1 } version ? version : null;
+
     /// <summary>As in registry.k8s.io/kube-apiserver:v1.28.15@sha256:...; a port is not a tag.</summary>
-    private static KubernetesVersion? Tagged(string image)
+    internal static string? Tag(string image)
     {
         var name = image.Split('@')[0];
         var colon = name.LastIndexOf(':');
-        return colon > name.LastIndexOf('/') && KubernetesVersion.Parse(name[(colon + 1)..]) is { Major: 1 } version ? version : null;
+        return colon > name.LastIndexOf('/') ? name[(colon + 1)..] : null;
     }
 }

@@ -81,19 +81,18 @@ internal static class Etcd
         }
 
         var probes = new Probes("HTTP", MetricsPort);
-        var pod = new StaticPod(
-            Name,
-            etcd.Image ?? $"registry.k8s.io/etcd:{(ControlPlaneVersions.Nearest(version) ?? ControlPlaneVersions.All[0]).EtcdTag}",
-            flags.For("etcd", etcd.ExtraArgs))
+        var image = etcd.Image ?? $"registry.k8s.io/etcd:{(ControlPlaneVersions.Nearest(version) ?? ControlPlaneVersions.All[0]).EtcdTag}";
+        var asked = EtcdProbes.Of(ControlPlaneReleases.Tag(image));
+        var pod = new StaticPod(Name, image, flags.For("etcd", etcd.ExtraArgs))
         {
             Labels = ControlPlanePods.Labels(Name),
             Requests = etcd.Requests,
             Probes = new Dictionary<string, JsonObject>
             {
                 // A member that has no leader, or no space left, is not mended by another start of it.
-                ["livenessProbe"] = probes.Liveness("/health?exclude=NOSPACE&serializable=true"),
-                ["readinessProbe"] = probes.Readiness("/health?serializable=false"),
-                ["startupProbe"] = probes.Startup("/health?serializable=false", config.ControlPlane.StartupTimeout),
+                ["livenessProbe"] = probes.Liveness(asked.Alive),
+                ["readinessProbe"] = probes.Readiness(asked.Ready),
+                ["startupProbe"] = probes.Startup(asked.Ready, config.ControlPlane.StartupTimeout),
             },
             Paths =
             [

@@ -46,6 +46,14 @@ internal static class NodeResources
             Costs = path => path.StartsWith(Kubelet.ManifestDirectory + "/", StringComparison.Ordinal) || path == PodNetwork.ConfigurationPath
                 ? Disruption.RecreatesPods : Disruption.None,
         };
+        // Keys of which nobody has need any more: last, since until its manifest says nothing of them, the API server's pod does not start without.
+        Resource[] formerKeys = certificates.Resources.OfType<EncryptionConfiguration>().SingleOrDefault() is { IsEnded: true } ended
+            ? [new Leftovers("keys of encryption at rest", [], new HashSet<string>())
+            {
+                SharedKeys = [EncryptionConfiguration.PathOfIt],
+                Needs = [ended, controlPlane.Files.Single(f => f.Name == StaticPod.PathOf(ApiServer.Name))],
+            }]
+            : [];
         // A drop-in that goes is a restart of its service alone; of other units' there is none to be owed.
         string[] restarted = [.. runtime.Services.Select(r => r.Unit), Kubelet.Unit, Lifecycle.WatchUnit];
         var leftDropIns = restarted.ToDictionary(
@@ -74,7 +82,7 @@ internal static class NodeResources
         var prepared = Lifecycle.WithoutJoining(config, facts,
         [
             .. storage.Volumes, .. kernel, .. others, runtime.Remains(), .. trust.Resources, .. certificates.Resources, .. files, .. unitFiles,
-            leftovers, .. leftDropIns.Values, leftoverUnits, reload, .. mounts,
+            leftovers, .. formerKeys, .. leftDropIns.Values, leftoverUnits, reload, .. mounts,
             .. credentials, .. directories,
         ]);
         var stamp = BootGate.Stamp(prepared);

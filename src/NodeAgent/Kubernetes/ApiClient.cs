@@ -116,24 +116,21 @@ internal sealed class ApiClient : IDisposable
         request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("application/json"));
         using var response = await _http.SendAsync(request, cancellation).ConfigureAwait(false);
         var body = await response.Content.ReadAsByteArrayAsync(cancellation).ConfigureAwait(false);
-        JsonElement answer;
         try
         {
-            answer = JsonDocument.Parse(body).RootElement;
+            var answer = JsonDocument.Parse(body).RootElement;
+            return response.IsSuccessStatusCode ? answer : throw ApiException.Of(response, answer);
+        }
+        // What has too much to do says so in plain text (kubernetes staging/src/k8s.io/apiserver/pkg/server/filters/maxinflight.go).
+        catch (JsonException) when (response.StatusCode == HttpStatusCode.TooManyRequests || response.StatusCode >= HttpStatusCode.InternalServerError)
+        {
+            throw ApiException.Of(response, Encoding.UTF8.GetString(body));
         }
         catch (JsonException e)
         {
             throw new HttpRequestException(
                 $"{request.Method} {request.RequestUri}: {(int)response.StatusCode}, and what follows is not JSON: is it an API server?", e);
         }
-
-        if (response.IsSuccessStatusCode)
-        {
-            return answer;
-        }
-
-        var why = answer.ValueKind == JsonValueKind.Object && answer.TryGetProperty("message", out var message) ? message.GetString() : response.ReasonPhrase;
-        throw new ApiException(response.StatusCode, $"{(int)response.StatusCode} {why}");
     }
 
     /// <summary>

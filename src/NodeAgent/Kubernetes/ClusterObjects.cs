@@ -32,7 +32,7 @@ internal sealed class ClusterObjects(ApiClient api)
                 cancellation).ConfigureAwait(false);
         }
         // Not forced: who changed it since knows why, be it an administrator or what deploys applications.
-        catch (ApiException e) when (e.Status == HttpStatusCode.Conflict && before is not null)
+        catch (ApiException e) when (e.IsOfFields)
         {
             return ObjectOutcome.Left;
         }
@@ -53,8 +53,8 @@ internal sealed class ClusterObjects(ApiClient api)
             return null;
         }
 
-        if (known.Value.GetProperty("metadata").TryGetProperty("labels", out var labels) && labels.TryGetProperty(label, out var value)
-            && value.GetString() == "")
+        // That it is there is what it says.
+        if (known.Value.GetProperty("metadata").TryGetProperty("labels", out var labels) && labels.TryGetProperty(label, out _))
         {
             return ObjectOutcome.Unchanged;
         }
@@ -91,10 +91,11 @@ internal sealed class ClusterObjects(ApiClient api)
 
     private static bool Same(JsonElement before, JsonElement after) => JsonNode.DeepEquals(Bare(before), Bare(after));
 
-    /// <summary>Without what every write changes.</summary>
+    /// <summary>Without what every write changes, and what controllers say meanwhile.</summary>
     private static JsonObject Bare(JsonElement element)
     {
         var bare = JsonObject.Create(element)!;
+        bare.Remove("status");
         if (bare["metadata"] is JsonObject metadata)
         {
             metadata.Remove("managedFields");
@@ -122,9 +123,36 @@ internal sealed class UnknownKindException(Manifest manifest, string why)
 /// <summary>An answer of the API server that is no success.</summary>
 internal sealed class ApiException(HttpStatusCode status, string message) : Exception(message)
 {
+    private const int Longest = 300;
+
     public HttpStatusCode Status { get; } = status;
 
-    /// <summary>Conflicts, too many requests, and trouble of its own pass.</summary>
-    public bool Passes => Status is HttpStatusCode.Conflict or HttpStatusCode.TooManyRequests or HttpStatusCode.RequestTimeout
-        || Status >= HttpStatusCode.InternalServerError;
+    /// <summary>Somebody else has set fields differently, and owns them.</summary>
+    public bool IsOfFields { get; private init; }
+
+    /// <summary>
+    /// Whether it may be answered otherwise later: conflicts, too many requests, trouble of its own, and what an object lies in is not there yet (its
+    /// namespace; a definition's resources, for a moment). But for fields that no such object has, which are 500 as well (kubernetes#122480).
+    /// </summary>
+    public bool Passes => Status is HttpStatusCode.NotFound or HttpStatusCode.Conflict or HttpStatusCode.TooManyRequests or HttpStatusCode.RequestTimeout
+        || (Status >= HttpStatusCode.InternalServerError && !Message.Contains("field not declared in schema", StringComparison.Ordinal));
+
+    /// <param name="answer">A Status, as far as it is one.</param>
+    public static ApiException Of(HttpResponseMessage response, JsonElement answer) =>
+        new(response.StatusCode, Text(response, Member(answer, "message", JsonValueKind.String)?.GetString()))
+        {
+            // staging/src/k8s.io/apimachinery/pkg/util/managedfields/internal/conflict.go
+            IsOfFields = response.StatusCode == HttpStatusCode.Conflict
+                && Member(answer, "details", JsonValueKind.Object) is { } details
+                && Member(details, "causes", JsonValueKind.Array) is { } causes
+                && causes.EnumerateArray().Any(c => Member(c, "reason", JsonValueKind.String)?.GetString() == "FieldManagerConflict"),
+        };
+
+    public static ApiException Of(HttpResponseMessage response, string text) => new(response.StatusCode, Text(response, text.Trim()));
+
+    private static string Text(HttpResponseMessage response, string? said) =>
+        $"{(int)response.StatusCode} {(string.IsNullOrEmpty(said) ? response.ReasonPhrase : said.Length > Longest ? said[..Longest] + "..." : said)}";
+
+    private static JsonElement? Member(JsonElement element, string name, JsonValueKind kind) =>
+        element.ValueKind == JsonValueKind.Object && element.TryGetProperty(name, out var member) && member.ValueKind == kind ? member : null;
 }

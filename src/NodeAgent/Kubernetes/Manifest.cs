@@ -17,6 +17,8 @@ internal sealed record Manifest(string Source, string ApiVersion, string Kind, s
     /// <exception cref="ManifestException">What is wrong, and where.</exception>
     public static IReadOnlyList<Manifest> Read(string source, string text)
     {
+        // Of editors that begin a file with a mark of its encoding; S3 gives it as it is.
+        text = text.TrimStart('\uFEFF');
         var stream = new YamlStream();
         List<int> ends;
         try

@@ -11,8 +11,10 @@ namespace NodeAgent.Resources;
 /// service: aescbc is open to padding oracles, aesgcm must not write often with one key, kms asks for a plugin
 /// (https://kubernetes.io/docs/tasks/administer-cluster/encrypt-data/, "Available providers").
 /// </summary>
-/// <param name="resources">None: nothing is to be encrypted, and nothing may be left that is.</param>
-/// <param name="writes">Whether what is written is encrypted; what is read is decrypted in any case.</param>
+/// <param name="resources">None: nothing is to be encrypted, and nothing may be left that is. That nothing is, nobody but an operator can say.</param>
+/// <param name="writes">
+/// Whether what is written is encrypted; what is read is decrypted in any case. Without resources, false is the operator's word that nothing is left.
+/// </param>
 internal sealed class EncryptionConfiguration(string instance, IReadOnlyList<string> resources, bool writes, ICertificateSource source)
     : Resource<EncryptionConfiguration.State>(Concern.Certificates, "key", PathOfIt)
 {
@@ -20,7 +22,14 @@ internal sealed class EncryptionConfiguration(string instance, IReadOnlyList<str
 
     public bool IsWanted => resources.Count > 0;
 
+    /// <summary>Somebody has said that nothing is encrypted any more: once the API server does without it, the file goes.</summary>
+    public bool IsEnded => resources.Count == 0 && !writes;
+
     private const string SecretField = "secret: ";
+
+    private const string Plain = "  - identity: {}\n";
+
+    private const string PlainFirst = "  providers:\n" + Plain;
 
     private IReadOnlyList<string> _notes = [];
 
@@ -40,11 +49,7 @@ internal sealed class EncryptionConfiguration(string instance, IReadOnlyList<str
 
         if (resources.Count == 0)
         {
-            return file.Kind == FileKind.Absent ? InSync.Instance : new Refused(
-                "apiServer.encryption.resources is empty, and what was encrypted with these keys could not be read any more",
-                "say the resources as before and apiServer.encryption.write: false, then write all of them anew (kubectl get secrets -A -o json | kubectl "
-                + "replace -f -), "
-                + $"then remove {Name} on every control plane node, and then the resources");
+            return WithoutResources(file);
         }
 
         if (file.Kind != FileKind.Regular)
@@ -73,6 +78,28 @@ internal sealed class EncryptionConfiguration(string instance, IReadOnlyList<str
             : InSync.Saying(_notes);
     }
 
+    /// <summary>What is in etcd nobody sees from here. So each step has to be said, and the one before it must have been taken on this machine.</summary>
+    private Finding WithoutResources(FileReport file)
+    {
+        const string steps = "the resources as before and apiServer.encryption.write: false; "
+            + "then write all of them anew (kubectl get secrets -A -o json | kubectl replace -f -); "
+            + "and only then no resources, still with write: false, which takes the keys off this node (docs/control-plane.md)";
+        if (file.Kind == FileKind.Absent)
+        {
+            return InSync.Instance;
+        }
+
+        if (!IsEnded)
+        {
+            return new Refused("apiServer.encryption.resources is empty, and what was encrypted with these keys could not be read any more", $"say {steps}");
+        }
+
+        // A recording has no more than a digest of it.
+        return file.Content is { } content && !Encoding.UTF8.GetString(content).Contains(PlainFirst, StringComparison.Ordinal)
+            ? new Refused("apiServer.encryption.resources is empty, and this node's API server encrypts what it writes, up to now", $"say first {steps}")
+            : InSync.Instance;
+    }
+
     protected override void Apply(IMachineWriter writer, State state, Change change, CancellationToken cancellation)
     {
         var standing = state.File is { Kind: FileKind.Regular, Content: { } content } && Ownership.InstanceOf(state.File) == instance
@@ -93,12 +120,7 @@ internal sealed class EncryptionConfiguration(string instance, IReadOnlyList<str
             text.Append($"  - {resource}\n");
         }
 
-        text.Append("  providers:\n");
-        if (!writes)
-        {
-            text.Append("  - identity: {}\n");
-        }
-
+        text.Append(writes ? "  providers:\n" : PlainFirst);
         text.Append("  - secretbox:\n      keys:\n");
         foreach (var key in keys)
         {
@@ -107,7 +129,7 @@ internal sealed class EncryptionConfiguration(string instance, IReadOnlyList<str
             text.Append($"      - name: key-{id}\n        {SecretField}{key}\n");
         }
 
-        return text.Append(writes ? "  - identity: {}\n" : "").ToString();
+        return text.Append(writes ? Plain : "").ToString();
     }
 
     private static List<string> Keys(string text) => [.. text.Split('\n').Select(l => l.Trim()).Where(l => l.StartsWith(SecretField, StringComparison.Ordinal))

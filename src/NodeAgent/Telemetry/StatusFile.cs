@@ -47,6 +47,12 @@ internal sealed record StatusFile
 
     public IReadOnlyDictionary<string, double>? PhaseSeconds { get; init; }
 
+    /// <summary>The agent's own, by phase.</summary>
+    public IReadOnlyDictionary<string, double>? ProcessorSeconds { get; init; }
+
+    /// <summary>Of the programs that it ran, by phase; those phases that ran some.</summary>
+    public IReadOnlyDictionary<string, double>? ProgramsProcessorSeconds { get; init; }
+
     /// <summary>Which configuration this node was made from, and which one waits.</summary>
     public StatusAdoption? Adoption { get; init; }
 

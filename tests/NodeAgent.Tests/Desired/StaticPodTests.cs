@@ -152,23 +152,105 @@ public class StaticPodTests
     }
 
     [Fact]
-    public void Encryption_ends_in_two_steps_and_other_keys_make_the_pod_anew()
+    public void Encryption_ends_in_steps_that_have_to_be_said_and_the_keys_go_after_the_manifest()
     {
         var plane = Applied("apiServer: {encryption: {resources: [secrets]}}");
         var before = Text(plane, "kube-apiserver");
         plane.Store.IsAway = true;
-        Say(plane, "apiServer: {encryption: {resources: [secrets], write: false}}");
+        Say(plane, Ending);
         WorkerTests.Problems(plane.Node.Apply()).ShouldBeEmpty();
         Encoding.UTF8.GetString(plane.Machine.File(EncryptionConfiguration.PathOfIt).Content!)
             .ShouldContain("  providers:\n  - identity: {}\n  - secretbox:\n");
         Text(plane, "kube-apiserver").ShouldNotBe(before);
 
         Say(plane, "apiServer: {}");
-        ExitCode.Of(plane.Node.Apply()).ShouldBe(ExitCode.Refused);
-        Text(plane, "kube-apiserver").ShouldContain("--encryption-provider-config");
-        plane.Machine.Remove(EncryptionConfiguration.PathOfIt);
+        Refused(plane, "what was encrypted with these keys could not be read any more", "and only then no resources, still with write: false");
+
+        plane.Machine.Writes.Clear();
+        Say(plane, Ended);
         WorkerTests.Problems(plane.Node.Apply()).ShouldBeEmpty();
-        Text(plane, "kube-apiserver").ShouldNotContain("--encryption-provider-config");
+        Text(plane, "kube-apiserver").ShouldNotContain("encryption");
+        plane.Machine.File(EncryptionConfiguration.PathOfIt).Kind.ShouldBe(FileKind.Absent);
+        var keys = plane.Machine.Writes.FindIndex(w => w.Contains(EncryptionConfiguration.PathOfIt));
+        plane.Machine.Writes.FindIndex(w => w.Contains("kube-apiserver.yaml")).ShouldBeInRange(0, keys - 1);
+
+        Say(plane, "apiServer: {}");
+        WorkerTests.Pending(plane.Node.Plan()).ShouldBeEmpty();
+    }
+
+    [Theory]
+    [InlineData("apiServer: {}", "what was encrypted with these keys could not be read any more")]
+    [InlineData(Ended, "this node's API server encrypts what it writes, up to now")]
+    public void Encryption_does_not_end_in_one_step(string settings, string why)
+    {
+        var plane = Applied("apiServer: {encryption: {resources: [secrets]}}");
+
+        Say(plane, settings);
+
+        Refused(plane, why, "the resources as before and apiServer.encryption.write: false; then write all of them anew");
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void The_end_of_encryption_cut_off_at_any_write_is_gone_on_with(bool afterEffect)
+    {
+        for (var cut = 0; ; cut++)
+        {
+            var plane = Applied(Ending);
+            Say(plane, Ended);
+            plane.Machine.CrashAtWrite = cut;
+            plane.Machine.CrashAfterEffect = afterEffect;
+            if (!CrashTests.Dies(plane.Node))
+            {
+                cut.ShouldBeGreaterThan(1);
+                return;
+            }
+
+            plane.Machine.CrashAtWrite = -1;
+            var keys = plane.Machine.File(EncryptionConfiguration.PathOfIt).Kind;
+            var wants = Text(plane, "kube-apiserver").Contains("encryption");
+            (wants && keys != FileKind.Regular).ShouldBeFalse($"cut at write {cut}: the pod wants keys that are gone");
+            WorkerTests.Problems(plane.Node.Apply()).ShouldBeEmpty($"cut at write {cut}");
+            plane.Machine.File(EncryptionConfiguration.PathOfIt).Kind.ShouldBe(FileKind.Absent);
+        }
+    }
+
+    [Fact]
+    public async Task Another_key_by_hand_is_signed_anew_taken_where_the_file_is_gone_and_makes_the_pod_anew()
+    {
+        var plane = Applied("apiServer: {encryption: {resources: [secrets]}}");
+        var (old, pod) = (plane.Store.Text(ClusterAuthorities.EncryptionKeys).Trim(), Text(plane, "kube-apiserver"));
+        var added = Convert.ToBase64String(System.Security.Cryptography.RandomNumberGenerator.GetBytes(32));
+        plane.Store.Objects[ClusterAuthorities.EncryptionKeys] = Encoding.ASCII.GetBytes($"{added}\n{old}\n");
+        plane.Machine.Remove(EncryptionConfiguration.PathOfIt);
+        ExitCode.Of(plane.Node.Apply()).ShouldNotBe(ExitCode.Ok, "nobody has signed it");
+        plane.Store.Objects.Remove(ClusterAuthorities.EncryptionSums);
+
+        (await ClusterAuthorities.Make(plane.Store, KeyAlgorithm.EcdsaP256, NoKms.Keys, NoKms.Any, plane.Machine.Now, CancellationToken.None))
+            .ShouldBe([ClusterAuthorities.EncryptionSums]);
+        WorkerTests.Problems(plane.Node.Apply()).ShouldBeEmpty();
+
+        var text = Encoding.UTF8.GetString(plane.Machine.File(EncryptionConfiguration.PathOfIt).Content!);
+        text.IndexOf(added, StringComparison.Ordinal).ShouldBeInRange(1, text.IndexOf(old, StringComparison.Ordinal));
+        Text(plane, "kube-apiserver").ShouldNotBe(pod);
+    }
+
+    private const string Ending = "apiServer: {encryption: {resources: [secrets], write: false}}";
+
+    private const string Ended = "apiServer: {encryption: {resources: [], write: false}}";
+
+    private static void Refused(ControlPlane plane, string why, string remedy)
+    {
+        var before = Text(plane, "kube-apiserver");
+        var result = plane.Node.Apply();
+
+        ExitCode.Of(result).ShouldBe(ExitCode.Refused);
+        var refused = result.Steps.Select(s => s.Outcome).OfType<RefusedToChange>().ShouldHaveSingleItem().Finding;
+        refused.Why.ShouldContain(why);
+        refused.Remedy.ShouldContain(remedy);
+        plane.Machine.File(EncryptionConfiguration.PathOfIt).Kind.ShouldBe(FileKind.Regular);
+        Text(plane, "kube-apiserver").ShouldBe(before);
     }
 
     [Fact]
