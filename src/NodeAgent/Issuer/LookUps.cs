@@ -14,7 +14,7 @@ internal sealed class LookUps<T>(
     private static readonly TimeSpan Tick = TimeSpan.FromMilliseconds(10);
 
     private readonly Lock _gate = new();
-    private readonly Dictionary<string, TaskCompletionSource<T?>> _waiting = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, List<TaskCompletionSource<T?>>> _waiting = new(StringComparer.Ordinal);
     private readonly Dictionary<string, (T Value, long At)> _known = new(StringComparer.Ordinal);
     private readonly Queue<long> _calls = new();
     private bool _running;
@@ -24,7 +24,8 @@ internal sealed class LookUps<T>(
     /// <returns>Null when there is no such thing, as far as is known yet.</returns>
     public Task<T?> Get(string key)
     {
-        TaskCompletionSource<T?>? answer;
+        // One for each who waits: where several wait for the same task, the platform sends them to the thread pool.
+        var answer = new TaskCompletionSource<T?>();
         bool isFirst;
         lock (_gate)
         {
@@ -33,11 +34,12 @@ internal sealed class LookUps<T>(
                 return Task.FromResult<T?>(known.Value);
             }
 
-            if (!_waiting.TryGetValue(key, out answer))
+            if (!_waiting.TryGetValue(key, out var waiters))
             {
-                _waiting[key] = answer = new();
+                _waiting[key] = waiters = [];
             }
 
+            waiters.Add(answer);
             (isFirst, _running) = (!_running, true);
         }
 
@@ -73,7 +75,7 @@ internal sealed class LookUps<T>(
                 await Task.Delay(Tick, time).ConfigureAwait(false);
             }
 
-            List<KeyValuePair<string, TaskCompletionSource<T?>>> batch;
+            List<KeyValuePair<string, List<TaskCompletionSource<T?>>>> batch;
             lock (_gate)
             {
                 batch = [.. _waiting.Take(largest)];
@@ -126,7 +128,7 @@ internal sealed class LookUps<T>(
         }
     }
 
-    private async Task Answer(List<KeyValuePair<string, TaskCompletionSource<T?>>> batch)
+    private async Task Answer(List<KeyValuePair<string, List<TaskCompletionSource<T?>>>> batch)
     {
         try
         {
@@ -148,18 +150,18 @@ internal sealed class LookUps<T>(
                 }
             }
 
-            foreach (var (key, answer) in batch)
+            foreach (var (key, waiters) in batch)
             {
-                answer.SetResult(found.GetValueOrDefault(key));
+                waiters.ForEach(w => w.SetResult(found.GetValueOrDefault(key)));
             }
         }
 #pragma warning disable CA1031 // Whatever it is, it is the answer to those who wait, and the next batch is tried.
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            foreach (var (_, answer) in batch)
+            foreach (var waiter in batch.SelectMany(b => b.Value))
             {
-                answer.TrySetException(e);
+                waiter.TrySetException(e);
             }
         }
     }

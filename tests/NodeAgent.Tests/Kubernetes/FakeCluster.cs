@@ -192,12 +192,13 @@ internal sealed class FakeCluster : IAsyncDisposable
             return (404, Status(404, "no such node"));
         }
 
-        foreach (var (name, value) in query["dryRun"] == "All" ? [] : labels)
+        var target = query["dryRun"] == "All" ? node.DeepClone() : node;
+        foreach (var (name, value) in labels)
         {
-            node["metadata"]!["labels"]![name] = value!.DeepClone();
+            target["metadata"]!["labels"]![name] = value!.DeepClone();
         }
 
-        return (200, node.ToJsonString());
+        return (200, target.ToJsonString());
     }
 
     private JsonObject Merge(string path, string manager, JsonObject wanted)
