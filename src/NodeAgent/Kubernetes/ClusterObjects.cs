@@ -132,10 +132,11 @@ internal sealed class ApiException(HttpStatusCode status, string message) : Exce
 
     /// <summary>
     /// Whether it may be answered otherwise later: conflicts, too many requests, trouble of its own, and what an object lies in is not there yet (its
-    /// namespace; a definition's resources, for a moment). But for fields that no such object has, which are 500 as well (kubernetes#122480).
+    /// namespace; a definition's resources, for a moment). But for objects that are no such object's, which are 500 as well (kubernetes#122480).
     /// </summary>
     public bool Passes => Status is HttpStatusCode.NotFound or HttpStatusCode.Conflict or HttpStatusCode.TooManyRequests or HttpStatusCode.RequestTimeout
-        || (Status >= HttpStatusCode.InternalServerError && !Message.Contains("field not declared in schema", StringComparison.Ordinal));
+        || (Status >= HttpStatusCode.InternalServerError && !Message.Contains("failed to create typed patch object", StringComparison.Ordinal)
+                && !Message.Contains("field not declared in schema", StringComparison.Ordinal));
 
     /// <param name="answer">A Status, as far as it is one.</param>
     public static ApiException Of(HttpResponseMessage response, JsonElement answer) =>

@@ -1,3 +1,4 @@
+using System.Globalization;
 using YamlDotNet.Core;
 using YamlDotNet.Core.Events;
 using YamlDotNet.RepresentationModel;
@@ -7,7 +8,7 @@ namespace NodeAgent.Kubernetes;
 /// <summary>One object of Kubernetes as somebody wrote it.</summary>
 /// <param name="Source">The file it stands in, for messages.</param>
 /// <param name="Namespace">Null where it does not say: "default", or none for kinds that have no namespaces.</param>
-/// <param name="Text">The YAML document, as the API server gets it: what its scalars are, it decides.</param>
+/// <param name="Text">The YAML document, as the API server gets it: what its scalars are, it decides. Ports have their protocol.</param>
 internal sealed record Manifest(string Source, string ApiVersion, string Kind, string? Namespace, string Name, string Text)
 {
     /// <summary>As kubectl names it: deployment.apps/coredns.</summary>
@@ -55,10 +56,47 @@ internal sealed record Manifest(string Source, string ApiVersion, string Kind, s
                     + (kind?.EndsWith("List", StringComparison.Ordinal) == true ? "; lists are not taken: write each object as a document of its own" : ""));
             }
 
-            found.Add(new(source, version, kind, Scalar(metadata!, "namespace"), name, text[(int)root.Start.Index..end]));
+            var said = text[(int)root.Start.Index..end];
+            found.Add(new(source, version, kind, Scalar(metadata!, "namespace"), name, HaveProtocols(map, version, kind) ? Written(map) : said));
         }
 
         return found;
+    }
+
+    /// <summary>
+    /// A port's protocol is TCP unless it says so, but not for server-side apply, where it is a part of the key: API servers before 1.21 answer 500
+    /// (structured-merge-diff#130, kubernetes#98576). Only in kinds of which it is known what their ports are.
+    /// </summary>
+    /// <returns>Whether one lacked it.</returns>
+    private static bool HaveProtocols(YamlMappingNode map, string version, string kind) =>
+        version is "v1" or "apps/v1" or "batch/v1" or "batch/v1beta1" && HaveProtocols(map, kind == "Service" ? "port" : "containerPort");
+
+    private static bool HaveProtocols(YamlNode node, string key)
+    {
+        var lacked = false;
+        if (node is YamlMappingNode map)
+        {
+            if (map.Children.TryGetValue("ports", out var ports) && ports is YamlSequenceNode list)
+            {
+                foreach (var port in list.OfType<YamlMappingNode>().Where(p => p.Children.ContainsKey(key) && !p.Children.ContainsKey("protocol")))
+                {
+                    port.Add("protocol", "TCP");
+                    lacked = true;
+                }
+            }
+
+            return map.Children.Values.Aggregate(lacked, (so, child) => HaveProtocols(child, key) | so);
+        }
+
+        return node is YamlSequenceNode all && all.Aggregate(lacked, (so, child) => HaveProtocols(child, key) | so);
+    }
+
+    // As it was: plain scalars stay plain, quoted ones quoted.
+    private static string Written(YamlMappingNode map)
+    {
+        using var text = new StringWriter(CultureInfo.InvariantCulture);
+        new YamlStream(new YamlDocument(map)).Save(text, assignAnchors: false);
+        return text.ToString().TrimEnd().TrimEnd('.').TrimEnd() + "\n";
     }
 
     /// <summary>Where each document is over: the nodes of block style do not know.</summary>

@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using NodeAgent.Kubernetes;
 using Shouldly;
 
@@ -47,6 +48,49 @@ public sealed class ManifestTests
     [InlineData("a: [1", "a.yaml: line ")]
     public void What_is_no_object_is_named_with_its_place(string text, string expected) =>
         Should.Throw<ManifestException>(() => Manifest.Read("a.yaml", text)).Message.ShouldContain(expected);
+
+    [Fact]
+    public void A_port_without_protocol_is_TCP_s_since_old_API_servers_refuse_it_otherwise()
+    {
+        const string text = """
+            # A comment.
+            apiVersion: v1
+            kind: Service
+            metadata: {name: web, annotations: {number: "8080", on: 'yes'}}
+            spec: {ports: [{port: 8080}, {port: 53, protocol: UDP}]}
+            ---
+            apiVersion: apps/v1
+            kind: DaemonSet
+            metadata:
+              name: web
+            spec:
+              template:
+                spec:
+                  initContainers: [{name: a, ports: [{containerPort: 1}]}]
+                  containers:
+                  - name: b
+                    ports:
+                    - containerPort: 2
+                    - containerPort: 3
+                      protocol: SCTP
+            """;
+
+        var found = Manifest.Read("a", text);
+
+        Protocols(found[0].Text).ShouldBe(["TCP", "UDP"]);
+        Protocols(found[1].Text).ShouldBe(["TCP", "TCP", "SCTP"]);
+        // What was text stays text.
+        found[0].Text.ShouldContain("\"8080\"");
+        found[0].Text.ShouldContain("'yes'");
+        Manifest.Read("again", found[1].Text).ShouldHaveSingleItem().Id.ShouldBe(found[1].Id);
+
+        static IEnumerable<string> Protocols(string yaml) => Regex.Matches(yaml, "protocol: (\\w+)").Select(m => m.Groups[1].Value);
+    }
+
+    [Theory]
+    [InlineData("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 1, protocol: TCP}]} # as it is\n")]
+    [InlineData("apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: a}\nspec: {ports: [{port: 1}, {containerPort: 2}]}\n")]
+    public void What_needs_no_protocol_is_sent_as_it_was_written(string text) => Manifest.Read("a", text).ShouldHaveSingleItem().Text.ShouldBe(text);
 
     [Fact]
     public void What_is_built_in_binds_the_names_of_our_certificates()
