@@ -279,7 +279,8 @@ internal static class Bench
         [
             "| in the virtual machine, with disks | processor, of `version`'s | peak memory | starts programs |", "|---|---|---|---|",
             .. figures.Skip(1).Select(f => string.Create(
-                CultureInfo.InvariantCulture, $"| {f.Name} | {f.ProcessorMs / figures[1].ProcessorMs:0.0} | {f.PeakMiB:0} MiB | {(f.StartsPrograms ? "yes" : "no")} |")),
+                CultureInfo.InvariantCulture,
+                $"| {f.Name} | {f.ProcessorMs / figures[1].ProcessorMs:0.0} | {f.PeakMiB:0} MiB | {(f.StartsPrograms ? "yes" : "no")} |")),
             "", .. FirstBoot.ByPhase([("worker, emulated", [boot])]), "", $"first boot there: {boot.Sum}",
         ];
     }

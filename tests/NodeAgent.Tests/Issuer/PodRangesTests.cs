@@ -441,14 +441,13 @@ public sealed class PodRangesTests
     [Theory]
     [InlineData(1)]
     [InlineData(2)]
-    [InlineData(3)]
-    [InlineData(4)]
     public void Two_hundred_nodes_come_and_go_through_three_issuers(int seed)
     {
         _time.Chance = new Random(seed);
         (_ec2.Lag, _ec2.Failures) = (TimeSpan.FromSeconds(4), 4);
         var given = new Dictionary<string, string>();
         var lost = new List<string>();
+        var forgotten = new List<Task<Cidr>>();
         _ec2.Deleted = (range, target) =>
         {
             if (given.TryGetValue(range, out var holder) && holder == target)
@@ -503,6 +502,7 @@ public sealed class PodRangesTests
 
             _ec2.Ranges().ShouldBeEmpty();
             lost.ShouldBeEmpty();
+            forgotten.ShouldAllBe(f => f.IsCompleted);
         }
 
         static string Id(int number) => string.Create(CultureInfo.InvariantCulture, $"i-{number:d5}");
@@ -525,13 +525,13 @@ public sealed class PodRangesTests
                 tries.ShouldBeLessThan(200);
                 try
                 {
-                    // Of some, the connection breaks, and they ask the next one at once.
-                    using var caller = new CancellationTokenSource();
-                    var asked = issuers[(number + tries) % 3].Claim(instance, null, caller.Token);
+                    var asked = issuers[(number + tries) % 3].Claim(instance, null, CancellationToken.None);
                     if (tries == 0 && number % 10 == 0)
                     {
-                        await Task.WhenAny(asked, Task.Delay(TimeSpan.FromMilliseconds(300), _time));
-                        caller.Cancel();
+                        // Of some, the connection breaks: they ask the next one, while the first goes on for nobody.
+                        forgotten.Add(asked);
+                        await Task.Delay(TimeSpan.FromMilliseconds(300), _time);
+                        continue;
                     }
 
                     var range = (await asked).ToString();

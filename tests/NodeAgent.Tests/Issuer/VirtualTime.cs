@@ -7,7 +7,7 @@ namespace NodeAgent.Tests.Issuer;
 /// <remarks>
 /// It holds as long as everything waits by this time alone, or for somebody who does: then whatever ends a wait is done here, and what waited goes on here,
 /// inside of it (continuations of ConfigureAwait(false) stay on a thread without a context of its own). Task.Run, and completions that run asynchronously,
-/// leave for the thread pool; who comes back from there is refused.
+/// leave for the thread pool, and so does what a token cancels; who comes back from there is refused.
 /// </remarks>
 internal sealed class VirtualTime : TimeProvider
 {
@@ -80,7 +80,7 @@ internal sealed class VirtualTime : TimeProvider
             _due = dueTime == Timeout.InfiniteTimeSpan ? Never : time._now + dueTime.Ticks;
             if (_due != Never)
             {
-                Environment.CurrentManagedThreadId.ShouldBe(time._thread, "somebody has left the one thread");
+                Environment.CurrentManagedThreadId.ShouldBe(time._thread, $"somebody has left the one thread: {Environment.StackTrace}");
                 time._timers.Enqueue((this, _due), (_due, time.Chance.Next()));
             }
 
