@@ -112,7 +112,7 @@ internal static class RenderCommand
         }
 
         var plan = Plan.Make(inputs.Resources, new EmptyMachineReader(Clock(inputs.Config.Config.Cluster.CertificateAuthority), inputs.Facts.Disks));
-        Put("plan.json", PlanJson.Write(plan, inputs.NodeName, diffs: false) + "\n");
+        Put("plan.json", PlanJson.Write(plan, inputs.NodeName, diffs: false, advice: inputs.Advice) + "\n");
         Put("modes.txt", modes.ToString());
         Put(Marker, "Written by 'nodeagent render', which replaces this whole directory when it writes here again.\n");
         return files;

@@ -86,7 +86,7 @@ internal static class NodeResources
             storage.Remains,
         ])
         {
-            Warnings = [.. kubelet.Warnings, .. controlPlane.Warnings, .. Lifecycle.Warnings(config, facts)],
+            Warnings = [.. kubelet.Warnings, .. controlPlane.Warnings],
         };
     }
 

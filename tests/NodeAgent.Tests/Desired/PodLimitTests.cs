@@ -79,7 +79,7 @@ public class PodLimitTests
     }
 
     [Theory]
-    [InlineData("node: {maxPods: vpcCni}", "node.yaml:3:17: node.maxPods: vpcCni counts the addresses that the AWS VPC CNI gives to pods, and here network.plugin bridge gives them; set network.plugin: none, or use fromPodRange")]
+    [InlineData("node: {maxPods: vpcCni}", "node.yaml:3:17: node.maxPods: vpcCni counts the addresses that the AWS VPC CNI gives to pods, and here network.plugin bridge gives them; set network.plugin: aws-vpc-cni, or use fromPodRange")]
     [InlineData(NoBridge + "node: {maxPods: fromPodRange}", "node.yaml:4:17: node.maxPods: fromPodRange counts the addresses of network.podRange, and there is none; give the range, or the number")]
     [InlineData("network: {podRange: 10.32.7.0/31}\nnode: {maxPods: fromPodRange}", "node.yaml:4:17: node.maxPods: network.podRange 10.32.7.0/31 (node.yaml:3:21) has no address for a pod: network, broadcast and gateway are taken")]
     public void What_cannot_be_counted_is_refused(string text, string error) => ErrorsOf(text).ShouldBe([error]);
