@@ -27,6 +27,11 @@ internal static class NetworkRules
             "A plugin that makes rules and routes of its own, and systemd-networkd, which may take them away, unrestrained",
             "amazon-vpc-cni-k8s#1600, #3309; cilium#18706; bottlerocket#3436; networkd.conf(5), ManageForeignRoutingPolicyRules=",
             NetworkdManagesPods),
+        new(
+            AdviceNames.ReadyBeforeCni,
+            "`node.readiness.gate: ready` on a control plane node, with a plugin that pods of the cluster set up and no `controlPlane.manifests` that bring it",
+            "kubernetes.io/docs/concepts/architecture/nodes, condition Ready; docs/control-plane.md",
+            ReadyBeforeCni),
         new(AdviceNames.PluginKernel, "A kernel before 5.10 with cilium or calico", "cilium system_requirements.rst at 00c8811; docs.tigera.io requirements of Calico 3.29", PluginKernel),
         new(
             AdviceNames.MaxPodsVpcCni,
@@ -100,6 +105,19 @@ internal static class NetworkRules
                 $"{s.Said("network.plugin", ConfigValidation.Word(network.Plugin))}, {s.Said("network.restrainNetworkd", "false")}, and systemd-networkd is at work on this machine: "
                 + "when it starts anew or an interface comes, it may remove the plugin's rules and routes, and pods are cut off",
                 "network.restrainNetworkd: true");
+        }
+    }
+
+    /// <summary>The agent itself waits for nobody's plugin; who waits for the agent may be the one that installs it.</summary>
+    private static IEnumerable<Fired> ReadyBeforeCni(Subject s)
+    {
+        if (s.Config is { Node: { Role: NodeRole.ControlPlane, Readiness.Gate: ReadinessGate.Ready }, ControlPlane: { StaticPods: true, Manifests: null } }
+            && s.Config.Network.Plugin is not (NetworkPlugin.Bridge or NetworkPlugin.VpcRoutes) and var plugin)
+        {
+            yield return new(
+                $"{s.Said("node.readiness.gate", "ready")}, {s.Said("network.plugin", ConfigValidation.Word(plugin))}, and no controlPlane.manifests bring it: the node is Ready when its plugin runs, "
+                + "and where the plugin is installed by somebody who waits for the node (a launch hook, Terraform), neither comes",
+                "controlPlane.manifests with the plugin's, or node.readiness.gate: healthy on control plane nodes");
         }
     }
 

@@ -237,6 +237,8 @@ internal sealed class Instance
 
     public IamInstanceProfile IamInstanceProfile { get; } = new();
 
+    public InstanceMetadataOptionsResponse MetadataOptions { get; } = new();
+
     public List<Tag> Tags { get; } = [];
 
     public List<InstanceNetworkInterface> NetworkInterfaces { get; } = [];
@@ -248,6 +250,11 @@ internal sealed class Instance
 internal sealed class InstanceState
 {
     public string Name { get; set; } = "";
+}
+
+internal sealed class InstanceMetadataOptionsResponse
+{
+    public int? HttpPutResponseHopLimit { get; set; }
 }
 
 internal sealed class IamInstanceProfile
@@ -390,6 +397,10 @@ internal sealed partial class AmazonEC2Client(AWSCredentials credentials, Amazon
                             break;
                         case One + "/iamInstanceProfile/arn":
                             instance.IamInstanceProfile.Arn = input.ReadText();
+                            break;
+                        case One + "/metadataOptions/httpPutResponseHopLimit":
+                            instance.MetadataOptions.HttpPutResponseHopLimit = int.TryParse(
+                                input.ReadText(), NumberStyles.None, CultureInfo.InvariantCulture, out var hops) ? hops : null;
                             break;
                         case One + "/networkInterfaceSet/item":
                             instance.NetworkInterfaces.Add(new InstanceNetworkInterface());

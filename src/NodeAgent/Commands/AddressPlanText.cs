@@ -96,6 +96,35 @@ internal static class AddressPlanText
 
     public static string Document(AddressPlanRequest request) => Write(json => WriteDocument(json, request));
 
+    /// <summary>What of a plan a cell's nodes are told, as a layer of theirs.</summary>
+    public static string Layer(AddressPlan plan, PlannedCell cell)
+    {
+        var request = plan.Request;
+        var text = new StringBuilder();
+        text.Append(CultureInfo.InvariantCulture, $"apiVersion: nodeagent/v1\nkind: NodeConfig\ncluster:\n  customer: {Quoted(request.Customer)}\n  environment: {Quoted(request.Environment)}\n");
+        text.Append(CultureInfo.InvariantCulture, $"  region: {Quoted(request.Region)}\n  name: {Quoted(cell.Name)}\n");
+        if (cell.PodRange is { } pods)
+        {
+            text.Append(CultureInfo.InvariantCulture, $"  podRange: {pods}\n");
+        }
+
+        text.Append(CultureInfo.InvariantCulture, $"  serviceRange: {cell.ServiceRange}\nnetwork:\n  nodePrefix: {cell.NodePrefix ?? 24}\n");
+        Lists("peers", request.Peers.OrderBy(p => p.Key, StringComparer.Ordinal).Select(p => (p.Key, string.Join(", ", p.Value))));
+        Lists("otherPods", plan.Cells.Where(c => c != cell && c.PodRange is not null).Select(c => (c.Name, c.PodRange!.Value.ToString())));
+        return text.ToString();
+
+        void Lists(string field, IEnumerable<(string Name, string Ranges)> lists)
+        {
+            foreach (var (list, i) in lists.Select((l, i) => (l, i)))
+            {
+                text.Append(CultureInfo.InvariantCulture, $"{(i == 0 ? $"  {field}:\n" : "")}    {Quoted(list.Name)}: [{list.Ranges}]\n");
+            }
+        }
+    }
+
+    // What was read as a name may look like a number, or be any text (peers).
+    private static string Quoted(string text) => $"\"{JsonEncodedText.Encode(text, JavaScriptEncoder.UnsafeRelaxedJsonEscaping)}\"";
+
     private static string Write(Action<Utf8JsonWriter> write)
     {
         using var buffer = new MemoryStream();

@@ -38,6 +38,7 @@ internal static class NetworkCommand
             DefaultValueFactory = _ => "text",
         };
         format.AcceptOnlyFromAmong("text", "json", "document");
+        var layer = new Option<string?>("--layer") { Description = "Instead: the layer of this cell's nodes, with its ranges and those of others.", HelpName = "CELL" };
         var command = new Command("plan", """
             Lay out addresses of cells (clusters): subnets by zone, ranges of pods and services, and what they hold. Overlaps nothing that is said to be somebody's.
             Reads the named file and nothing else. The same input gives the same plan, and one more cell at the end moves none of those before it.
@@ -50,11 +51,11 @@ internal static class NetworkCommand
               nodeagent network plan --file acme-prod.yaml --format document > acme-prod.json      # and next time: --file acme-prod.json --cell name=green,...
             """)
         {
-            file, customer, environment, region, zones, range, pods, vpc, peer, cell, format,
+            file, customer, environment, region, zones, range, pods, vpc, peer, cell, format, layer,
         };
         command.SetAction((parse, cancellation) =>
         {
-            var options = new List<(string Option, string Path, ConfigValue Value)>();
+            var options = new List<(string Path, ConfigValue Value)>();
             Add(customer, "customer", AddressPlanDocument.Text);
             Add(environment, "environment", AddressPlanDocument.Text);
             Add(region, "region", AddressPlanDocument.Text);
@@ -66,7 +67,7 @@ internal static class NetworkCommand
             AddEach(cell, (origin, texts) => ("cells", new ConfigList(origin, origin, [.. texts.Select(t => Cell(origin, t))])));
             var name = parse.GetValue(file);
             var plan = AddressPlanDocument.Plan(name is null ? null : Read(Path.GetFullPath(name), cancellation), name ?? "", options);
-            parse.InvocationConfiguration.Output.Write(parse.GetValue(format) switch
+            parse.InvocationConfiguration.Output.Write(parse.GetValue(layer) is { } of ? Layer(plan, of) : parse.GetValue(format) switch
             {
                 "json" => AddressPlanText.Json(plan),
                 "document" => AddressPlanText.Document(plan.Request),
@@ -78,7 +79,7 @@ internal static class NetworkCommand
             {
                 if (parse.GetValue(option) is { } text)
                 {
-                    options.Add((option.Name, path, value(new(option.Name, 0, 0), text)));
+                    options.Add((path, value(new(option.Name, 0, 0), text)));
                 }
             }
 
@@ -86,13 +87,16 @@ internal static class NetworkCommand
             {
                 if (parse.GetValue(option) is { Length: > 0 } texts)
                 {
-                    var (path, said) = value(new(option.Name, 0, 0), texts);
-                    options.Add((option.Name, path, said));
+                    options.Add(value(new(option.Name, 0, 0), texts));
                 }
             }
         });
         return command;
     }
+
+    private static string Layer(AddressPlan plan, string name) => plan.Cells.FirstOrDefault(c => c.Name == name) is { } cell
+        ? AddressPlanText.Layer(plan, cell)
+        : throw new ConfigurationException(new ConfigError(new("--layer", 0, 0), "", $"there is no cell '{name}'; there are {string.Join(", ", plan.Cells.Select(c => c.Name))}"));
 
     private static ConfigList List(Origin origin, IEnumerable<string> texts) => new(origin, origin, [.. texts.Select(t => AddressPlanDocument.Text(origin, t))]);
 

@@ -169,12 +169,33 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         {
             var host = (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks());
             var facts = await GatherFacts(sources.Instance, host, Binaries(loaded.Config), timeline, cancellation).ConfigureAwait(false);
+            facts = facts with { Instance = facts.Instance with { MetadataHopLimit = await HopLimit(loaded.Config, facts, cancellation).ConfigureAwait(false) } };
             return new(loaded, Build(loaded, facts, timeline, new ElsewhereCertificateSource(), ElsewherePodRangeSource.Instance).Advice, null);
         }
         catch (Exception e) when (e is NotPossibleException or AwsException or ProbeException)
         {
             // An image that is not finished has no kubelet yet, and its configuration may be sound.
             return new(loaded, Advisor.Of(new(loaded, null, [])), $"not held against this machine: {e.Message}");
+        }
+    }
+
+    /// <summary>EC2 alone knows, and it is worth one question where somebody checks by hand; a boot does without.</summary>
+    private static async Task<int?> HopLimit(NodeConfig config, NodeFacts facts, CancellationToken cancellation)
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        patience.CancelAfter(TimeSpan.FromSeconds(10));
+        using var metadata = new InstanceMetadata(AwsEndpoint.Metadata, TimeSpan.FromSeconds(5));
+        using var role = new RoleCredentials(metadata);
+        using var ec2 = new AmazonEC2Client(
+            role, new AmazonEC2Config(facts.Instance.Region, AwsEndpoint.Ec2) { HttpClientFactory = MachineSources.Outbound(config.Proxy, config.Trust) });
+        try
+        {
+            return (await Ec2.Instances(ec2, "instance-id", [facts.Instance.Id], patience.Token).ConfigureAwait(false)).FirstOrDefault()?.MetadataOptions.HttpPutResponseHopLimit;
+        }
+        catch (Exception e) when (e is AwsException || (e is OperationCanceledException && !cancellation.IsCancellationRequested))
+        {
+            // Few roles of workers may ask (ec2:DescribeInstances): then the rule about it has nothing to say.
+            return null;
         }
     }
 

@@ -13,7 +13,7 @@ internal static class AddressPlanDocument
     /// <param name="name">Of the document, for messages.</param>
     /// <param name="options">Paths and values of the command line; those of lists are added to them.</param>
     /// <exception cref="ConfigurationException">It cannot be read, or cannot be laid out.</exception>
-    public static AddressPlan Plan(byte[]? document, string name, IEnumerable<(string Option, string Path, ConfigValue Value)> options)
+    public static AddressPlan Plan(byte[]? document, string name, IEnumerable<(string Path, ConfigValue Value)> options)
     {
         var errors = new List<ConfigError>();
         var head = new Origin("command line", 0, 0);
@@ -21,7 +21,7 @@ internal static class AddressPlanDocument
             ? Map(head, ("apiVersion", Text(head, NodeConfigLoader.ApiVersion)), ("kind", Text(head, Kind)))
             : NodeConfigLoader.ReadDocument(name, document, errors, Kind);
         ConfigurationException.ThrowIfAny(errors);
-        foreach (var (_, path, value) in options)
+        foreach (var (path, value) in options)
         {
             // A list of the command line goes on where the document's ends.
             var said = value is ConfigList more && tree!.Entries.GetValueOrDefault(path) is ConfigList sofar ? new ConfigList(sofar.Origin, sofar.Key, [.. sofar.Items, .. more.Items]) : value;

@@ -33,6 +33,7 @@ internal static class AdviceNames
     public const string PodRangeInVpc = "pod-range-in-vpc";
     public const string PodRangeReused = "pod-range-reused";
     public const string RangesOverlap = "ranges-overlap";
+    public const string ReadyBeforeCni = "ready-before-cni";
     public const string SandboxImageCollected = "sandbox-image-collected";
     public const string ServicesWithoutProxy = "services-without-proxy";
     public const string Unlisted = "unlisted";
@@ -40,6 +41,6 @@ internal static class AdviceNames
     public static readonly IReadOnlyList<string> All =
     [
         CgroupV1, CiliumEtcdInCluster, Containerd1, Containerd2, EcrCredentials, EtcdInconsistency, HookWithoutGroup, IpvsDeprecated, IpvsManyServices, MaxPodsHigh, MaxPodsVpcCni,
-        MetadataHopLimit, NetworkdManagesPods, PluginKernel, PodRangeInVpc, PodRangeReused, RangesOverlap, SandboxImageCollected, ServicesWithoutProxy, Unlisted,
+        MetadataHopLimit, NetworkdManagesPods, PluginKernel, PodRangeInVpc, PodRangeReused, RangesOverlap, ReadyBeforeCni, SandboxImageCollected, ServicesWithoutProxy, Unlisted,
     ];
 }

@@ -71,10 +71,20 @@ public class AdviceTests
             new(Plugin + "cilium, cilium: {identities: etcd, etcd: ['https://10.96.0.77:2379']}}") { Says = "is an address of the cluster's own", IsRefused = true },
             new(Plugin + "cilium}")
         },
-        { AdviceNames.ServicesWithoutProxy, new("kubeProxy: {mode: none}") { Says = "kubeProxy.mode is none (node.yaml:3:13), and network.plugin is bridge (defaults" }, new("") },
+        { AdviceNames.ServicesWithoutProxy, new("kubeProxy: {mode: none}") { Says = "kubeProxy.mode is none (node.yaml:3:19), and network.plugin is bridge (defaults" }, new("") },
         { AdviceNames.ServicesWithoutProxy, new("kubeProxy: {mode: none}\n" + Plugin + "flannel}") { Says = "network.plugin is flannel" }, new("kubeProxy: {mode: none}\n" + Plugin + "cilium}") },
         { AdviceNames.NetworkdManagesPods, new(Plugin + "aws-vpc-cni}") { Networkd = true, Says = "network.restrainNetworkd is false (defaults" }, new(Plugin + "aws-vpc-cni, restrainNetworkd: true}") { Networkd = true } },
         { AdviceNames.NetworkdManagesPods, new(Plugin + "cilium}") { Networkd = true, Says = "network.plugin is cilium" }, new("") { Networkd = true } },
+        {
+            AdviceNames.ReadyBeforeCni,
+            new("node: {role: control-plane, readiness: {gate: ready}}\ncertificates: {source: store, store: s3://pki/blue}\n" + Plugin + "cilium}") { Says = "node.readiness.gate is ready (node.yaml:3:" },
+            new("node: {role: control-plane, readiness: {gate: ready}}\ncertificates: {source: store, store: s3://pki/blue}\ncontrolPlane: {manifests: s3://pki/manifests}\n" + Plugin + "cilium}")
+        },
+        {
+            AdviceNames.ReadyBeforeCni,
+            new("node: {role: control-plane, readiness: {gate: ready}}\ncertificates: {source: store, store: s3://pki/blue}\n" + Plugin + "none}") { Says = "network.plugin is none" },
+            new("node: {readiness: {gate: ready}}\n" + Plugin + "cilium}")
+        },
         { AdviceNames.PluginKernel, new(Plugin + "cilium}") { Kernel = "5.4.0-1103-aws", Says = "kernel is 5.4.0-1103-aws" }, new(Plugin + "cilium}") { Kernel = "5.10.0-33-cloud-amd64" } },
         { AdviceNames.PluginKernel, new(Plugin + "calico}") { Kernel = "4.14.300", Says = "network.plugin is calico" }, new(Plugin + "calico}") { Kernel = "4.18.0-553.el8_10.x86_64" } },
         { AdviceNames.MaxPodsVpcCni, new(Plugin + "aws-vpc-cni}\nnode: {maxPods: 250}") { Says = "node.maxPods is 250 (node.yaml:4:17), and the AWS VPC CNI has addresses for 234 pods on an m5d.4xlarge (8 interfaces of 30)" }, new(Plugin + "aws-vpc-cni}\nnode: {maxPods: 234}") },
@@ -83,7 +93,7 @@ public class AdviceTests
         { AdviceNames.MaxPodsHigh, new("node: {maxPods: 251}") { Processors = 96, Says = "AWS takes 250" }, new("node: {maxPods: 111}") { Processors = 96 } },
         { AdviceNames.MetadataHopLimit, new("") { Hops = 2, Says = "answers over 2 hops" }, new("") { Hops = 1 } },
         { AdviceNames.MetadataHopLimit, new("certificates: {source: issuer}") { Hops = 3, Says = "ask the issuer for this node's certificates" }, new("") },
-        { AdviceNames.HookWithoutGroup, new("autoscaling: {launchHook: up}") { Lifecycle = "InService", Says = "autoscaling.launchHook is up (node.yaml:3:28) and is nobody's" }, new("autoscaling: {launchHook: up}") },
+        { AdviceNames.HookWithoutGroup, new("autoscaling: {launchHook: up}") { Lifecycle = "InService", Says = "autoscaling.launchHook is up (node.yaml:3:27) and is nobody's" }, new("autoscaling: {launchHook: up}") },
         { AdviceNames.HookWithoutGroup, new("autoscaling: {terminateHook: down}") { Lifecycle = "InService", Says = "autoscaling.terminateHook is down" }, new("autoscaling: {launchHook: up}") { Lifecycle = "InService", Group = "workers" } },
         { AdviceNames.PodRangeInVpc, new("") { Vpc = "10.32.128.0/17", Says = "cluster.podRange 10.32.0.0/16 (/etc/nodeagent/config.d/10-base.yaml:6:13) overlaps the VPC's range 10.32.128.0/17" }, new("") { Vpc = "10.33.0.0/16" } },
         { AdviceNames.PodRangeInVpc, new(Plugin + "vpc-routes}") { Vpc = "10.0.0.0/8", Says = "EC2 takes no routes", IsRefused = true }, new(Plugin + "aws-vpc-cni}") { Vpc = "10.0.0.0/8" } },
@@ -124,6 +134,23 @@ public class AdviceTests
     }
 
     [Fact]
+    public void The_table_of_the_documentation_is_what_the_rules_are()
+    {
+        const string Begin = "<!-- rules: drawn from the code by AdviceTests; NODEAGENT_GOLDEN=write draws them again -->\n", End = "<!-- end of rules -->\n";
+        var path = Path.Join(Repository.Folder, "docs", "advice.md");
+        var page = File.ReadAllText(path);
+        var (begin, end) = (page.IndexOf(Begin, StringComparison.Ordinal) + Begin.Length, page.IndexOf(End, StringComparison.Ordinal));
+        var table = "| name | fires on | from |\n|---|---|---|\n" + string.Concat(Advisor.Rules.Select(r => $"| `{r.Name}` | {r.About} | {r.Reference} |\n"));
+        if (Repository.IsRewriting)
+        {
+            File.WriteAllText(path, page[..begin] + table + page[end..]);
+            return;
+        }
+
+        page[begin..end].ShouldBe(table, "rules changed; NODEAGENT_GOLDEN=write draws the table again");
+    }
+
+    [Fact]
     public void A_rule_that_is_ignored_by_name_says_nothing() =>
         new Case("node: {maxPods: 111}\nadvice: {max-pods-high: ignore}").Advice().ShouldBeEmpty();
 
@@ -147,7 +174,7 @@ public class AdviceTests
 
     [Fact]
     public void A_name_that_no_rule_has_is_an_error() => ErrorsOf("advice: {max-pod-high: ignore, x: warn, cgroup-v1: never}").ShouldBe(
-        ["node.yaml:3:53: advice.cgroup-v1: expected one of warn, refuse, ignore, found the text 'never'"]);
+        ["node.yaml:3:52: advice.cgroup-v1: expected one of warn, refuse, ignore, found the text 'never'"]);
 
     [Fact]
     public void A_name_that_is_nearly_a_rules_is_told_with_the_right_one()
