@@ -21,7 +21,8 @@ internal sealed record Subject(LoadedConfig Loaded, NodeFacts? Facts, IReadOnlyL
     /// <summary>"network.plugin is cilium (user data:12:9)".</summary>
     public string Said(string path, object value) => $"{path} is {value} ({At(path)})";
 
-    public string At(string path) => Loaded.OriginOf(path)?.ToString() ?? "said by no layer";
+    /// <summary>Where it was said; of a default no line, which is of no use to anybody.</summary>
+    public string At(string path) => Loaded.OriginOf(path) is not { } origin ? "said by no layer" : origin.Layer == NodeConfigLoader.DefaultsName ? "the default" : origin.ToString();
 }
 
 /// <summary>A known trap, and when a node walks into it.</summary>

@@ -21,7 +21,7 @@ public class AdviceTests
             new("") { Kubelet = "1.34.1", ProxyMode = "ipvs", Says = "kubeProxy.mode is ipvs" },
             new("") { Kubelet = "1.37.0", ProxyMode = "ipvs" }
         },
-        { AdviceNames.IpvsManyServices, new("") { Kubelet = "1.34.1", ProxyMode = "ipvs", Says = "kube-proxy is 1.34, and cluster.serviceRange is 10.96.0.0/12 (defaults:" }, new("") { Kubelet = "1.34.1" } },
+        { AdviceNames.IpvsManyServices, new("") { Kubelet = "1.34.1", ProxyMode = "ipvs", Says = "kube-proxy is 1.34, and cluster.serviceRange is 10.96.0.0/12 (the default)" }, new("") { Kubelet = "1.34.1" } },
         {
             AdviceNames.IpvsManyServices,
             new("kubeProxy: {image: 'example.com/kube-proxy:v1.33.2'}") { Kubelet = "1.20.2", ProxyMode = "ipvs", Says = "kube-proxy is 1.33" },
@@ -71,9 +71,9 @@ public class AdviceTests
             new(Plugin + "cilium, cilium: {identities: etcd, etcd: ['https://10.96.0.77:2379']}}") { Says = "is an address of the cluster's own", IsRefused = true },
             new(Plugin + "cilium}")
         },
-        { AdviceNames.ServicesWithoutProxy, new("kubeProxy: {mode: none}") { Says = "kubeProxy.mode is none (node.yaml:3:19), and network.plugin is bridge (defaults" }, new("") },
+        { AdviceNames.ServicesWithoutProxy, new("kubeProxy: {mode: none}") { Says = "kubeProxy.mode is none (node.yaml:3:19), and network.plugin is bridge (the default" }, new("") },
         { AdviceNames.ServicesWithoutProxy, new("kubeProxy: {mode: none}\n" + Plugin + "flannel}") { Says = "network.plugin is flannel" }, new("kubeProxy: {mode: none}\n" + Plugin + "cilium}") },
-        { AdviceNames.NetworkdManagesPods, new(Plugin + "aws-vpc-cni}") { Networkd = true, Says = "network.restrainNetworkd is false (defaults" }, new(Plugin + "aws-vpc-cni, restrainNetworkd: true}") { Networkd = true } },
+        { AdviceNames.NetworkdManagesPods, new(Plugin + "aws-vpc-cni}") { Networkd = true, Says = "network.restrainNetworkd is false (the default" }, new(Plugin + "aws-vpc-cni, restrainNetworkd: true}") { Networkd = true } },
         { AdviceNames.NetworkdManagesPods, new(Plugin + "cilium}") { Networkd = true, Says = "network.plugin is cilium" }, new("") { Networkd = true } },
         {
             AdviceNames.ReadyBeforeCni,
@@ -108,7 +108,7 @@ public class AdviceTests
             new("network: {peers: {office: [192.168.0.0/16, 10.0.0.0/10]}}") { Says = "cluster.podRange 10.32.0.0/16 (/etc/nodeagent/config.d/10-base.yaml:6:13) overlaps network.peers.office 10.0.0.0/10 (node.yaml:3:" },
             new("network: {peers: {office: [192.168.0.0/16]}}")
         },
-        { AdviceNames.RangesOverlap, new("") { Vpc = "10.96.0.0/16", Says = "cluster.serviceRange 10.96.0.0/12 (defaults" }, new("") { Vpc = "10.0.0.0/16" } },
+        { AdviceNames.RangesOverlap, new("") { Vpc = "10.96.0.0/16", Says = "cluster.serviceRange 10.96.0.0/12 (the default" }, new("") { Vpc = "10.0.0.0/16" } },
         { AdviceNames.RangesOverlap, new("network: {peers: {office: [10.0.0.0/24]}}") { Vpc = "10.0.0.0/16", Says = "the VPC's range 10.0.0.0/16 overlaps network.peers.office 10.0.0.0/24" }, new("network: {otherPods: {green: [10.112.0.0/16]}}") },
     };
 

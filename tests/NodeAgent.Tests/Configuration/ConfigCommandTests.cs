@@ -90,7 +90,7 @@ public class ConfigCommandTests
         var (code, output, _) = Run(["check"], Base, Document("node.yaml", Head + "kubeProxy: {mode: none}\n"));
         code.ShouldBe(0);
         output.ShouldStartWith("OK: worker of cluster blue, ");
-        output.ShouldContain("\n  advice: services-without-proxy: kubeProxy.mode is none (node.yaml:3:19), and network.plugin is bridge (defaults:");
+        output.ShouldContain("\n  advice: services-without-proxy: kubeProxy.mode is none (node.yaml:3:19), and network.plugin is bridge (the default)");
         output.ShouldEndWith("[kubernetes.io/docs/reference/networking/virtual-ips]\n");
     }
 
