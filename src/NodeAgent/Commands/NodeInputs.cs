@@ -190,7 +190,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
             role, new AmazonEC2Config(facts.Instance.Region, AwsEndpoint.Ec2) { HttpClientFactory = MachineSources.Outbound(config.Proxy, config.Trust) });
         try
         {
-            return (await Ec2.Instances(ec2, "instance-id", [facts.Instance.Id], patience.Token).ConfigureAwait(false)).FirstOrDefault()?.MetadataOptions.HttpPutResponseHopLimit;
+            return await Ec2.Instances(ec2, "instance-id", [facts.Instance.Id], patience.Token).ConfigureAwait(false) is [var self, ..] ? self.MetadataOptions.HttpPutResponseHopLimit : null;
         }
         catch (Exception e) when (e is AwsException || (e is OperationCanceledException && !cancellation.IsCancellationRequested))
         {

@@ -260,7 +260,7 @@ internal sealed class AddressLayout(AddressPlanRequest request)
         List<(long Nodes, string By)> limits = [(perZone * subnets.Count, "subnets")];
         if (pods is { } range)
         {
-            limits.Add((1L << (size.NodePrefix!.Value - range.Prefix), "pod range"));
+            limits.Add((1L << (size.NodePrefix!.Value - range.Prefix), "pod ranges"));
         }
 
         if (request.PodAddresses == PodAddressing.Routed)

@@ -126,7 +126,7 @@ internal sealed record PlannedCell(
     ];
 }
 
-/// <param name="NodesBy">What ends first: subnets, pod range, routes.</param>
+/// <param name="NodesBy">What ends first: subnets, pod ranges, routes.</param>
 internal sealed record Capacity(long Nodes, string NodesBy, long Pods, long PodsPerNode, long Services);
 
 /// <summary>One of the parts that the layout cuts the range into.</summary>

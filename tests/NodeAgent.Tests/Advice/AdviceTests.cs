@@ -14,7 +14,7 @@ public class AdviceTests
     private const string Store = "node: {role: control-plane}\ncertificates: {source: store, store: s3://pki/blue}\n";
 
     /// <summary>By rule: what fires it, and how it is said; the last one does not.</summary>
-    public static TheoryData<string, Case, Case> Rules() => new()
+    public static TheoryData<string, Situation, Situation> Rules() => new()
     {
         {
             AdviceNames.IpvsManyServices,
@@ -114,7 +114,7 @@ public class AdviceTests
 
     [Theory]
     [MemberData(nameof(Rules))]
-    public void A_rule_fires_where_the_trap_is_and_nowhere_else(string name, Case trap, Case same)
+    public void A_rule_fires_where_the_trap_is_and_nowhere_else(string name, Situation trap, Situation same)
     {
         var fired = trap.Advice().Where(a => a.Name == name).ToList();
 
@@ -152,12 +152,12 @@ public class AdviceTests
 
     [Fact]
     public void A_rule_that_is_ignored_by_name_says_nothing() =>
-        new Case("node: {maxPods: 111}\nadvice: {max-pods-high: ignore}").Advice().ShouldBeEmpty();
+        new Situation("node: {maxPods: 111}\nadvice: {max-pods-high: ignore}").Advice().ShouldBeEmpty();
 
     [Fact]
     public void A_rule_that_is_refused_by_name_refuses_and_says_how_to_take_it_back()
     {
-        var advisory = new Case("node: {maxPods: 111}\nadvice: {max-pods-high: refuse}").Advice().ShouldHaveSingleItem();
+        var advisory = new Situation("node: {maxPods: 111}\nadvice: {max-pods-high: refuse}").Advice().ShouldHaveSingleItem();
 
         advisory.IsRefused.ShouldBeTrue();
         advisory.Remedy.ShouldEndWith("advice: {max-pods-high: warn}");
@@ -165,7 +165,7 @@ public class AdviceTests
 
     [Fact]
     public void What_a_rule_refuses_by_itself_may_be_taken_by_name() =>
-        new Case(Plugin + "cilium, cilium: {identities: etcd}}\nadvice: {cilium-etcd-in-cluster: warn}").Advice().ShouldHaveSingleItem().IsRefused.ShouldBeFalse();
+        new Situation(Plugin + "cilium, cilium: {identities: etcd}}\nadvice: {cilium-etcd-in-cluster: warn}").Advice().ShouldHaveSingleItem().IsRefused.ShouldBeFalse();
 
     [Fact]
     public void Layers_above_change_one_rule_and_leave_the_others() =>
@@ -186,14 +186,14 @@ public class AdviceTests
     }
 
     [Fact]
-    public void A_sound_node_is_left_in_peace() => new Case("").Advice().ShouldBeEmpty();
+    public void A_sound_node_is_left_in_peace() => new Situation("").Advice().ShouldBeEmpty();
 
     [Fact]
     public void Without_facts_rules_that_need_them_are_silent_and_the_others_are_not() =>
         Advisor.Of(new(LoadText("node: {maxPods: 111}\nkubeProxy: {mode: none}"), null, [])).Select(a => a.Name).ShouldBe([AdviceNames.ServicesWithoutProxy]);
 
     /// <summary>A configuration over the base, and a machine.</summary>
-    public sealed record Case(string Config)
+    public sealed record Situation(string Config)
     {
         public string Kubelet { get; init; } = "1.20.2";
 

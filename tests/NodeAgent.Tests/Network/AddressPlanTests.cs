@@ -287,11 +287,11 @@ public class AddressPlanTests
 
     private static Gen<AddressPlanRequest> Requests() =>
         from addressing in Gen.Elements(PodAddressing.Routed, PodAddressing.Overlay, PodAddressing.Vpc)
-        from prefix in Gen.Choose(9, 16)
+        from prefix in Gen.Frequency((4, Gen.Choose(8, 11)), (1, Gen.Choose(12, 16)))
         from zones in Gen.Choose(1, 6)
-        from cells in Gen.Choose(1, 6).SelectMany(n => Cells(addressing).ArrayOf(n))
+        from cells in Gen.Choose(1, 5).SelectMany(n => Cells(addressing).ArrayOf(n))
         from peers in Gen.Choose(0, 3).SelectMany(n => Peer().ArrayOf(n))
-        from vpc in Gen.Elements<string[]>([], [], ["10.0.0.0/16"], ["10.0.0.0/16", "10.1.0.0/17"])
+        from vpc in Gen.Elements<string[]>([], [], [], [], [], ["10.0.0.0/16"], ["10.0.0.0/16", "10.1.0.0/17"])
         from reuse in Gen.Elements<AddressPart[]>([], [], [AddressPart.Services], [AddressPart.Pods, AddressPart.Services])
         select new AddressPlanRequest
         {
@@ -310,7 +310,7 @@ public class AddressPlanTests
         };
 
     private static Gen<AddressPlanCell> Cells(PodAddressing addressing) =>
-        from nodes in Gen.Choose(1, 500)
+        from nodes in Gen.Choose(1, 300)
         from pods in Gen.Choose(1, 250)
         from services in Gen.Choose(1, 20000)
         from wide in Gen.Choose(0, 2)
