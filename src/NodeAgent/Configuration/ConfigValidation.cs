@@ -134,6 +134,7 @@ internal sealed partial class ConfigValidation
         rules.StaticPods();
         rules.Adoption();
         rules.Autoscaling();
+        rules.Advice();
         rules.Proxy();
         rules.Trust();
         rules.TimeAndNames();
@@ -293,10 +294,10 @@ internal sealed partial class ConfigValidation
             "node.maxPods",
             "fromPodRange counts the addresses of network.podRange, and there is none; give the range, or the number");
         Require(
-            node.MaxPods.Source != MaxPodsSource.VpcCni || _config.Network.Plugin == NetworkPlugin.None,
+            node.MaxPods.Source != MaxPodsSource.VpcCni || _config.Network.Plugin is NetworkPlugin.AwsVpcCni or NetworkPlugin.None,
             "node.maxPods",
-            "vpcCni counts the addresses that the AWS VPC CNI gives to pods, and here network.plugin bridge gives them; set network.plugin: none, or use "
-                + "fromPodRange");
+            $"vpcCni counts the addresses that the AWS VPC CNI gives to pods, and here network.plugin {Word(_config.Network.Plugin)} gives them; set "
+                + "network.plugin: aws-vpc-cni, or use fromPodRange");
         foreach (var (key, value) in node.Labels)
         {
             var path = ConfigPath.Child("node.labels", key);
@@ -764,6 +765,7 @@ internal sealed partial class ConfigValidation
         }
 
         VpcRoutes(cluster, network);
+        Cilium(network);
         if (network.PodRange is not { } pods)
         {
             Require(
@@ -794,6 +796,37 @@ internal sealed partial class ConfigValidation
             $"network.podRange {pods} ({Where("network.podRange")}) has no address for a pod: network, broadcast and gateway are taken");
     }
 
+    /// <summary>As it is written.</summary>
+    public static string Word(NetworkPlugin plugin) => JsonNamingPolicy.KebabCaseLower.ConvertName(plugin.ToString());
+
+    private void Cilium(NetworkConfig network)
+    {
+        if (network.Cilium is not { } cilium)
+        {
+            return;
+        }
+
+        Require(
+            network.Plugin is NetworkPlugin.Cilium or NetworkPlugin.None,
+            "network.cilium",
+            $"is for network.plugin cilium, and it is {Word(network.Plugin)} ({Where("network.plugin")})");
+        Require(
+            cilium.Etcd.Count == 0 || cilium.Identities == CiliumIdentities.Etcd,
+            "network.cilium.etcd",
+            $"is for network.cilium.identities etcd, and it is crd ({Where("network.cilium.identities")})");
+    }
+
+    private void Advice()
+    {
+        foreach (var name in _config.Advice.Keys.Where(n => !AdviceNames.All.Contains(n)))
+        {
+            var near = ConfigBinding.Nearest(name, AdviceNames.All);
+            Bad(
+                ConfigPath.Child("advice", name),
+                $"there is no rule '{Short(name)}'; {(near is null ? $"expected one of {string.Join(", ", AdviceNames.All)}" : $"did you mean '{near}'?")}");
+        }
+    }
+
     private void VpcRoutes(ClusterConfig cluster, NetworkConfig network)
     {
         Require(
@@ -805,7 +838,7 @@ internal sealed partial class ConfigValidation
             Require(
                 network.Egress is null,
                 "network.egress",
-                "is for network.plugin vpc-routes; bridge translates whatever leaves the node, and with none somebody else decides");
+                "is for network.plugin vpc-routes; bridge translates whatever leaves the node, and with others somebody else decides");
             return;
         }
 

@@ -58,6 +58,9 @@ internal sealed record NodeConfig
 
     public required AutoscalingConfig Autoscaling { get; init; }
 
+    /// <summary>By name of a rule (<see cref="AdviceNames"/>): what is done where it fires, instead of what it does by itself.</summary>
+    public IReadOnlyDictionary<string, AdviceLevel> Advice { get; init; } = new Dictionary<string, AdviceLevel>();
+
     public HttpProxyConfig? Proxy { get; init; }
 
     public TrustConfig? Trust { get; init; }
@@ -456,6 +459,33 @@ internal sealed record NetworkConfig
 
     /// <summary>Whether systemd-networkd, where it runs, is told to leave links and routes of pods alone.</summary>
     public required bool RestrainNetworkd { get; init; }
+
+    /// <summary>Ranges outside of the VPC that nodes and pods speak to, by a name: peered VPCs, on premises.</summary>
+    public IReadOnlyDictionary<string, IReadOnlyList<Cidr>> Peers { get; init; } = new Dictionary<string, IReadOnlyList<Cidr>>();
+
+    /// <summary>Ranges of pods of other clusters in this VPC, by the cluster's name.</summary>
+    public IReadOnlyDictionary<string, IReadOnlyList<Cidr>> OtherPods { get; init; } = new Dictionary<string, IReadOnlyList<Cidr>>();
+
+    public CiliumConfig? Cilium { get; init; }
+}
+
+/// <summary>What the cluster's Cilium is told, as far as nodes come up by it or do not.</summary>
+internal sealed record CiliumConfig
+{
+    public required CiliumIdentities Identities { get; init; }
+
+    /// <summary>URLs, with <see cref="CiliumIdentities.Etcd"/>.</summary>
+    public IReadOnlyList<Uri> Etcd { get; init; } = [];
+}
+
+/// <summary>Where Cilium keeps who is who.</summary>
+internal enum CiliumIdentities
+{
+    /// <summary>In Kubernetes' API.</summary>
+    Crd,
+
+    /// <summary>In an etcd of its own.</summary>
+    Etcd,
 }
 
 /// <summary>Pods that call somebody outside of the VPC, with <see cref="NetworkPlugin.VpcRoutes"/>.</summary>
@@ -477,6 +507,12 @@ internal enum NetworkPlugin
 
     /// <summary>Somebody else writes the CNI configuration.</summary>
     None,
+
+    // Pods of the cluster write it, and the host brings what those need.
+    Cilium,
+    Calico,
+    Flannel,
+    AwsVpcCni,
 }
 
 internal sealed record ImagesConfig

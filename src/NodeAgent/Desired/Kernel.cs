@@ -14,11 +14,16 @@ internal static class Kernel
     public static IReadOnlyList<Resource> Build(NodeConfig config)
     {
         string[] names = [.. config.Kernel.Modules.Concat(ServiceProxy.Modules(config.KubeProxy.Mode)).Distinct().Order(StringComparer.Ordinal)];
-        var values = config.Kernel.Sysctls.OrderBy(s => s.Key, StringComparer.Ordinal).ToList();
+        var sysctls = PodNetwork.Sysctls(config.Network.Plugin).Where(s => !config.Kernel.Sysctls.ContainsKey(s.Key)).Concat(config.Kernel.Sysctls).ToList();
+        var values = sysctls.OrderBy(s => s.Key, StringComparer.Ordinal).ToList();
         var modules = names.Select(Resource (n) => new KernelModule(n)).ToList();
         return
         [
-            new Remains(Concern.Kernel, "of modules and sysctls", [ModulesDirectory, SysctlDirectory], texts => Left(texts, names, config.Kernel.Sysctls.Keys)),
+            new Remains(
+                Concern.Kernel,
+                "of modules and sysctls",
+                [ModulesDirectory, SysctlDirectory],
+                texts => Left(texts, names, [.. sysctls.Select(s => s.Key), .. PodNetwork.SysctlPatterns(config.Network.Plugin)])),
             new ConfigFile(Concern.Kernel, $"{ModulesDirectory}nodeagent.conf", string.Concat([Ownership.Header, "\n", .. names.Select(n => n + "\n")])),
             // After the distribution's 50- and cloud images' 60- to 80- files, which would win otherwise (sysctl.d(5): last one wins).
             new ConfigFile(

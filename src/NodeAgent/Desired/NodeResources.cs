@@ -104,7 +104,7 @@ internal static class NodeResources
             storage.Remains,
         ])
         {
-            Warnings = [.. kubelet.Warnings, .. controlPlane.Warnings, .. Lifecycle.Warnings(config, facts)],
+            Warnings = [.. kubelet.Warnings, .. controlPlane.Warnings],
         };
     }
 
