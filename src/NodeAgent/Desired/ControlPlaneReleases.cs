@@ -93,7 +93,7 @@ internal sealed record ControlPlaneReleases
     }
 
     /// <summary>As in registry.k8s.io/kube-apiserver:v1.28.15@sha256:...; a port is not a tag.</summary>
-    private static KubernetesVersion? Tagged(string image)
+    public static KubernetesVersion? Tagged(string image)
     {
         var name = image.Split('@')[0];
         var colon = name.LastIndexOf(':');

@@ -133,7 +133,7 @@ public class GoldenTests
     {
         var config = Path.Join(Folder, name, "config.yaml");
         var extra = extraConfig is null ? [] : new Layer[] { new Layer.Document("extra.yaml", Encoding.UTF8.GetBytes(extraConfig)) };
-        return NodeResources.Build(NodeConfigLoader.Load([new Layer.Document(config, File.ReadAllBytes(config)), .. extra]).Config, Facts(name), Unasked.Instance, Unasked.Instance);
+        return NodeResources.Build(NodeConfigLoader.Load([new Layer.Document(config, File.ReadAllBytes(config)), .. extra]).Config, Facts(name), Unasked.Instance, Unasked.Instance, Unasked.Instance);
     }
 
     private static NodeFacts Facts(string name)
@@ -166,12 +166,14 @@ public class GoldenTests
     }
 
     /// <summary>A plan asks nobody to sign anything.</summary>
-    private sealed class Unasked : ICertificateSource, IPodRangeSource
+    private sealed class Unasked : ICertificateSource, IPodRangeSource, INodePods
     {
         public static readonly Unasked Instance = new();
 
         public IReadOnlyList<byte[]> Obtain(string role, byte[] request, CancellationToken cancellation) => throw new InvalidOperationException("a plan asked for a certificate");
 
         public Cidr Obtain(Cidr? wish, CancellationToken cancellation) => throw new InvalidOperationException("a plan asked for a range");
+
+        public IReadOnlyList<string> Others() => throw new InvalidOperationException("a plan asked for pods where nothing runs");
     }
 }

@@ -64,6 +64,9 @@ internal sealed class Worker
 
     public IPodRangeSource PodRanges { get; set; } = NoRange.Instance;
 
+    /// <summary>Pods that are neither static nor a DaemonSet's; null: the API server does not say.</summary>
+    public IReadOnlyList<string>? Pods { get; set; } = [];
+
     public string ExtraConfig { get; set; } = "{apiVersion: nodeagent/v1, kind: NodeConfig}";
 
     /// <summary>Of a layer above all others.</summary>
@@ -81,7 +84,7 @@ internal sealed class Worker
             new Layer.Document("extra.yaml", Encoding.UTF8.GetBytes(ExtraConfig)),
             new Layer.Document("pending.yaml", Encoding.UTF8.GetBytes(PendingConfig)),
         ]);
-        return new(loaded, Facts, NodeResources.Build(loaded.Config, Facts, MakeSource?.Invoke(loaded.Config) ?? new Source(this, Certificates.Identity(loaded.Config, Facts)), PodRanges));
+        return new(loaded, Facts, NodeResources.Build(loaded.Config, Facts, MakeSource?.Invoke(loaded.Config) ?? new Source(this, Certificates.Identity(loaded.Config, Facts)), PodRanges, new PodsOf(this)));
     }
 
     public Plan Plan() => NodeAgent.Convergence.Plan.Make(List(), Machine);
@@ -130,6 +133,11 @@ internal sealed class Worker
             using var authority = CertificateAuthority.Load(pem.AsSpan(0, split), pem.AsSpan(split));
             return [authority.Sign(SigningRequest.Read(request), RoleTable.Find(role)!.For(node), TimeSpan.FromDays(90), worker.Machine.Now, RandomNumberGenerator.GetBytes(16))];
         }
+    }
+
+    private sealed class PodsOf(Worker worker) : INodePods
+    {
+        public IReadOnlyList<string> Others() => worker.Pods ?? throw new ProbeException("pods of this node", "no answer");
     }
 
     private sealed class NoRange : IPodRangeSource
