@@ -11,8 +11,8 @@ internal sealed class LegacyIptables(ProcessRunner runner)
 
     private static readonly (string Family, string Tables, string Save, string Restore)[] Families =
     [
-        ("ip", "/proc/net/ip_tables_names", "iptables-legacy-save", "iptables-legacy-restore"),
-        ("ip6", "/proc/net/ip6_tables_names", "ip6tables-legacy-save", "ip6tables-legacy-restore"),
+        ("ip", "/proc/thread-self/net/ip_tables_names", "iptables-legacy-save", "iptables-legacy-restore"),
+        ("ip6", "/proc/thread-self/net/ip6_tables_names", "ip6tables-legacy-save", "ip6tables-legacy-restore"),
     ];
 
     public IReadOnlyList<ChainTable> Chains(string prefix)

@@ -28,7 +28,7 @@ internal static class VirtualServers
     public static IReadOnlyList<VirtualServer> List()
     {
         // To ask for the family by its name loads the module.
-        if (!File.Exists("/proc/net/ip_vs"))
+        if (!File.Exists("/proc/thread-self/net/ip_vs"))
         {
             return [];
         }

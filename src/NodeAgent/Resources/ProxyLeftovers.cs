@@ -127,14 +127,14 @@ internal sealed class ProxyLeftovers(string mode, ProxyTraces traces, ProxyPlace
         if (state.Other is { } other)
         {
             var who = string.Create(CultureInfo.InvariantCulture, $"a kube-proxy that is not the agent's runs here (process {other.Id}: {string.Join(' ', other.Arguments)})");
-            return mode == ProxyModes.None
+            return Name == ProxyModes.None
                 ? InSync.Saying([.. notes, $"{who}; what it made in the kernel is left alone"])
-                : new Refused($"{who}, and makes what kube-proxy in mode {mode} does not", "take it away (its DaemonSet, in most clusters), or say kubeProxy.mode: none");
+                : new Refused($"{who}, and makes what kube-proxy in mode {Name} does not", "take it away (its DaemonSet, in most clusters), or say kubeProxy.mode: none");
         }
 
         var found = Found(state, onlyOthers: true).ToList();
-        var isChange = state.Former is not null && state.Former != mode;
-        var why = isChange ? $"kube-proxy goes from {state.Former} to {mode}" : $"there is what kube-proxy in mode {mode} does not make";
+        var isChange = state.Former is not null && state.Former != Name;
+        var why = isChange ? $"kube-proxy goes from {state.Former} to {Name}" : $"there is what kube-proxy in mode {Name} does not make";
         if (Interrupts(state))
         {
             // What kube-proxy removed and not yet made again answers to nobody.
@@ -216,7 +216,7 @@ internal sealed class ProxyLeftovers(string mode, ProxyTraces traces, ProxyPlace
         static HashSet<string> Names(List<ProxyTrace> going, bool isHashed) => going.Where(c => c.IsHashed == isHashed).Select(c => c.Name).ToHashSet(StringComparer.Ordinal);
     }
 
-    private bool IsLeaving(State state) => (state.Former is not null && state.Former != mode) || Found(state, onlyOthers: true).Any();
+    private bool IsLeaving(State state) => (state.Former is not null && state.Former != Name) || Found(state, onlyOthers: true).Any();
 
     /// <summary>A node whose kube-proxy is stopped already, by a run that was cut off, is to be gone on with, and one that boots has none.</summary>
     private static bool Interrupts(State state) => state.IsRunning || (state.HasManifest && Any(state));

@@ -146,6 +146,36 @@ public partial class NetfilterTests
     });
 
     [Fact]
+    public void Chains_of_the_older_iptables_are_named_and_go_where_it_is_installed() => InNamespace(() =>
+    {
+        var runner = new ProcessRunner(CancellationToken.None);
+        var iptables = new LegacyIptables(runner);
+        // To look makes no table.
+        iptables.Chains("KUBE-").ShouldBeEmpty();
+        if (ProcessRunner.Find("iptables-legacy-restore") is null)
+        {
+            return;
+        }
+
+        string[][] commands =
+        [
+            ["-N", "KUBE-SERVICES"], ["-N", "KUBE-SVC-AAAAAAAAAAAAAAAA"], ["-N", "KUBE-POSTROUTING"], ["-N", "theirs"],
+            ["-A", "PREROUTING", "-m", "comment", "--comment", "kubernetes service portals", "-j", "KUBE-SERVICES"], ["-A", "PREROUTING", "-d", "192.0.2.98", "-j", "theirs"],
+            ["-A", "KUBE-SERVICES", "-d", "10.96.0.1", "-j", "KUBE-SVC-AAAAAAAAAAAAAAAA"], ["-A", "KUBE-POSTROUTING", "-j", "KUBE-SVC-AAAAAAAAAAAAAAAA"], ["-A", "KUBE-POSTROUTING", "-j", "RETURN"],
+        ];
+        commands.ShouldAllBe(c => runner.Run(new[] { "iptables-legacy", "-t", "nat" }.Concat(c).ToList(), 4096).Failure == null);
+        iptables.Chains("KUBE-").ShouldHaveSingleItem().Chains.ShouldBe(["KUBE-POSTROUTING", "KUBE-SERVICES"]);
+
+        var removal = new ChainRemoval(ChainTable.Legacy, "ip", "nat", new HashSet<string> { "KUBE-SERVICES" }, new HashSet<string> { "KUBE-SVC-" }, new HashSet<string> { "KUBE-POSTROUTING" });
+        iptables.Remove(removal);
+        iptables.Remove(removal);
+
+        var rules = runner.Run(["iptables-legacy", "-t", "nat", "-S"]).Output;
+        rules.ShouldContain("-A PREROUTING -d 192.0.2.98/32 -j theirs\n-A KUBE-POSTROUTING -j RETURN\n");
+        rules.ShouldNotContain("KUBE-S");
+    });
+
+    [Fact]
     public void A_process_is_found_by_its_name()
     {
         var name = File.ReadAllText("/proc/self/comm").TrimEnd('\n');
@@ -166,7 +196,7 @@ public partial class NetfilterTests
     [LibraryImport("libc", EntryPoint = "unshare", SetLastError = true)]
     private static partial int Unshare(int flags);
 
-    private static void InNamespace(Action test)
+    internal static void InNamespace(Action test)
     {
         Exception? failure = null;
         var thread = new Thread(() =>
@@ -290,7 +320,7 @@ public partial class NetfilterTests
 
     private sealed class Commands(Netlink netlink)
     {
-        private readonly MemoryStream _messages = new();
+        private readonly List<byte> _messages = [];
         private uint _first;
         private uint _last;
         private int _at;
@@ -300,19 +330,19 @@ public partial class NetfilterTests
             if (_first == 0)
             {
                 _first = netlink.NextSequence();
-                _messages.Write(NetlinkMessage.OfNetfilter(0, Netlink.BatchBegin, 0, Subsystem).Finish(Netlink.Request, _first));
+                _messages.AddRange(NetlinkMessage.OfNetfilter(0, Netlink.BatchBegin, 0, Subsystem).Finish(Netlink.Request, _first));
             }
 
             _last = netlink.NextSequence();
-            _at = (int)_messages.Length;
-            _messages.Write(message.Finish(Netlink.Request | flags, _last));
-            BinaryPrimitives.WriteUInt16LittleEndian(_messages.GetBuffer().AsSpan(_at + 4), (ushort)((Subsystem << 8) | command));
+            _at = _messages.Count;
+            _messages.AddRange(message.Finish(Netlink.Request | flags, _last));
+            BinaryPrimitives.WriteUInt16LittleEndian(CollectionsMarshal.AsSpan(_messages)[(_at + 4)..], (ushort)((Subsystem << 8) | command));
         }
 
         public void Commit()
         {
-            _messages.Write(NetlinkMessage.OfNetfilter(0, Netlink.BatchBegin + 1, 0, Subsystem).Finish(Netlink.Request, netlink.NextSequence()));
-            var bytes = _messages.GetBuffer().AsSpan(0, (int)_messages.Length);
+            _messages.AddRange(NetlinkMessage.OfNetfilter(0, Netlink.BatchBegin + 1, 0, Subsystem).Finish(Netlink.Request, netlink.NextSequence()));
+            var bytes = CollectionsMarshal.AsSpan(_messages);
             bytes[_at + 6] |= (byte)Netlink.Acknowledge;
             netlink.Command(bytes, _first, _last).Error.ShouldBe(0);
         }
