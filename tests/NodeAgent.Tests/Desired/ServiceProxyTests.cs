@@ -1,4 +1,3 @@
-using NodeAgent.Configuration;
 using NodeAgent.Convergence;
 using NodeAgent.Desired;
 using NodeAgent.Kubernetes;

@@ -49,12 +49,12 @@ public partial class NetfilterTests
     public void Where_somebody_else_uses_a_chain_it_is_named_and_all_stay() => InNamespace(() =>
     {
         Iptables();
-        Batch(b => b.Add(6, Create | Append, Jump("nat", "DOCKER", "KUBE-SEP-AAAAAAAAAAAAAAAA")));
+        Batch(b => b.Add(6, Create | Append, Jump("nat", "DOCKER", "KUBE-SEP-BBBBBBBBBBBBBBBB")));
         var before = Names();
 
         var failure = Should.Throw<MachineException>(() => NfTables.Remove(Removal("ip", ["KUBE-SERVICES"], ["KUBE-SVC-", "KUBE-SEP-"])));
 
-        failure.Message.ShouldContain("KUBE-SEP-AAAAAAAAAAAAAAAA is still used by a rule that is somebody else's");
+        failure.Message.ShouldContain("KUBE-SEP-BBBBBBBBBBBBBBBB is still used by a rule that is somebody else's");
         Names().ShouldBe(before);
         Rules("ip", "nat", "PREROUTING").ShouldBe(2);
     });

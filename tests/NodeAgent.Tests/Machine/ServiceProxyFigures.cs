@@ -29,9 +29,9 @@ public class ServiceProxyFigures(ITestOutputHelper output)
         }
 
         Measure("nft list ruleset", () => Run("nft", "list", "ruleset"));
-        foreach (var (table, chains) in new[]
+        foreach (var (table, chains) in new (string, HashSet<string>)[]
         {
-            ("filter", new HashSet<string> { "KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-FORWARD", "KUBE-PROXY-CANARY" }),
+            ("filter", ["KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-FORWARD", "KUBE-PROXY-CANARY"]),
             ("mangle", ["KUBE-PROXY-CANARY"]),
             ("nat", ["KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-PROXY-CANARY", "KUBE-POSTROUTING", "KUBE-MARK-MASQ"]),
         })

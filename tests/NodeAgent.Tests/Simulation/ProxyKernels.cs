@@ -69,26 +69,26 @@ internal static class ProxyKernels
     public static void Iptables(SimulatedRules rules, string backend, string family)
     {
         var other = backend == ChainTable.Legacy || family == "ip6" ? Array.Empty<string>() : null;
-        rules.Chain(backend, family, "nat", "PREROUTING", other ?? ["KUBE-SERVICES", "DOCKER"]);
-        rules.Chain(backend, family, "nat", "OUTPUT", other ?? ["KUBE-SERVICES", "DOCKER"]);
-        rules.Chain(backend, family, "nat", "KUBE-SERVICES", "KUBE-SVC-AAAAAAAAAAAAAAAA", "KUBE-FW-AAAAAAAAAAAAAAAA", "KUBE-NODEPORTS");
-        rules.Chain(backend, family, "nat", "KUBE-NODEPORTS", "KUBE-MARK-MASQ", "KUBE-XLB-AAAAAAAAAAAAAAAA");
-        rules.Chain(backend, family, "nat", "KUBE-SVC-AAAAAAAAAAAAAAAA", "KUBE-SEP-AAAAAAAAAAAAAAAA", "KUBE-SEP-22222222AAAAAAAA");
-        rules.Chain(backend, family, "nat", "KUBE-FW-AAAAAAAAAAAAAAAA", "KUBE-MARK-MASQ", "KUBE-SVC-AAAAAAAAAAAAAAAA", "KUBE-MARK-DROP");
-        rules.Chain(backend, family, "nat", "KUBE-XLB-AAAAAAAAAAAAAAAA", "KUBE-SVC-AAAAAAAAAAAAAAAA");
-        rules.Chain(backend, family, "nat", "KUBE-SEP-AAAAAAAAAAAAAAAA", "KUBE-MARK-MASQ");
-        rules.Chain(backend, family, "nat", "KUBE-SEP-22222222AAAAAAAA", "KUBE-MARK-MASQ");
+        rules.ChainIn(backend, family, "nat", "PREROUTING", other ?? ["KUBE-SERVICES", "DOCKER"]);
+        rules.ChainIn(backend, family, "nat", "OUTPUT", other ?? ["KUBE-SERVICES", "DOCKER"]);
+        rules.ChainIn(backend, family, "nat", "KUBE-SERVICES", "KUBE-SVC-AAAAAAAAAAAAAAAA", "KUBE-FW-AAAAAAAAAAAAAAAA", "KUBE-NODEPORTS");
+        rules.ChainIn(backend, family, "nat", "KUBE-NODEPORTS", "KUBE-MARK-MASQ", "KUBE-XLB-AAAAAAAAAAAAAAAA");
+        rules.ChainIn(backend, family, "nat", "KUBE-SVC-AAAAAAAAAAAAAAAA", "KUBE-SEP-AAAAAAAAAAAAAAAA", "KUBE-SEP-22222222AAAAAAAA");
+        rules.ChainIn(backend, family, "nat", "KUBE-FW-AAAAAAAAAAAAAAAA", "KUBE-MARK-MASQ", "KUBE-SVC-AAAAAAAAAAAAAAAA", "KUBE-MARK-DROP");
+        rules.ChainIn(backend, family, "nat", "KUBE-XLB-AAAAAAAAAAAAAAAA", "KUBE-SVC-AAAAAAAAAAAAAAAA");
+        rules.ChainIn(backend, family, "nat", "KUBE-SEP-AAAAAAAAAAAAAAAA", "KUBE-MARK-MASQ");
+        rules.ChainIn(backend, family, "nat", "KUBE-SEP-22222222AAAAAAAA", "KUBE-MARK-MASQ");
         foreach (var table in new[] { "nat", "filter", "mangle" })
         {
-            rules.Chain(backend, family, table, "KUBE-PROXY-CANARY");
+            rules.ChainIn(backend, family, table, "KUBE-PROXY-CANARY");
         }
 
-        rules.Chain(backend, family, "filter", "INPUT", other ?? ["KUBE-EXTERNAL-SERVICES", "KUBE-FIREWALL", "KUBE-ROUTER-INPUT"]);
-        rules.Chain(backend, family, "filter", "FORWARD", other ?? ["KUBE-FORWARD", "KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-ROUTER-FORWARD"]);
-        rules.Chain(backend, family, "filter", "OUTPUT", other ?? ["KUBE-SERVICES", "KUBE-FIREWALL"]);
-        rules.Chain(backend, family, "filter", "KUBE-SERVICES");
-        rules.Chain(backend, family, "filter", "KUBE-EXTERNAL-SERVICES");
-        rules.Chain(backend, family, "filter", "KUBE-FORWARD");
+        rules.ChainIn(backend, family, "filter", "INPUT", other ?? ["KUBE-EXTERNAL-SERVICES", "KUBE-FIREWALL", "KUBE-ROUTER-INPUT"]);
+        rules.ChainIn(backend, family, "filter", "FORWARD", other ?? ["KUBE-FORWARD", "KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-ROUTER-FORWARD"]);
+        rules.ChainIn(backend, family, "filter", "OUTPUT", other ?? ["KUBE-SERVICES", "KUBE-FIREWALL"]);
+        rules.ChainIn(backend, family, "filter", "KUBE-SERVICES");
+        rules.ChainIn(backend, family, "filter", "KUBE-EXTERNAL-SERVICES");
+        rules.ChainIn(backend, family, "filter", "KUBE-FORWARD");
     }
 
     private static void Ipvs(SimulatedRules rules)

@@ -29,9 +29,9 @@ internal sealed class SimulatedRules
     ];
 
     /// <param name="rules">What its rules lead to or use, in order; a rule of nobody else's may say anything.</param>
-    public void Chain(string table, string chain, params string[] rules) => Chain(ChainTable.Nft, "ip", table, chain, rules);
+    public void Chain(string table, string chain, params string[] rules) => ChainIn(ChainTable.Nft, "ip", table, chain, rules);
 
-    public void Chain(string backend, string family, string table, string chain, params string[] rules) => _chains[(backend, family, table, chain)] = [.. rules];
+    public void ChainIn(string backend, string family, string table, string chain, params string[] rules) => _chains[(backend, family, table, chain)] = [.. rules];
 
     public IReadOnlyList<ChainTable> Report(string prefix) =>
     [
