@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text;
 using System.Text.Json.Serialization;
 
@@ -210,9 +211,11 @@ internal sealed record ChainTable(string Backend, string Family, string Table, I
 
     private const int HashLength = 16;
 
+    private static readonly SearchValues<char> Base32 = SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567");
+
     /// <summary>What stands before the hash; null for a name without one.</summary>
     public static string? PrefixOf(string name) =>
-        name.Length > HashLength + 1 && name[^(HashLength + 1)] == '-' && !name.AsSpan(name.Length - HashLength).ContainsAnyExcept("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
+        name.Length > HashLength + 1 && name[^(HashLength + 1)] == '-' && !name.AsSpan(name.Length - HashLength).ContainsAnyExcept(Base32)
             ? name[..^HashLength] : null;
 }
 

@@ -163,7 +163,11 @@ public partial class NetfilterTests
             ["-A", "PREROUTING", "-m", "comment", "--comment", "kubernetes service portals", "-j", "KUBE-SERVICES"], ["-A", "PREROUTING", "-d", "192.0.2.98", "-j", "theirs"],
             ["-A", "KUBE-SERVICES", "-d", "10.96.0.1", "-j", "KUBE-SVC-AAAAAAAAAAAAAAAA"], ["-A", "KUBE-POSTROUTING", "-j", "KUBE-SVC-AAAAAAAAAAAAAAAA"], ["-A", "KUBE-POSTROUTING", "-j", "RETURN"],
         ];
-        commands.ShouldAllBe(c => runner.Run(new[] { "iptables-legacy", "-t", "nat" }.Concat(c).ToList(), 4096).Failure == null);
+        foreach (var command in commands)
+        {
+            runner.Run(["iptables-legacy", "-t", "nat", .. command]).Failure.ShouldBeNull();
+        }
+
         iptables.Chains("KUBE-").ShouldHaveSingleItem().Chains.ShouldBe(["KUBE-POSTROUTING", "KUBE-SERVICES"]);
 
         var removal = new ChainRemoval(ChainTable.Legacy, "ip", "nat", new HashSet<string> { "KUBE-SERVICES" }, new HashSet<string> { "KUBE-SVC-" }, new HashSet<string> { "KUBE-POSTROUTING" });
