@@ -204,31 +204,33 @@ internal static class NfTables
     private sealed class Batch(Netlink netlink)
     {
         private readonly ArrayBufferWriter<byte> _messages = new();
-        private readonly List<string> _names = [];
+        // Other questions may be asked between two of them.
+        private readonly List<(uint Sequence, string Name)> _commands = [];
         private uint _first;
         private int _last;
 
         public void Add(NetlinkMessage message, string name)
         {
-            if (_names.Count == 0)
+            if (_commands.Count == 0)
             {
                 _first = netlink.NextSequence();
                 _messages.Write(NetlinkMessage.OfNetfilter(0, Netlink.BatchBegin, 0, Subsystem).Finish(Netlink.Request, _first));
             }
 
             _last = _messages.WrittenCount;
-            _messages.Write(message.Finish(Netlink.Request, netlink.NextSequence()));
-            _names.Add(name);
+            var sequence = netlink.NextSequence();
+            _messages.Write(message.Finish(Netlink.Request, sequence));
+            _commands.Add((sequence, name));
         }
 
         public void Commit(string what, int passesOver = 0)
         {
-            if (_names.Count == 0)
+            if (_commands.Count == 0)
             {
                 return;
             }
 
-            var last = _first + (uint)_names.Count;
+            var last = _commands[^1].Sequence;
             _messages.Write(NetlinkMessage.OfNetfilter(0, BatchEnd, 0, Subsystem).Finish(Netlink.Request, netlink.NextSequence()));
             var messages = _messages.WrittenSpan.ToArray();
             BinaryPrimitives.WriteUInt16LittleEndian(messages.AsSpan(_last + 6), Netlink.Request | Netlink.Acknowledge);
@@ -238,7 +240,7 @@ internal static class NfTables
                 return;
             }
 
-            var name = of > _first ? _names[(int)(of - _first) - 1] : "";
+            var name = _commands.Find(c => c.Sequence == of).Name ?? "";
             throw new MachineException(
                 what,
                 error == Libc.Busy ? $"{name} is still used by a rule that is somebody else's; look for it (nft list ruleset), and remove it by hand if nothing needs it"

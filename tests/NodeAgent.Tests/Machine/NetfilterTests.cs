@@ -36,8 +36,9 @@ public partial class NetfilterTests
 
         NfTables.Remove(Removal("ip", ["KUBE-SERVICES"], ["KUBE-SVC-", "KUBE-SEP-"]));
 
-        NfTables.Chains("").Single(t => t is { Family: "ip", Table: "nat" }).Chains.ShouldBe(["DOCKER", "KUBE-MARK-MASQ", "KUBE-SVC-short", "PREROUTING"]);
+        NfTables.Chains("").Single(t => t is { Family: "ip", Table: "nat" }).Chains.ShouldBe(["DOCKER", "KUBE-MARK-MASQ", "KUBE-SVC-short", "OUTPUT", "PREROUTING"]);
         Rules("ip", "nat", "PREROUTING").ShouldBe(1);
+        Rules("ip", "nat", "OUTPUT").ShouldBe(0);
         Rules("ip", "nat", "KUBE-MARK-MASQ").ShouldBe(1);
         // The other family's, and another table's.
         NfTables.Chains("KUBE-").Count.ShouldBe(3);
@@ -237,6 +238,7 @@ public partial class NetfilterTests
         }
 
         b.Add(3, Create, Message("ip").Text(1, "nat").Text(3, "PREROUTING").Nested(4, h => h.NetworkInteger(1, 0).NetworkInteger(2, unchecked((uint)-100))).Text(7, "nat"));
+        b.Add(3, Create, Message("ip").Text(1, "nat").Text(3, "OUTPUT").Nested(4, h => h.NetworkInteger(1, 3).NetworkInteger(2, unchecked((uint)-100))).Text(7, "nat"));
         string[] chains =
             ["DOCKER", "KUBE-SERVICES", "KUBE-MARK-MASQ", "KUBE-SVC-AAAAAAAAAAAAAAAA", "KUBE-SEP-AAAAAAAAAAAAAAAA", "KUBE-SEP-BBBBBBBBBBBBBBBB", "KUBE-POD-FW-AAAAAAAAAAAAAAAA", "KUBE-SVC-short"];
         foreach (var chain in chains)
@@ -249,7 +251,7 @@ public partial class NetfilterTests
         b.Add(3, Create, Message("ip6").Text(1, "nat").Text(3, "KUBE-SERVICES"));
         foreach (var (chain, target) in new[]
         {
-            ("PREROUTING", "KUBE-SERVICES"), ("PREROUTING", "DOCKER"), ("KUBE-SERVICES", "KUBE-SVC-AAAAAAAAAAAAAAAA"), ("KUBE-SVC-AAAAAAAAAAAAAAAA", "KUBE-SEP-AAAAAAAAAAAAAAAA"),
+            ("PREROUTING", "KUBE-SERVICES"), ("PREROUTING", "DOCKER"), ("OUTPUT", "KUBE-SERVICES"), ("KUBE-SERVICES", "KUBE-SVC-AAAAAAAAAAAAAAAA"), ("KUBE-SVC-AAAAAAAAAAAAAAAA", "KUBE-SEP-AAAAAAAAAAAAAAAA"),
             ("KUBE-SVC-AAAAAAAAAAAAAAAA", "KUBE-SEP-BBBBBBBBBBBBBBBB"), ("KUBE-SEP-AAAAAAAAAAAAAAAA", "KUBE-MARK-MASQ"), ("KUBE-MARK-MASQ", "DOCKER"),
         })
         {
