@@ -1,3 +1,6 @@
+using System.Net.Http;
+using System.Security.Cryptography;
+using System.Text.Json;
 using NodeAgent.Advice;
 using NodeAgent.Aws;
 using NodeAgent.Configuration;
@@ -51,7 +54,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         }
 
         var source = Source(loaded.Config, facts, deadline, cancellation);
-        return Build(loaded, facts, timeline, source, PodRangeSource(loaded.Config, facts, deadline)) with
+        return Build(loaded, facts, timeline, source, PodRangeSource(loaded.Config, facts, deadline), new KubeletsPods(loaded.Config, facts, cancellation)) with
         {
             StandIns = [.. sources.StandIns, .. away is null ? (string[])[] : [away]],
             ToKeep = sources.ToKeep(facts.Instance.Id, machine.Now),
@@ -152,7 +155,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         // That machine's store is not this one's to read.
         var source = loaded.Config.Certificates.Source == CertificateSourceKind.Store
             ? new ElsewhereCertificateSource() : Source(loaded.Config, facts, default, CancellationToken.None);
-        return Build(loaded, facts, timeline, source, ElsewherePodRangeSource.Instance);
+        return Build(loaded, facts, timeline, source, ElsewherePodRangeSource.Instance, ElsewherePods.Instance);
     }
 
     /// <summary>
@@ -186,7 +189,10 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
             {
                 Instance = facts.Instance with { MetadataHopLimit = await HopLimit(loaded.Config, facts, cancellation).ConfigureAwait(false) },
             };
-            return new(loaded, Build(loaded, facts, timeline, new ElsewhereCertificateSource(), ElsewherePodRangeSource.Instance).Advice, null);
+            return new(
+                loaded,
+                Build(loaded, facts, timeline, new ElsewhereCertificateSource(), ElsewherePodRangeSource.Instance, ElsewherePods.Instance).Advice,
+                null);
         }
         catch (Exception e) when (e is NotPossibleException or AwsException or ProbeException)
         {
@@ -324,12 +330,17 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         };
     }
 
-    private static NodeInputs Build(LoadedConfig loaded, NodeFacts facts, Timeline time, ICertificateSource source, IPodRangeSource podRanges) =>
-        time.Measure("configuration", () =>
+    private static NodeInputs Build(
+        LoadedConfig loaded,
+        NodeFacts facts,
+        Timeline time,
+        ICertificateSource source,
+        IPodRangeSource podRanges,
+        INodePods pods) => time.Measure("configuration", () =>
     {
         try
         {
-            return new NodeInputs(loaded, facts, NodeResources.Build(loaded.Config, facts, source, podRanges));
+            return new NodeInputs(loaded, facts, NodeResources.Build(loaded.Config, facts, source, podRanges, pods));
         }
         catch (ConfigurationException e)
         {
@@ -449,6 +460,37 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     {
         public IReadOnlyList<byte[]> Obtain(string role, byte[] request, CancellationToken cancellation) =>
             throw new MachineException($"certificate for {role}", "this is not the node that it is for");
+    }
+
+    private sealed class ElsewherePods : INodePods
+    {
+        public static readonly ElsewherePods Instance = new();
+
+        public IReadOnlyList<string> Others() => throw new ProbeException("pods of this node", "this is not the node that they are on");
+    }
+
+    /// <summary>From the API server, by the node's own certificate.</summary>
+    private sealed class KubeletsPods(NodeConfig config, NodeFacts facts, CancellationToken cancellation) : INodePods
+    {
+        public IReadOnlyList<string> Others()
+        {
+            try
+            {
+                using var api = WatchCommand.Connect(ControlPlanePods.Server(config));
+                return [.. api.PodsOf(NodeNames.Of(config, facts), cancellation).GetAwaiter().GetResult().Where(p => !p.IsMirror && !p.IsDaemon)
+                    .Select(p => p.ToString()).Order(StringComparer.Ordinal)];
+            }
+            catch (Exception e) when (e is HttpRequestException or CryptographicException or IOException or JsonException or KeyNotFoundException
+                or InvalidOperationException
+                || (e is OperationCanceledException && !cancellation.IsCancellationRequested))
+            {
+                throw new ProbeException(
+                    "pods of this node",
+                    $"kubeProxy.change: drained asks the API server for them, and it does not say: {e.GetBaseException().Message}; try again, reboot the "
+                        + "node, or say always",
+                    e);
+            }
+        }
     }
 
     private sealed class ElsewherePodRangeSource : IPodRangeSource

@@ -68,6 +68,7 @@ internal sealed class PlanText(TextWriter output, bool color)
     public static string Words(Disruption disruption) => disruption switch
     {
         Disruption.RestartsService => "restarts a service",
+        Disruption.InterruptsServices => "interrupts services",
         Disruption.RecreatesPods => "recreates pods",
         Disruption.DestroysData => "destroys data",
         _ => "none",

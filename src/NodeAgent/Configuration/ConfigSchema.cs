@@ -202,7 +202,7 @@ internal sealed class ConfigLeaf
     [
         typeof(CidrConverter), typeof(DurationConverter), typeof(VolumeSizeConverter), typeof(SecretConverter), typeof(MaxPodsConverter),
         typeof(Choice<NodeRole>), typeof(Choice<NodeNaming>), typeof(Choice<ReadinessGate>), typeof(Choice<NoDisksPolicy>), typeof(Choice<WipePolicy>),
-        typeof(Choice<LostMemberPolicy>), typeof(Choice<VolumeLayout>), typeof(Choice<FilesystemType>), typeof(Choice<ProxyMode>),
+        typeof(Choice<LostMemberPolicy>), typeof(Choice<VolumeLayout>), typeof(Choice<FilesystemType>), typeof(Choice<ProxyMode>), typeof(Choice<ProxyChange>),
         typeof(Choice<ContainerRuntimeKind>), typeof(Choice<NetworkPlugin>), typeof(Choice<CertificateSourceKind>), typeof(Choice<TaintEffect>),
         typeof(Choice<CloudProvider>), typeof(Choice<EndpointSource>), typeof(Choice<AdoptionMoment>), typeof(Choice<TlsVersion>),
         typeof(Choice<AutoCompactionMode>), typeof(KeyAlgorithmConverter),

@@ -138,7 +138,7 @@ public class GoldenTests
         var extra = extraConfig is null ? [] : new Layer[] { new Layer.Document("extra.yaml", Encoding.UTF8.GetBytes(extraConfig)) };
         // By a name that is the same wherever the tests are.
         var loaded = NodeConfigLoader.Load([new Layer.Document("config.yaml", File.ReadAllBytes(config)), .. extra]);
-        var resources = NodeResources.Build(loaded.Config, Facts(name), Unasked.Instance, Unasked.Instance);
+        var resources = NodeResources.Build(loaded.Config, Facts(name), Unasked.Instance, Unasked.Instance, Unasked.Instance);
         return (resources, Advisor.Of(new(loaded, Facts(name), resources.Warnings)));
     }
 
@@ -172,7 +172,7 @@ public class GoldenTests
     }
 
     /// <summary>A plan asks nobody to sign anything.</summary>
-    private sealed class Unasked : ICertificateSource, IPodRangeSource
+    private sealed class Unasked : ICertificateSource, IPodRangeSource, INodePods
     {
         public static readonly Unasked Instance = new();
 
@@ -180,5 +180,7 @@ public class GoldenTests
             throw new InvalidOperationException("a plan asked for a certificate");
 
         public Cidr Obtain(Cidr? wish, CancellationToken cancellation) => throw new InvalidOperationException("a plan asked for a range");
+
+        public IReadOnlyList<string> Others() => throw new InvalidOperationException("a plan asked for pods where nothing runs");
     }
 }
