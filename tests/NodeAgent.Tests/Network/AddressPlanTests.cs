@@ -155,7 +155,7 @@ public class AddressPlanTests
 
     [Fact]
     public void Most_of_what_is_tried_can_be_laid_out() =>
-        Gen.Sample(Requests(), 30, 300).Count(r => Try(r) is not null).ShouldBeGreaterThan(100);
+        Gen.Sample(Requests(), 300, 30).Count(r => Try(r) is not null).ShouldBeGreaterThan(100);
 
     [Fact]
     public void A_plan_that_is_given_back_is_the_same_plan() =>
