@@ -145,21 +145,30 @@ internal sealed class ProxyLeftovers(string mode, ProxyTraces traces, ProxyPlace
             {
                 return new Refused(
                     $"{why}, and kubeProxy.change: boot leaves that to a boot, which begins with an empty kernel",
-                    "reboot the node, or say kubeProxy.change: drained or always") { Notes = notes };
+                    "reboot the node, or say kubeProxy.change: drained or always")
+                {
+                    Notes = notes,
+                };
             }
 
             if (policy == ProxyChange.Drained && state.Pods.Count > 0)
             {
                 return new Refused(
                     $"{why}, and kubeProxy.change: drained waits for a node without pods; there {(state.Pods.Count == 1 ? "is" : "are")} {Some(state.Pods)}",
-                    "drain the node (kubectl drain --ignore-daemonsets), reboot it, or say kubeProxy.change: always") { Notes = notes };
+                    "drain the node (kubectl drain --ignore-daemonsets), reboot it, or say kubeProxy.change: always")
+                {
+                    Notes = notes,
+                };
             }
         }
 
         return new Change(
             found.Count == 0 && !state.IsRunning ? $"{why}; nothing of it is in the kernel" : $"{why}: it is stopped, and what it made is removed",
             found.Count == 0 && !state.IsRunning ? Disruption.None : Disruption.InterruptsServices,
-            string.Concat(Found(state, onlyOthers: false).Select(l => $"- {l}\n"))) { Notes = notes };
+            string.Concat(Found(state, onlyOthers: false).Select(l => $"- {l}\n")))
+        {
+            Notes = notes,
+        };
     }
 
     protected override void Apply(IMachineWriter writer, State state, Change change, CancellationToken cancellation)

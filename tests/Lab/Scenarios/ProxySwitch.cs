@@ -10,6 +10,8 @@ internal static class ProxySwitch
 {
     public const string Service = "https://10.96.0.77/version";
 
+    private static readonly string[] Endpoint = ["10.0.2.100"];
+
     private const string NodePort = "https://10.0.2.15:30443/version";
 
     public static async Task RunAsync(Laboratory lab)
@@ -58,7 +60,7 @@ internal static class ProxySwitch
         {
             metadata = new { name = "probe-1", labels = new Dictionary<string, string> { ["kubernetes.io/service-name"] = "probe" } },
             addressType = "IPv4",
-            endpoints = new[] { new { addresses = new[] { "10.0.2.100" }, conditions = new { ready = true } } },
+            endpoints = new[] { new { addresses = Endpoint, conditions = new { ready = true } } },
             ports = new[] { new { name = "", port = 6443, protocol = "TCP" } },
         });
         return guest;
