@@ -18,9 +18,6 @@ internal static class ConfigCommand
     /// <param name="pending">
     /// Says on the first writer what is new to this node, as JSON or not, and exits. May throw as <paramref name="layersOf"/> does.
     /// </param>
-    /// <param name="pending">
-    /// Says on the first writer what is new to this node, as JSON or not, and exits. May throw as <paramref name="layersOf"/> does.
-    /// </param>
     /// <param name="check">
     /// The same layers, or with facts (absolute path) those of that machine, held against the machine; null: the configuration by itself.
     /// </param>

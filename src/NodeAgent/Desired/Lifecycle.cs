@@ -34,7 +34,6 @@ internal static class Lifecycle
 
     private const string Target = "multi-user.target";
 
-
     /// <summary>Whose files are <see cref="UnitFiles"/>, for systemd to read again.</summary>
     public static readonly string[] Units = [WatchUnit, Target];
 
