@@ -52,7 +52,7 @@ internal static class ConfigCommand
             Check the configuration of this node: built-in defaults, /etc/nodeagent/config.d/*.yaml, shared layers in S3, instance tags, user data, --config files.
             On an instance, or with --facts, it is held against the machine as well: versions, addresses of the VPC, known traps (docs/advice.md).
 
-            Exit codes: 0 sound, 3 not, with every error by layer, line and column, 5 sound and refused by advice, 4 not reachable in time.
+            Exit codes: 0 sound, 3 not, with every error by layer, line and column, 5 sound and refused, by advice or on this machine, 4 not reachable in time.
 
             Example:
               nodeagent config check --config node.yaml

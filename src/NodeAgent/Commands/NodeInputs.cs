@@ -194,9 +194,9 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
                 Build(loaded, facts, timeline, new ElsewhereCertificateSource(), ElsewherePodRangeSource.Instance, ElsewherePods.Instance).Advice,
                 null);
         }
-        catch (Exception e) when (e is NotPossibleException or AwsException or ProbeException)
+        catch (Exception e) when (e is NotPossibleException { IsRefusal: false } or AwsException or ProbeException)
         {
-            // An image that is not finished has no kubelet yet, and its configuration may be sound.
+            // An image that is not finished has no kubelet yet, and its configuration may be sound. What is refused stays refused, as for --facts.
             return new(loaded, Advisor.Of(new(loaded, null, [])), $"not held against this machine: {e.Message}");
         }
     }
