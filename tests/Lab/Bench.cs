@@ -99,18 +99,7 @@ internal static class Bench
                 ExecStartPre=/bin/sh -c 'until test -e /run/aws; do sleep 0.2; done'
                 """);
             guest.Imds.Paths[profile] = role;
-            guest.Imds.Tags = new() { ["nodeagent:cluster"] = "laboratory", ["nodeagent:role"] = "control-plane" };
-            await guest.Imds.SetUserDataAsync(System.Text.Encoding.UTF8.GetBytes($"""
-                apiVersion: nodeagent/v1
-                kind: NodeConfig
-                cluster:
-                  endpoint: {ApiServer.Url}
-                  certificateAuthority: |
-                    {authority.Trim().ReplaceLineEndings("\n    ")}
-                network:
-                  podRange: 10.244.3.0/24
-
-                """ + Worker.ContainerOverrides));
+            await ControlPlaneCertificates.BecomesAsync(guest, authority);
             await guest.RebootAsync();
             await using var aws = await guest.ConnectAwsAsync();
             await guest.CheckAsync("touch /run/aws");

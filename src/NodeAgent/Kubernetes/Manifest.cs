@@ -57,7 +57,7 @@ internal sealed record Manifest(string Source, string ApiVersion, string Kind, s
             }
 
             var said = text[(int)root.Start.Index..end];
-            found.Add(new(source, version, kind, Scalar(metadata!, "namespace"), name, HaveProtocols(map, version, kind) ? Written(map) : said));
+            found.Add(new(source, version, kind, Scalar(metadata!, "namespace"), name, AddProtocols(map, version, kind) ? Written(map) : said));
         }
 
         return found;
@@ -68,10 +68,10 @@ internal sealed record Manifest(string Source, string ApiVersion, string Kind, s
     /// (structured-merge-diff#130, kubernetes#98576). Only in kinds of which it is known what their ports are.
     /// </summary>
     /// <returns>Whether one lacked it.</returns>
-    private static bool HaveProtocols(YamlMappingNode map, string version, string kind) =>
-        version is "v1" or "apps/v1" or "batch/v1" or "batch/v1beta1" && HaveProtocols(map, kind == "Service" ? "port" : "containerPort");
+    private static bool AddProtocols(YamlMappingNode map, string version, string kind) =>
+        version is "v1" or "apps/v1" or "batch/v1" or "batch/v1beta1" && AddProtocols(map, kind == "Service" ? "port" : "containerPort");
 
-    private static bool HaveProtocols(YamlNode node, string key)
+    private static bool AddProtocols(YamlNode node, string key)
     {
         var lacked = false;
         if (node is YamlMappingNode map)
@@ -85,10 +85,10 @@ internal sealed record Manifest(string Source, string ApiVersion, string Kind, s
                 }
             }
 
-            return map.Children.Values.Aggregate(lacked, (so, child) => HaveProtocols(child, key) | so);
+            return map.Children.Values.Aggregate(lacked, (so, child) => AddProtocols(child, key) | so);
         }
 
-        return node is YamlSequenceNode all && all.Aggregate(lacked, (so, child) => HaveProtocols(child, key) | so);
+        return node is YamlSequenceNode all && all.Aggregate(lacked, (so, child) => AddProtocols(child, key) | so);
     }
 
     // As it was: plain scalars stay plain, quoted ones quoted.
@@ -96,7 +96,8 @@ internal sealed record Manifest(string Source, string ApiVersion, string Kind, s
     {
         using var text = new StringWriter(CultureInfo.InvariantCulture);
         new YamlStream(new YamlDocument(map)).Save(text, assignAnchors: false);
-        return text.ToString().TrimEnd().TrimEnd('.').TrimEnd() + "\n";
+        // Save ends a document by its mark.
+        return text.ToString().ReplaceLineEndings("\n") is var written && written.EndsWith("\n...\n", StringComparison.Ordinal) ? written[..^4] : written;
     }
 
     /// <summary>Where each document is over: the nodes of block style do not know.</summary>

@@ -119,9 +119,6 @@ internal sealed class ClusterLab : IAsyncDisposable
           plugin: vpc-routes
         node:
           readiness: {"{"}timeout: 30m{"}"}
-        # Half of what a kubelet at rest takes here is that it looks at each control group every ten seconds.
-        kubelet:
-          extraArgs: {"{"}housekeeping-interval: 60s{"}"}
         """);
 
     public Task ReadyAsync(string node) => lab.WaitForAsync($"{node} is Ready", Patience, async () =>

@@ -107,6 +107,12 @@ internal static class ControlPlaneCertificates
             controlPlane:
               staticPods: false
             """);
+        await BecomesAsync(guest, authority);
+    }
+
+    /// <summary>A control plane node of the laboratory's cluster, by tags and user data, in a container.</summary>
+    public static async Task BecomesAsync(Guest guest, string authority)
+    {
         guest.Imds.Tags = new() { ["Name"] = "control plane", ["nodeagent:cluster"] = "laboratory", ["nodeagent:role"] = "control-plane" };
         await guest.Imds.SetUserDataAsync(Encoding.UTF8.GetBytes($"""
             apiVersion: nodeagent/v1

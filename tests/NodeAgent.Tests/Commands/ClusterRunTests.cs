@@ -156,7 +156,7 @@ public sealed class ClusterRunTests : IAsyncLifetime
     [Fact]
     public async Task An_API_server_that_is_away_is_named_and_waited_for_no_longer_than_the_deadline()
     {
-        await _cluster.Stop();
+        await _cluster.DisposeAsync();
 
         var e = await Should.ThrowAsync<NotReachableException>(
             () => Errors.Within(TimeSpan.FromMilliseconds(200), stop => Run([ConfigMap("a")], stop: stop), CancellationToken.None));

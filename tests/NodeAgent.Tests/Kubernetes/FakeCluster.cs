@@ -2,12 +2,7 @@ using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json.Nodes;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
-using Microsoft.Extensions.DependencyInjection;
 using NodeAgent.Kubernetes;
 using YamlDotNet.RepresentationModel;
 
@@ -17,7 +12,7 @@ namespace NodeAgent.Tests.Kubernetes;
 /// As much of an API server as objects are made sure of with: discovery, GET, server-side apply with owners of fields, dry runs, namespaces, definitions that
 /// take a while to count, and what it is told to answer instead. Maps merge, all else is one field.
 /// </summary>
-internal sealed class FakeCluster : IAsyncDisposable
+internal sealed class FakeCluster : FakeServer
 {
     private readonly Dictionary<string, List<(string Kind, string Name, bool IsNamespaced)>> _kinds = new()
     {
@@ -30,7 +25,6 @@ internal sealed class FakeCluster : IAsyncDisposable
     private readonly Dictionary<string, JsonObject> _objects = [];
     private readonly Dictionary<string, Dictionary<string, string>> _owners = [];
     private readonly string _client = ClientPem();
-    private WebApplication? _server;
     private int _revision;
 
     public FakeCluster()
@@ -40,8 +34,6 @@ internal sealed class FakeCluster : IAsyncDisposable
             _objects[$"/api/v1/namespaces/{name}"] = [];
         }
     }
-
-    public Uri Endpoint { get; private set; } = new("http://127.0.0.1");
 
     /// <summary>"GET /path?query 200", in the order in which they were answered.</summary>
     public ConcurrentQueue<string> Requests { get; } = new();
@@ -59,21 +51,7 @@ internal sealed class FakeCluster : IAsyncDisposable
 
     public JsonObject? this[string path] => _objects.GetValueOrDefault(path);
 
-    public async Task Start()
-    {
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
-        _server = builder.Build();
-        _server.Run(Answer);
-        await _server.StartAsync();
-        Endpoint = new Uri(_server.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
-    }
-
     public ApiClient Client() => new(Endpoint, _client, _client, TimeSpan.FromSeconds(30));
-
-    public async Task Stop() => await _server!.StopAsync();
-
-    public async ValueTask DisposeAsync() => await _server!.DisposeAsync();
 
     public void Answer(string request, int status, string body) => Instead.GetOrAdd(request, _ => new()).Enqueue((status, body));
 
@@ -82,11 +60,10 @@ internal sealed class FakeCluster : IAsyncDisposable
 
     public static string Status(int code, string message) => new JsonObject { ["kind"] = "Status", ["code"] = code, ["message"] = message }.ToJsonString();
 
-    private async Task Answer(HttpContext context)
+    protected override async Task Answer(HttpContext context)
     {
         var (method, path) = (context.Request.Method, context.Request.Path.Value!);
-        using var reader = new StreamReader(context.Request.Body);
-        var text = await reader.ReadToEndAsync();
+        var text = await Body(context);
         var (status, body) = Instead.TryGetValue($"{method} {path}", out var queue) && queue.TryDequeue(out var instead) ? instead : method switch
         {
             "GET" => Get(path),
