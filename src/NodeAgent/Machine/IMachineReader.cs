@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Globalization;
 using System.Text;
 using System.Text.Json.Serialization;
 
@@ -64,6 +65,15 @@ internal interface IMachineReader
 
     /// <summary>Addresses of a network interface, in order; null when there is no such interface.</summary>
     IReadOnlyList<string>? Addresses(string networkInterface);
+
+    /// <summary>All network interfaces of this machine's own namespace, by name.</summary>
+    IReadOnlyList<InterfaceReport> NetworkInterfaces();
+
+    /// <summary>Rules by which the kernel chooses a table of routes.</summary>
+    IReadOnlyList<RoutingRule> RoutingRules();
+
+    /// <summary>Routes of all tables that a protocol made, as rtnetlink(7) numbers them.</summary>
+    IReadOnlyList<RouteReport> Routes(int protocol);
 
     /// <summary>Those that run by a name as ps(1) has it (at most 15 characters), in the network namespace of this machine; by their number.</summary>
     IReadOnlyList<ProcessReport> Processes(string name);
@@ -227,7 +237,14 @@ internal sealed record ChainTable(string Backend, string Family, string Table, I
 internal sealed record ChainRemoval(
     string Backend, string Family, string Table, IReadOnlySet<string> Chains, IReadOnlySet<string> Hashed, IReadOnlySet<string> Cleaned)
 {
-    public bool Takes(string chain) => Chains.Contains(chain) || (Hashed.Count > 0 && ChainTable.PrefixOf(chain) is { } prefix && Hashed.Contains(prefix));
+    /// <summary>What names of chains that go begin with.</summary>
+    public IReadOnlyList<string> Prefixes { get; init; } = [];
+
+    /// <summary>What the comment of a rule begins with that goes, too, from where packets begin.</summary>
+    public IReadOnlyList<string> Comments { get; init; } = [];
+
+    public bool Takes(string chain) => Chains.Contains(chain) || (Hashed.Count > 0 && ChainTable.PrefixOf(chain) is { } prefix && Hashed.Contains(prefix))
+        || Prefixes.Any(p => chain.StartsWith(p, StringComparison.Ordinal));
 }
 
 /// <param name="Protocol">tcp, udp or sctp.</param>
@@ -237,3 +254,28 @@ internal sealed record VirtualServer(string Protocol, string Address, int Port)
 }
 
 internal sealed record ProcessReport(int Id, IReadOnlyList<string> Arguments);
+
+/// <param name="Kind">As ip-link(8) has it: veth, bridge, vxlan; empty for hardware.</param>
+/// <param name="Master">The bridge, or the like, that it is a port of.</param>
+internal sealed record InterfaceReport(string Name, string Kind, string? Master, bool IsUp);
+
+/// <summary>As ip-rule(8) shows them.</summary>
+/// <param name="Family">ip or ip6.</param>
+/// <param name="From">As in 10.0.0.1/32; null for all.</param>
+/// <param name="Interface">Where a packet came in.</param>
+internal sealed record RoutingRule(string Family, long Priority, string? From, string? To, string? Interface, long Mark, long Mask, long Table)
+{
+    public override string ToString() => string.Create(
+        CultureInfo.InvariantCulture,
+        $"{Family} {Priority}: from {From ?? "all"}{(To is null ? "" : $" to {To}")}{(Interface is null ? "" : $" iif {Interface}")}"
+            + $"{(Mark == 0 ? "" : $" fwmark 0x{Mark:x}/0x{Mask:x}")} lookup {Table}");
+}
+
+/// <param name="Family">ip or ip6.</param>
+/// <param name="Type">unicast, blackhole, ...</param>
+/// <param name="Destination">As in 10.0.0.0/26, or default.</param>
+internal sealed record RouteReport(string Family, int Protocol, long Table, string Type, string Destination, string? Gateway)
+{
+    public override string ToString() =>
+        $"{Family} {(Type == "unicast" ? "" : $"{Type} ")}{Destination}{(Gateway is null ? "" : $" via {Gateway}")}";
+}

@@ -67,6 +67,15 @@ internal interface IMachineWriter
     /// <summary>Removes a network interface; nothing happens when it is not there.</summary>
     void RemoveInterface(string name);
 
+    /// <summary>Takes an interface down, and with that the routes that lead out of it; nothing happens when it is not there.</summary>
+    void TakeInterfaceDown(string name);
+
+    /// <summary>Removes rules, one after the other; nothing happens to those that are not there.</summary>
+    void RemoveRoutingRules(IReadOnlyList<RoutingRule> rules);
+
+    /// <summary>Removes routes, one after the other; nothing happens to those that are not there.</summary>
+    void RemoveRoutes(IReadOnlyList<RouteReport> routes);
+
     /// <summary>Forgets connections to these addresses, but for TCP that was translated.</summary>
     void ForgetConnections(IReadOnlyList<IPNetwork> ranges, IReadOnlyList<string> addresses);
 

@@ -119,6 +119,13 @@ internal sealed class LegacyIptables(ProcessRunner runner)
             return false;
         }
 
+        // Quoted, or not, by iptables' version.
+        if (hooked.Contains(words[1]) && removal.Comments.Any(
+            c => line.Contains($"--comment {c}", StringComparison.Ordinal) || line.Contains($"--comment \"{c}", StringComparison.Ordinal)))
+        {
+            return true;
+        }
+
         // Comments come first, quoted where they have blanks; what a rule does comes last.
         var jump = Array.FindLastIndex(words, w => w is "-j" or "-g");
         return (jump > 0 && jump < words.Length - 1 && removal.Takes(words[jump + 1])) || (isCleaned && Array.Exists(words, w => w == "--match-set"));

@@ -21,6 +21,9 @@ internal sealed class LinuxReader : IMachineReader, IDisposable
     private readonly Dictionary<string, IReadOnlyList<ChainTable>> _chains = [];
     private readonly Dictionary<string, IReadOnlyList<int>> _ports = [];
     private readonly Dictionary<string, IReadOnlyList<string>?> _addresses = [];
+    private readonly Dictionary<int, IReadOnlyList<RouteReport>> _routes = [];
+    private IReadOnlyList<InterfaceReport>? _interfaces;
+    private IReadOnlyList<RoutingRule>? _rules;
     private IReadOnlyList<string>? _tables;
     private IReadOnlyList<string>? _sets;
     private IReadOnlyList<VirtualServer>? _servers;
@@ -84,6 +87,12 @@ internal sealed class LinuxReader : IMachineReader, IDisposable
 
     public IReadOnlyList<string>? Addresses(string networkInterface) => Remembered(_addresses, networkInterface, Interfaces.Addresses);
 
+    public IReadOnlyList<InterfaceReport> NetworkInterfaces() => _interfaces ??= Interfaces.List();
+
+    public IReadOnlyList<RoutingRule> RoutingRules() => _rules ??= Routing.Rules();
+
+    public IReadOnlyList<RouteReport> Routes(int protocol) => Remembered(_routes, protocol, Routing.Routes);
+
     // They come and go without us.
     public IReadOnlyList<ProcessReport> Processes(string name) => Machine.Processes.Named(name);
 
@@ -116,7 +125,9 @@ internal sealed class LinuxReader : IMachineReader, IDisposable
         _chains.Clear();
         _ports.Clear();
         _addresses.Clear();
+        _routes.Clear();
         (_tables, _sets, _servers) = (null, null, null);
+        (_interfaces, _rules) = (null, null);
     }
 
     /// <summary>After a unit started or stopped: it may have mounted, written, loaded or set anything, but makes no volumes and no file systems.</summary>
@@ -149,7 +160,8 @@ internal sealed class LinuxReader : IMachineReader, IDisposable
     private IReadOnlyList<Mounts.Entry> MountEntries() => _mounts ??= Machine.Mounts.Parse(
         Files.Text("/proc/self/mountinfo") ?? throw new ProbeException("mounts", "/proc/self/mountinfo is not there"));
 
-    private static T Remembered<T>(Dictionary<string, T> answers, string question, Func<string, T> ask)
+    private static T Remembered<TQuestion, T>(Dictionary<TQuestion, T> answers, TQuestion question, Func<TQuestion, T> ask)
+        where TQuestion : notnull
     {
         if (!answers.TryGetValue(question, out var answer))
         {

@@ -87,6 +87,12 @@ internal sealed class LinuxWriter(LinuxReader reader, CancellationToken cancella
 
     public void RemoveInterface(string name) => Then(() => Interfaces.Remove(name), reader.ForgetNetwork);
 
+    public void TakeInterfaceDown(string name) => Then(() => Interfaces.TakeDown(name), reader.ForgetNetwork);
+
+    public void RemoveRoutingRules(IReadOnlyList<RoutingRule> rules) => Then(() => Routing.RemoveRules(rules), reader.ForgetNetwork);
+
+    public void RemoveRoutes(IReadOnlyList<RouteReport> routes) => Then(() => Routing.RemoveRoutes(routes), reader.ForgetNetwork);
+
     public void ForgetConnections(IReadOnlyList<IPNetwork> ranges, IReadOnlyList<string> addresses) =>
         Then(() => Connections.Forget(ranges, addresses.Select(IPAddress.Parse).ToHashSet()), () => { });
 

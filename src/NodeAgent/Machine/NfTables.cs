@@ -28,12 +28,15 @@ internal static class NfTables
     private const int RuleOfChain = 2;
     private const int RuleHandle = 3;
     private const int RuleExpressions = 4;
+    private const int RuleUserData = 7;
     private const int ExpressionName = 1;
     private const int ExpressionData = 2;
     private const int ImmediateData = 2;
     private const int DataVerdict = 2;
     private const int VerdictChain = 2;
     private const int MatchName = 1;
+    private const int MatchInfo = 3;
+    private const byte UserComment = 0;
 
     private const string Subject = "nftables";
 
@@ -167,6 +170,13 @@ internal static class NfTables
                     return;
                 }
 
+                // iptables-nft had comments beside the rule for a while (d64ef34a9961, taken back by ccf154d7420c), as nft has.
+                if (removal.Comments.Count > 0 && IsSaid(removal, CommentOf(NetlinkAttributes.Find(attributes, RuleUserData))))
+                {
+                    handles.Add(NetlinkAttributes.Find(attributes, RuleHandle).ToArray());
+                    return;
+                }
+
                 var expressions = new NetlinkAttributes(NetlinkAttributes.Find(attributes, RuleExpressions));
                 while (expressions.Next())
                 {
@@ -175,7 +185,9 @@ internal static class NfTables
                     var target = name == "immediate"
                         ? Text(NetlinkAttributes.Find(NetlinkAttributes.Find(NetlinkAttributes.Find(data, ImmediateData), DataVerdict), VerdictChain)) : "";
                     if ((target.Length > 0 && removal.Takes(target))
-                        || (isCleaned && name == "match" && Text(NetlinkAttributes.Find(data, MatchName)) == "set"))
+                        || (isCleaned && name == "match" && Text(NetlinkAttributes.Find(data, MatchName)) == "set")
+                        || (removal.Comments.Count > 0 && name == "match" && Text(NetlinkAttributes.Find(data, MatchName)) == "comment"
+                            && IsSaid(removal, NetlinkAttributes.Find(data, MatchInfo))))
                     {
                         handles.Add(NetlinkAttributes.Find(attributes, RuleHandle).ToArray());
                         return;
@@ -183,6 +195,30 @@ internal static class NfTables
                 }
             });
         return error == 0 ? handles : throw new MachineException($"list the rules of {removal.Family} {removal.Table} {chain}", Libc.Error(error));
+    }
+
+    // struct xt_comment_info: the text, and zeros up to 256 bytes.
+    private static bool IsSaid(ChainRemoval removal, ReadOnlySpan<byte> comment)
+    {
+        var end = comment.IndexOf((byte)0);
+        var text = Encoding.UTF8.GetString(end < 0 ? comment : comment[..end]);
+        return removal.Comments.Any(c => text.StartsWith(c, StringComparison.Ordinal));
+    }
+
+    /// <summary>Of what a program keeps beside a rule: a byte for what it is, one for how long, and that.</summary>
+    private static ReadOnlySpan<byte> CommentOf(ReadOnlySpan<byte> data)
+    {
+        while (data.Length >= 2 && data.Length >= 2 + data[1])
+        {
+            if (data[0] == UserComment)
+            {
+                return data.Slice(2, data[1]);
+            }
+
+            data = data[(2 + data[1])..];
+        }
+
+        return [];
     }
 
     private static NetlinkMessage Message(int command, byte family) => NetlinkMessage.OfNetfilter(Subsystem, command, family);

@@ -65,6 +65,15 @@ internal sealed record Recording
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public SortedDictionary<string, Answer<IReadOnlyList<ProcessReport>>>? Processes { get; set; }
 
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public Answer<IReadOnlyList<InterfaceReport>>? NetworkInterfaces { get; set; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public Answer<IReadOnlyList<RoutingRule>>? RoutingRules { get; set; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public SortedDictionary<string, Answer<IReadOnlyList<RouteReport>>>? Routes { get; set; }
+
     public byte[] ToJson() => [.. JsonSerializer.SerializeToUtf8Bytes(this, Json.Recording), (byte)'\n'];
 
     /// <exception cref="ProbeException">The text is not a recording.</exception>
@@ -219,6 +228,13 @@ internal sealed class RecordingReader(IMachineReader inner) : IMachineReader
 
     public IReadOnlyList<ProcessReport> Processes(string name) => Keep(Recording.Processes ??= new(StringComparer.Ordinal), name, inner.Processes, p => p);
 
+    public IReadOnlyList<InterfaceReport> NetworkInterfaces() => Keep(inner.NetworkInterfaces, a => Recording.NetworkInterfaces = a);
+
+    public IReadOnlyList<RoutingRule> RoutingRules() => Keep(inner.RoutingRules, a => Recording.RoutingRules = a);
+
+    public IReadOnlyList<RouteReport> Routes(int protocol) => Keep(
+        Recording.Routes ??= new(StringComparer.Ordinal), protocol.ToString(CultureInfo.InvariantCulture), _ => inner.Routes(protocol), r => r);
+
     private static T Keep<T, TKept>(SortedDictionary<string, Answer<TKept>> answers, string question, Func<string, T> ask, Func<T, TKept> toKept)
     {
         try
@@ -302,6 +318,16 @@ internal sealed class ReplayReader(Recording recording) : IMachineReader
 
     public IReadOnlyList<ProcessReport> Processes(string name) => Find(recording.Processes ?? [], name, $"processes {name}");
 
+    public IReadOnlyList<InterfaceReport> NetworkInterfaces() => Answered(recording.NetworkInterfaces, "network interfaces");
+
+    public IReadOnlyList<RoutingRule> RoutingRules() => Answered(recording.RoutingRules, "routing rules");
+
+    public IReadOnlyList<RouteReport> Routes(int protocol)
+    {
+        var number = protocol.ToString(CultureInfo.InvariantCulture);
+        return Find(recording.Routes ?? [], number, $"routes of protocol {number}");
+    }
+
     private static T Find<T>(SortedDictionary<string, Answer<T>> answers, string question, string subject) =>
         Answered(answers.GetValueOrDefault(question), subject);
 
@@ -354,4 +380,10 @@ internal sealed class EmptyMachineReader(DateTimeOffset now, IReadOnlyList<DiskR
     public IReadOnlyList<string>? Addresses(string networkInterface) => null;
 
     public IReadOnlyList<ProcessReport> Processes(string name) => [];
+
+    public IReadOnlyList<InterfaceReport> NetworkInterfaces() => [];
+
+    public IReadOnlyList<RoutingRule> RoutingRules() => [];
+
+    public IReadOnlyList<RouteReport> Routes(int protocol) => [];
 }

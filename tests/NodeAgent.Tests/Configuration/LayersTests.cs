@@ -92,5 +92,11 @@ public class LayersTests
         public IReadOnlyList<string>? Addresses(string networkInterface) => throw new NotSupportedException();
 
         public IReadOnlyList<ProcessReport> Processes(string name) => throw new NotSupportedException();
+
+        public IReadOnlyList<InterfaceReport> NetworkInterfaces() => throw new NotSupportedException();
+
+        public IReadOnlyList<RoutingRule> RoutingRules() => throw new NotSupportedException();
+
+        public IReadOnlyList<RouteReport> Routes(int protocol) => throw new NotSupportedException();
     }
 }

@@ -63,6 +63,12 @@ public class HostFactsTests
 
         public IReadOnlyList<ProcessReport> Processes(string name) => throw new NotSupportedException();
 
+        public IReadOnlyList<InterfaceReport> NetworkInterfaces() => throw new NotSupportedException();
+
+        public IReadOnlyList<RoutingRule> RoutingRules() => throw new NotSupportedException();
+
+        public IReadOnlyList<RouteReport> Routes(int protocol) => throw new NotSupportedException();
+
         public string? Sysctl(string name) => name switch
         {
             "kernel.osrelease" => "6.12.48+deb13-cloud-amd64",

@@ -55,7 +55,8 @@ public sealed class RecordingTests : IDisposable
             () => replay.File("/x"), () => replay.Directory("/x"), () => replay.PrivateKey("/x"), () => replay.Unit("x"), () => replay.Mounts(),
             () => replay.Disks(), () => replay.Signatures("/x"), () => replay.VolumeGroups(), () => replay.Module("x"), () => replay.Sysctl("x"),
             () => replay.PacketFilter("x"), () => replay.PacketFilterTables(), () => replay.Chains("x"), () => replay.IpSets(), () => replay.IpSetPorts("x"),
-            () => replay.VirtualServers(), () => replay.Addresses("x"), () => replay.Processes("x"),
+            () => replay.VirtualServers(), () => replay.Addresses("x"), () => replay.Processes("x"), () => replay.NetworkInterfaces(),
+            () => replay.RoutingRules(), () => replay.Routes(80),
             () => _ = replay.Now,
         ];
         foreach (var question in questions)
@@ -163,6 +164,12 @@ public sealed class RecordingTests : IDisposable
         public IReadOnlyList<string>? Addresses(string networkInterface) => throw Failure();
 
         public IReadOnlyList<ProcessReport> Processes(string name) => throw Failure();
+
+        public IReadOnlyList<InterfaceReport> NetworkInterfaces() => throw Failure();
+
+        public IReadOnlyList<RoutingRule> RoutingRules() => throw Failure();
+
+        public IReadOnlyList<RouteReport> Routes(int protocol) => throw Failure();
 
         private static ProbeException Failure() => new("the bus", "is not there");
     }

@@ -102,7 +102,8 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
     /// <summary>What kube-proxy, kubelet and others have in the kernel.</summary>
     public SimulatedRules Rules { get; } = new();
 
-    public IReadOnlyList<string> PacketFilterTables() => [.. Rules.Tables];
+    public IReadOnlyList<string> PacketFilterTables() =>
+        [.. Rules.Tables.Concat(_packetFilters.Keys.Select(t => $"ip {t}")).Order(StringComparer.Ordinal)];
 
     public IReadOnlyList<ChainTable> Chains(string prefix) => Rules.Report(prefix);
 
@@ -114,9 +115,19 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
 
     public IReadOnlyList<string>? Addresses(string networkInterface) => Rules.Interfaces.GetValueOrDefault(networkInterface);
 
-    public IReadOnlyList<ProcessReport> Processes(string name) => [.. Rules.Processes];
+    public IReadOnlyList<ProcessReport> Processes(string name) => [.. Rules.Processes.Where(p => p.Arguments[0].Split('/')[^1] == name)];
 
-    public void RemovePacketFilterTable(string family, string table) => Write($"remove table {family} {table}", () => Rules.Tables.Remove($"{family} {table}"));
+    public IReadOnlyList<InterfaceReport> NetworkInterfaces() => [.. Rules.Links];
+
+    public IReadOnlyList<RoutingRule> RoutingRules() => [.. Rules.RoutingRules];
+
+    public IReadOnlyList<RouteReport> Routes(int protocol) => [.. Rules.Routes.Where(r => r.Protocol == protocol)];
+
+    public void RemovePacketFilterTable(string family, string table) => Write($"remove table {family} {table}", () =>
+    {
+        Rules.Tables.Remove($"{family} {table}");
+        _packetFilters.Remove(family == "ip" ? table : "");
+    });
 
     public void RemoveChains(ChainRemoval removal) => Write($"remove chains {removal.Backend} {removal.Family} {removal.Table}", () => Rules.Remove(removal));
 
@@ -125,7 +136,22 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
     public void RemoveVirtualServers(IReadOnlyList<VirtualServer> servers) =>
         Write($"remove {servers.Count} virtual servers", () => Rules.Servers.RemoveAll(servers.Contains));
 
-    public void RemoveInterface(string name) => Write($"remove interface {name}", () => Rules.Interfaces.Remove(name));
+    public void RemoveInterface(string name) => Write($"remove interface {name}", () =>
+    {
+        Rules.Interfaces.Remove(name);
+        Rules.Links.RemoveAll(l => l.Name == name);
+    });
+
+    public void TakeInterfaceDown(string name) => Write($"take interface {name} down", () =>
+    {
+        var index = Rules.Links.FindIndex(l => l.Name == name);
+        Rules.Links[index] = Rules.Links[index] with { IsUp = false };
+    });
+
+    public void RemoveRoutingRules(IReadOnlyList<RoutingRule> rules) =>
+        Write($"remove {rules.Count} routing rules", () => Rules.RoutingRules.RemoveAll(rules.Contains));
+
+    public void RemoveRoutes(IReadOnlyList<RouteReport> routes) => Write($"remove {routes.Count} routes", () => Rules.Routes.RemoveAll(routes.Contains));
 
     public void ForgetConnections(IReadOnlyList<System.Net.IPNetwork> ranges, IReadOnlyList<string> addresses) => Write("forget connections", () => { });
 

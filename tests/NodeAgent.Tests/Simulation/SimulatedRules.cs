@@ -21,6 +21,12 @@ internal sealed class SimulatedRules
 
     public List<ProcessReport> Processes { get; } = [];
 
+    public List<InterfaceReport> Links { get; } = [];
+
+    public List<RoutingRule> RoutingRules { get; } = [];
+
+    public List<RouteReport> Routes { get; } = [];
+
     /// <summary>Everything there is, in words, in order.</summary>
     public IReadOnlyList<string> All =>
     [
@@ -28,9 +34,10 @@ internal sealed class SimulatedRules
         .. Tables.Select(t => $"table {t}"), .. Sets.Keys.Select(s => $"set {s}"),
         .. Servers.Select(s => $"server {s}"), .. Interfaces.Keys.Select(i => $"interface {i}"),
         .. Processes.Select(p => $"process {string.Join(' ', p.Arguments)}"),
+        .. Links.Select(l => $"link {l.Name}{(l.IsUp ? "" : " down")}"), .. RoutingRules.Select(r => $"rule {r}"), .. Routes.Select(r => $"route {r}"),
     ];
 
-    /// <param name="rules">What its rules lead to or use, in order; a rule of nobody else's may say anything.</param>
+    /// <param name="rules">What its rules lead to or use, in order, or "comment " and what they say; a rule of nobody else's may say anything.</param>
     public void Chain(string table, string chain, params string[] rules) => ChainIn(ChainTable.Nft, "ip", table, chain, rules);
 
     public void ChainIn(string backend, string family, string table, string chain, params string[] rules) =>
@@ -61,7 +68,8 @@ internal sealed class SimulatedRules
                 throw new MachineException("remove chains", $"{used} is still used by {key.Chain}");
             }
 
-            rules.RemoveAll(r => ((isCleaned || isBase) && removal.Takes(r)) || (isCleaned && r.StartsWith("set ", StringComparison.Ordinal)));
+            rules.RemoveAll(r => ((isCleaned || isBase) && removal.Takes(r)) || (isCleaned && r.StartsWith("set ", StringComparison.Ordinal))
+                || (isBase && removal.Comments.Any(c => r.StartsWith($"comment {c}", StringComparison.Ordinal))));
         }
 
         going.ForEach(k => _chains.Remove(k));
@@ -89,5 +97,8 @@ internal sealed class SimulatedRules
         Servers.Clear();
         Interfaces.Clear();
         Processes.Clear();
+        Links.Clear();
+        RoutingRules.Clear();
+        Routes.Clear();
     }
 }
