@@ -486,8 +486,8 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
             {
                 throw new ProbeException(
                     "pods of this node",
-                    $"kubeProxy.change: drained asks the API server for them, and it does not say: {e.GetBaseException().Message}; try again, reboot the "
-                        + "node, or say always",
+                    $"kubeProxy.change and network.change: drained ask the API server for them, and it does not say: {e.GetBaseException().Message}; try "
+                        + "again, reboot the node, or say always",
                     e);
             }
         }

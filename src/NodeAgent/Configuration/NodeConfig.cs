@@ -490,7 +490,7 @@ internal enum ProxyMode
     None,
 }
 
-/// <summary>When a node may go from one mode to another.</summary>
+/// <summary>When a node may go from one mode of kube-proxy, or one network plugin, to another.</summary>
 internal enum ProxyChange
 {
     /// <summary>As it boots, with an empty kernel.</summary>
@@ -504,6 +504,9 @@ internal enum ProxyChange
 internal sealed record NetworkConfig
 {
     public required NetworkPlugin Plugin { get; init; }
+
+    /// <summary>When what another plugin left may be taken away.</summary>
+    public required ProxyChange Change { get; init; }
 
     /// <summary>Where the CNI plugin binaries are.</summary>
     public required string PluginBinaries { get; init; }

@@ -15,7 +15,7 @@ internal static class NodeResources
         var storage = EtcdVolume.AddTo(Storage.Build(config.Storage, config.RuntimeRoot(), facts), config);
         var kernel = Kernel.Build(config, facts);
         var certificates = Certificates.Build(config, facts, certificateSource);
-        var network = PodNetwork.Build(config, facts, podRangeSource);
+        var network = PodNetwork.Build(config, facts, podRangeSource, pods);
         var runtime = ContainerRuntime.Build(config, facts, storage);
         var kubelet = Kubelet.Build(config, facts, storage, certificates, runtime);
         var proxy = ServiceProxy.Build(config, facts, certificates, kernel, pods);
@@ -36,6 +36,12 @@ internal static class NodeResources
                 .. services];
         Resource[] wanted = [.. kernel, .. certificates.Resources, .. files, .. unitFiles];
         var names = wanted.SelectMany(Certificates.FilesOf).ToHashSet(StringComparer.Ordinal);
+        if (config.Network.Plugin != NetworkPlugin.None)
+        {
+            // What is left of another network goes with it, and when policy says so.
+            names.Add(PodNetwork.ConfigurationPath);
+        }
+
         var leftovers = new Leftovers("files", Territory, names)
         {
             NamedOurs = [PodNetwork.ConfigurationPath, .. ContainerRuntime.NamedOurs],

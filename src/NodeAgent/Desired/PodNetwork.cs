@@ -14,30 +14,48 @@ internal static class PodNetwork
     public const string ConfigurationPath = "/etc/cni/net.d/10-nodeagent.conflist";
 
     /// <param name="source">Asked for the node's range where the configuration does not know it.</param>
-    public static IReadOnlyList<Resource> Build(NodeConfig config, NodeFacts facts, IPodRangeSource source)
+    /// <param name="pods">Asked for before a former plugin's network is taken away from under them.</param>
+    public static IReadOnlyList<Resource> Build(NodeConfig config, NodeFacts facts, IPodRangeSource source, INodePods pods)
     {
-        if (config.Network.Plugin == NetworkPlugin.VpcRoutes)
+        if (config.Network.Plugin == NetworkPlugin.None)
         {
-            return VpcRoutes(config, facts, source);
-        }
-
-        if (config.Network.Plugin != NetworkPlugin.Bridge)
-        {
+            // Who does it then is not known, and may be the one before: nothing of anybody's is taken away.
             return
             [
                 new Remains(Concern.Network, "of the pod network", [ConfigurationPath], texts => texts.Count == 0 ? []
                     : ["the bridge cni0, its address and its rules stay until the next boot, or until its last pod is gone and: ip link delete cni0"]),
-                .. config.Network.Plugin == NetworkPlugin.None ? [] : Host(config.Network),
             ];
+        }
+
+        var former = FormerNetwork.Build(config, pods);
+        if (config.Network.Plugin == NetworkPlugin.VpcRoutes)
+        {
+            return VpcRoutes(config, facts, source, former);
+        }
+
+        if (config.Network.Plugin != NetworkPlugin.Bridge)
+        {
+            // Where the agent writes no configuration that would say it.
+            var record = new ConfigFile(
+                Concern.Network,
+                FormerNetwork.RecordPath,
+                $"{Ownership.Header}\n# What makes the network of pods here. By it another plugin removes what this one leaves.\n"
+                    + $"{PluginLeftovers.RecordKey}{ConfigValidation.Word(config.Network.Plugin)}\n")
+            {
+                Needs = [former],
+            };
+            return [former, .. Host(config.Network), record];
         }
 
         var range = config.Network.PodRange ?? throw new NotPossibleException("network.podRange is needed by network.plugin: bridge");
         // Without it, or with another range, no pod starts that has a network of its own, or only in two ranges.
         return
         [
+            former,
             new ConfigFile(Concern.Network, ConfigurationPath, List(config, range.ToString(), range.IsIPv6, translates: true))
             {
                 Disruption = Disruption.RecreatesPods,
+                Needs = [former],
             },
         ];
     }
@@ -83,14 +101,15 @@ internal static class PodNetwork
             ? new Dictionary<string, string> { ["net.ipv4.conf.all.rp_filter"] = "0" }
             : new Dictionary<string, string>();
 
-    private static IReadOnlyList<Resource> VpcRoutes(NodeConfig config, NodeFacts facts, IPodRangeSource source)
+    private static IReadOnlyList<Resource> VpcRoutes(NodeConfig config, NodeFacts facts, IPodRangeSource source, PluginLeftovers former)
     {
         var whole = config.Cluster.PodRange ?? throw new NotPossibleException("cluster.podRange is needed by network.plugin: vpc-routes");
         var range = new PodRange(facts.Instance.Id, whole, config.Network.NodePrefix, config.Network.PodRange, source);
         return
         [
             range,
-            new PodNetworkFile(ConfigurationPath, range, text => List(config, text, isIPv6: false, translates: false)) { Needs = [range] },
+            former,
+            new PodNetworkFile(ConfigurationPath, range, text => List(config, text, isIPv6: false, translates: false)) { Needs = [range, former] },
             new EgressTranslation(config.Network.Egress?.Translate == false ? null : Translation(config, whole, VpcRanges(facts))),
         ];
     }
