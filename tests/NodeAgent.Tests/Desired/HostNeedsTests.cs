@@ -70,16 +70,17 @@ public class HostNeedsTests
     }
 
     [Fact]
-    public void The_bridges_configuration_goes_when_a_plugin_of_the_cluster_comes_and_its_remains_are_said()
+    public void The_bridge_and_its_configuration_go_when_a_plugin_of_the_cluster_comes()
     {
         var worker = With("cilium");
         worker.ExtraConfig = Bridge;
         worker.Apply();
         worker.ExtraConfig = Config("cilium");
 
-        worker.Plan().Notes.Select(n => n.Note).ShouldContain(n => n.StartsWith("the bridge cni0, its address and its rules stay", StringComparison.Ordinal));
+        PluginKernels.Bridge(worker.Machine.Rules);
         WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
 
+        worker.Machine.Rules.Links.ShouldBeEmpty();
         worker.Machine.File(PodNetwork.ConfigurationPath).Kind.ShouldBe(FileKind.Absent);
     }
 

@@ -138,6 +138,93 @@ public partial class NetfilterTests
     });
 
     [Fact]
+    public void Chains_go_by_what_they_begin_with_and_rules_by_their_comment() => InNamespace(() =>
+    {
+        Batch(b =>
+        {
+            b.Add(0, Create, Message("ip").Text(1, "nat"));
+            b.Add(
+                3,
+                Create,
+                Message("ip").Text(1, "nat").Text(3, "PREROUTING").Nested(4, h => h.NetworkInteger(1, 0).NetworkInteger(2, unchecked((uint)-100))).Text(7, "nat"));
+            foreach (var chain in new[] { "cali-PREROUTING", "cali-pri-ABCDEFGHIJKLMNOP", "calico-mine", "theirs" })
+            {
+                b.Add(3, Create, Message("ip").Text(1, "nat").Text(3, chain));
+            }
+
+            b.Add(6, Create | Append, Jump("nat", "PREROUTING", "cali-PREROUTING"));
+            b.Add(6, Create | Append, Jump("nat", "cali-PREROUTING", "cali-pri-ABCDEFGHIJKLMNOP"));
+            // As iptables-nft has a comment: beside the rule, a byte for what it is and one for its length before it.
+            b.Add(6, Create | Append, Jump("nat", "PREROUTING", "theirs").Bytes(7, [0, 8, .. "cali:ab\0"u8]));
+            b.Add(6, Create | Append, Jump("nat", "PREROUTING", "theirs").Bytes(7, [0, 5, .. "mine\0"u8]));
+        });
+
+        var removal = new ChainRemoval(ChainTable.Nft, "ip", "nat", new HashSet<string>(), new HashSet<string>(), new HashSet<string>())
+        {
+            Prefixes = ["cali-"],
+            Comments = ["cali:"],
+        };
+        NfTables.Remove(removal);
+        NfTables.Remove(removal);
+
+        NfTables.Chains("").ShouldHaveSingleItem().Chains.ShouldBe(["PREROUTING", "calico-mine", "theirs"]);
+        Rules("ip", "nat", "PREROUTING").ShouldBe(1);
+    });
+
+    [Fact]
+    public void Interfaces_are_told_with_kind_and_bridge_and_taken_down() => InNamespace(() =>
+    {
+        Ask(16, new byte[16], m => m.Text(3, "cni0").Nested(18, i => i.Text(1, "bridge")));
+        // IFF_UP, and that it is what is meant.
+        var up = new byte[16];
+        BinaryPrimitives.WriteUInt32LittleEndian(up.AsSpan(4), Libc.InterfaceIndex("cni0"));
+        (up[8], up[12]) = (1, 1);
+        Ask(16, up, m => m);
+
+        Interfaces.List().Where(i => i.Name is "lo" or "cni0").ShouldBe([new("cni0", "bridge", null, true), new("lo", "", null, false)]);
+        Interfaces.TakeDown("cni0");
+        Interfaces.TakeDown("not-there");
+
+        Interfaces.List().Single(i => i.Name == "cni0").IsUp.ShouldBeFalse();
+    });
+
+    [Fact]
+    public void Rules_of_routing_are_told_and_go_one_by_one() => InNamespace(() =>
+    {
+        // FR_ACT_TO_TBL, table main.
+        byte[] header = [2, 0, 0, 0, 254, 0, 0, 1, 0, 0, 0, 0];
+        Ask(32, header, m => Number(Number(Number(m, 6, 1024), 10, 0x80), 16, 0x80));
+        Ask(32, [2, 32, 0, 0, 254, 0, 0, 1, 0, 0, 0, 0], m => Number(m.Bytes(1, [10, 0, 1, 77]), 6, 512));
+
+        var rules = Routing.Rules();
+        rules.ShouldContain(new RoutingRule("ip", 0, null, null, null, 0, 0, 255));
+        var ours = rules.Where(r => r.Priority is 512 or 1024).ToList();
+        ours.ShouldBe([new("ip", 512, null, "10.0.1.77/32", null, 0, 0, 254), new("ip", 1024, null, null, null, 0x80, 0x80, 254)]);
+        Routing.RemoveRules([ours[1]]);
+        Routing.RemoveRules([ours[1]]);
+
+        Routing.Rules().Count.ShouldBe(rules.Count - 1);
+        Routing.Rules().ShouldContain(ours[0]);
+    });
+
+    [Fact]
+    public void Routes_are_told_by_who_made_them_and_go_one_by_one() => InNamespace(() =>
+    {
+        // RT_TABLE_MAIN, RTN_BLACKHOLE.
+        Ask(24, [2, 26, 0, 0, 254, 80, 0, 6, 0, 0, 0, 0], m => m.Bytes(1, [10, 244, 3, 64]));
+        Ask(24, [2, 24, 0, 0, 254, 80, 0, 6, 0, 0, 0, 0], m => m.Bytes(1, [192, 0, 2, 0]));
+        Ask(24, [2, 26, 0, 0, 254, 12, 0, 6, 0, 0, 0, 0], m => m.Bytes(1, [10, 244, 5, 0]));
+
+        var routes = Routing.Routes(80);
+        routes.ShouldBe([new("ip", 80, 254, "blackhole", "10.244.3.64/26", null), new("ip", 80, 254, "blackhole", "192.0.2.0/24", null)]);
+        Routing.RemoveRoutes([routes[0]]);
+        Routing.RemoveRoutes([routes[0]]);
+
+        Routing.Routes(80).ShouldBe([routes[1]]);
+        Routing.Routes(12).Count.ShouldBe(1);
+    });
+
+    [Fact]
     public void Connections_to_services_are_forgotten_and_others_are_not() => InNamespace(() =>
     {
         // UDP to a service and to somewhere else; TCP that nobody translated, as IPVS has it, to a service and to an address that was one.
@@ -319,6 +406,16 @@ public partial class NetfilterTests
         var commands = new Commands(netlink);
         fill(commands);
         commands.Commit();
+    }
+
+    private static NetlinkMessage Number(NetlinkMessage message, int attribute, uint value) => message.Bytes(attribute, BitConverter.GetBytes(value));
+
+    private static void Ask(int command, byte[] header, Func<NetlinkMessage, NetlinkMessage> more)
+    {
+        using var netlink = new Netlink(Netlink.Route, "test");
+        var sequence = netlink.NextSequence();
+        var message = more(new NetlinkMessage(command, header));
+        netlink.Command(message.Finish(Netlink.Request | Netlink.Acknowledge | Create, sequence), sequence, sequence).Error.ShouldBe(0);
     }
 
     private static NetlinkMessage Port(NetlinkMessage message, int attribute, ushort port) => message.NetworkShort(attribute | 0x4000, port);
