@@ -143,10 +143,8 @@ public partial class NetfilterTests
         Batch(b =>
         {
             b.Add(0, Create, Message("ip").Text(1, "nat"));
-            b.Add(
-                3,
-                Create,
-                Message("ip").Text(1, "nat").Text(3, "PREROUTING").Nested(4, h => h.NetworkInteger(1, 0).NetworkInteger(2, unchecked((uint)-100))).Text(7, "nat"));
+            var hook = Message("ip").Text(1, "nat").Text(3, "PREROUTING");
+            b.Add(3, Create, hook.Nested(4, h => h.NetworkInteger(1, 0).NetworkInteger(2, unchecked((uint)-100))).Text(7, "nat"));
             foreach (var chain in new[] { "cali-PREROUTING", "cali-pri-ABCDEFGHIJKLMNOP", "calico-mine", "theirs" })
             {
                 b.Add(3, Create, Message("ip").Text(1, "nat").Text(3, chain));
@@ -181,7 +179,8 @@ public partial class NetfilterTests
         (up[8], up[12]) = (1, 1);
         Ask(16, up, m => m);
 
-        Interfaces.List().Where(i => i.Name is "lo" or "cni0").ShouldBe([new("cni0", "bridge", null, true), new("lo", "", null, false)]);
+        Interfaces.List().Where(i => i.Name is "lo" or "cni0").ShouldBe(
+            [new InterfaceReport("cni0", "bridge", null, true), new InterfaceReport("lo", "", null, false)]);
         Interfaces.TakeDown("cni0");
         Interfaces.TakeDown("not-there");
 
@@ -199,7 +198,9 @@ public partial class NetfilterTests
         var rules = Routing.Rules();
         rules.ShouldContain(new RoutingRule("ip", 0, null, null, null, 0, 0, 255));
         var ours = rules.Where(r => r.Priority is 512 or 1024).ToList();
-        ours.ShouldBe([new("ip", 512, null, "10.0.1.77/32", null, 0, 0, 254), new("ip", 1024, null, null, null, 0x80, 0x80, 254)]);
+        ours[0].ShouldBe(new RoutingRule("ip", 512, null, "10.0.1.77/32", null, 0, 0, 254));
+        ours[1].ShouldBe(new RoutingRule("ip", 1024, null, null, null, 0x80, 0x80, 254));
+        ours.Count.ShouldBe(2);
         Routing.RemoveRules([ours[1]]);
         Routing.RemoveRules([ours[1]]);
 
@@ -216,11 +217,13 @@ public partial class NetfilterTests
         Ask(24, [2, 26, 0, 0, 254, 12, 0, 6, 0, 0, 0, 0], m => m.Bytes(1, [10, 244, 5, 0]));
 
         var routes = Routing.Routes(80);
-        routes.ShouldBe([new("ip", 80, 254, "blackhole", "10.244.3.64/26", null), new("ip", 80, 254, "blackhole", "192.0.2.0/24", null)]);
+        routes[0].ShouldBe(new RouteReport("ip", 80, 254, "blackhole", "10.244.3.64/26", null));
+        routes[1].ShouldBe(new RouteReport("ip", 80, 254, "blackhole", "192.0.2.0/24", null));
+        routes.Count.ShouldBe(2);
         Routing.RemoveRoutes([routes[0]]);
         Routing.RemoveRoutes([routes[0]]);
 
-        Routing.Routes(80).ShouldBe([routes[1]]);
+        Routing.Routes(80).ShouldHaveSingleItem().ShouldBe(routes[1]);
         Routing.Routes(12).Count.ShouldBe(1);
     });
 
