@@ -47,7 +47,7 @@ internal static class FormerNetwork
         Data = ["/var/run/cilium"],
         Process = "cilium-agent",
         // pkg/defaults/node.go@011c241f (HostDevice, SecondHostDevice); cleanup.go takes all of cilium_ and lxc; lxc and twelve digits: Endpoint2IfName in
-        // pkg/datapath/connector.
+        // pkg/datapath/connector. Not cilium_ipip4 and 6, which were the kernel's own under another name for a while, and cannot be removed.
         Interfaces =
         [
             new("lxc", ["veth", "netkit"], 12, IsPods: true),
@@ -57,8 +57,6 @@ internal static class FormerNetwork
             new("cilium_vxlan", ["vxlan"]),
             new("cilium_geneve", ["geneve"]),
             new("cilium_wg0", ["wireguard"]),
-            new("cilium_ipip4", ["ipip"]),
-            new("cilium_ipip6", ["ip6tnl"]),
         ],
         // pkg/datapath/iptables/iptables.go (ciliumPrefix, by which it finds its own; OLD_ before it while it renews them).
         ChainPrefixes = ["CILIUM_", "OLD_CILIUM_"],
@@ -102,9 +100,9 @@ internal static class FormerNetwork
         ChainPrefixes = ["cali-"],
         Comments = ["cali:"],
         Sets = ["cali40", "cali60", "cali4t", "cali6t"],
-        // felix/dataplane/linux/int_dataplane.go: nftables.NewTable("calico", ...), from 3.29 on.
+        // felix/dataplane/linux/int_dataplane.go: nftables.NewTable("calico", ...).
         Tables = ["ip calico", "ip6 calico"],
-        // WireguardRoutingRulePriority, and a mark of the upper half (MarkMask).
+        // wireguardRoutingRulePriority, 99 by itself, and a mark of the upper half (MarkMask).
         Rules = [r => r is { Priority: 99, Mark: >= 0x10000, Table: >= 1 and <= 250 } && r.Mark == r.Mask],
         // Felix's own (dataplanedefs.VXLANDefaultProto), and BIRD's.
         RouteProtocols = [80, 12],
@@ -126,7 +124,7 @@ internal static class FormerNetwork
             new("flannel.ipip", ["ipip"]),
             new("flannel0", ["tun"]),
         ],
-        // pkg/trafficmngr/iptables/iptables.go, nftables/nftables.go@5c96864f. Before 0.19 it had rules and no chains: those are not seen.
+        // pkg/trafficmngr/iptables/iptables.go, nftables/nftables.go@5c96864f. Early ones had rules and no chains: those are not seen.
         Chains = ["FLANNEL-FWD", "FLANNEL-POSTRTG"],
         Comments = ["flanneld masq", "flanneld forward"],
         Tables = ["ip flannel-ipv4", "ip6 flannel-ipv6"],

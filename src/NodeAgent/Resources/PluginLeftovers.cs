@@ -63,8 +63,6 @@ internal sealed record PluginInterface(string Name, IReadOnlyList<string> Kinds,
 {
     public const int Number = -1;
 
-    private const string Hexadecimal = "0123456789abcdef";
-
     public bool Is(InterfaceReport report) => Kinds.Contains(report.Kind) && IsNamed(report.Name);
 
     /// <summary>Whether it only begins like it.</summary>
@@ -78,7 +76,7 @@ internal sealed record PluginInterface(string Name, IReadOnlyList<string> Kinds,
         }
 
         var rest = name[Name.Length..];
-        return Digits == Number ? rest.Length > 0 && rest.All(char.IsAsciiDigit) : rest.Length == Digits && rest.All(c => Hexadecimal.Contains(c));
+        return Digits == Number ? rest.Length > 0 && rest.All(char.IsAsciiDigit) : rest.Length == Digits && rest.All(char.IsAsciiHexDigitLower);
     }
 }
 
@@ -321,7 +319,7 @@ internal sealed class PluginLeftovers(string plugin, IReadOnlyList<PluginTraces>
         }
 
         var routes = formers.SelectMany(f => f.RouteProtocols).Distinct().SelectMany(reader.Routes).ToList();
-        var going = routes.Where(r => r.Destination != "default" && IsOfPods(r.Destination.Split('/')[0])).ToList();
+        var going = routes.Where(r => r.Destination != "default" && place.Pods?.Contains(Cidr.Parse(r.Destination)) == true).ToList();
         if (routes.Except(going).Select(r => r.ToString()).ToList() is { Count: > 0 } elsewhere)
         {
             notes.Add($"routes of the same protocols that are left alone, since they are not within cluster.podRange: {Some(elsewhere)}");

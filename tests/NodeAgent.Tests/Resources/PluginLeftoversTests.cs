@@ -271,6 +271,7 @@ public class PluginLeftoversTests
     {
         var worker = Running("calico");
         worker.Machine.Rules.Interfaces["tunl0"] = ["192.0.2.1"];
+        worker.Machine.Rules.Routes.Insert(0, new("ip", 12, 254, "unicast", "10.244.0.0/14", "10.0.1.1"));
         Say(worker, "cilium");
 
         var notes = Find(worker.Plan()).Notes;
@@ -279,7 +280,7 @@ public class PluginLeftoversTests
         WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
 
         worker.Machine.Rules.Links.Single(l => l.Name == "tunl0").IsUp.ShouldBeTrue();
-        worker.Machine.Rules.Routes.Select(r => r.Destination).ShouldBe(["192.0.2.0/24", "10.244.99.0/24"]);
+        worker.Machine.Rules.Routes.Select(r => r.Destination).ShouldBe(["10.244.0.0/14", "192.0.2.0/24", "10.244.99.0/24"]);
     }
 
     [Fact]
