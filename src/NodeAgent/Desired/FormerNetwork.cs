@@ -1,4 +1,5 @@
 using NodeAgent.Configuration;
+using NodeAgent.Convergence;
 using NodeAgent.Resources;
 
 namespace NodeAgent.Desired;
@@ -28,7 +29,8 @@ internal static class FormerNetwork
     ];
 
     /// <summary>Before anything of the wanted plugin's.</summary>
-    public static PluginLeftovers Build(NodeConfig config, INodePods pods) => new(
+    /// <param name="needs">Without which the wanted one would not come to be.</param>
+    public static PluginLeftovers Build(NodeConfig config, INodePods pods, IReadOnlyList<Resource> needs) => new(
         ConfigValidation.Word(config.Network.Plugin),
         Known,
         new(
@@ -38,7 +40,8 @@ internal static class FormerNetwork
             BootGate.StampPath,
             config.Cluster.PodRange),
         config.Network.Change,
-        pods);
+        pods)
+    { Needs = needs };
 
     private static PluginTraces Cilium() => new("cilium")
     {

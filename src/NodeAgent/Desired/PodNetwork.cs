@@ -27,12 +27,12 @@ internal static class PodNetwork
             ];
         }
 
-        var former = FormerNetwork.Build(config, pods);
         if (config.Network.Plugin == NetworkPlugin.VpcRoutes)
         {
-            return VpcRoutes(config, facts, source, former);
+            return VpcRoutes(config, facts, source, pods);
         }
 
+        var former = FormerNetwork.Build(config, pods, []);
         if (config.Network.Plugin != NetworkPlugin.Bridge)
         {
             // Where the agent writes no configuration that would say it.
@@ -101,10 +101,11 @@ internal static class PodNetwork
             ? new Dictionary<string, string> { ["net.ipv4.conf.all.rp_filter"] = "0" }
             : new Dictionary<string, string>();
 
-    private static IReadOnlyList<Resource> VpcRoutes(NodeConfig config, NodeFacts facts, IPodRangeSource source, PluginLeftovers former)
+    private static IReadOnlyList<Resource> VpcRoutes(NodeConfig config, NodeFacts facts, IPodRangeSource source, INodePods pods)
     {
         var whole = config.Cluster.PodRange ?? throw new NotPossibleException("cluster.podRange is needed by network.plugin: vpc-routes");
         var range = new PodRange(facts.Instance.Id, whole, config.Network.NodePrefix, config.Network.PodRange, source);
+        var former = FormerNetwork.Build(config, pods, [range]);
         return
         [
             range,
