@@ -494,9 +494,19 @@ internal sealed class PluginLeftovers(string plugin, IReadOnlyList<PluginTraces>
         return line?[RecordKey.Length..].Trim();
     }
 
-    /// <summary>Which of our two wrote the file: JSON has no room for a mark, and the path is nobody else's.</summary>
-    private static string? Written(FileReport file) => file is not { Kind: FileKind.Regular, Content: { } content } ? null
-        : Encoding.UTF8.GetString(content).Contains("\"ipMasq\": false", StringComparison.Ordinal) ? VpcRoutes : Bridge;
+    /// <summary>Which of our two wrote the file: JSON has no room for a mark, and the path is nobody else's. One that neither wrote so is only repaired.</summary>
+    private string? Written(FileReport file)
+    {
+        if (file.Kind != FileKind.Regular)
+        {
+            return null;
+        }
+
+        var text = Encoding.UTF8.GetString(file.Content ?? []);
+        return text.Contains("\"ipMasq\": false", StringComparison.Ordinal) ? VpcRoutes
+            : text.Contains("\"ipMasq\": true", StringComparison.Ordinal) || !place.Writes ? Bridge
+            : null;
+    }
 
     private static string Names(IReadOnlyList<PluginTraces> formers) => string.Join(" and ", formers.Select(f => f.Plugin));
 

@@ -325,6 +325,21 @@ public class PluginLeftoversTests
         worker.Machine.Rules.Links.Select(l => l.Name).ShouldContain("vxlan.calico");
     }
 
+    [Theory]
+    [InlineData("bridge", true)]
+    [InlineData("cilium", false)]
+    public void Our_own_configuration_that_somebody_edited_is_repaired_or_goes(string plugin, bool isThere)
+    {
+        var worker = Running("bridge");
+        worker.Machine.Put(PodNetwork.ConfigurationPath, new FileReport(FileKind.Regular, Encoding.UTF8.GetBytes("{}"), (UnixFileMode)0x1A4));
+        Say(worker, plugin);
+
+        WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
+
+        worker.Machine.AllFiles.ContainsKey(PodNetwork.ConfigurationPath).ShouldBe(isThere);
+        worker.Machine.Rules.Links.Select(l => l.Name).Contains("cni0").ShouldBe(isThere);
+    }
+
     private static Finding Find(Plan plan) => plan.Steps.Single(s => s.Resource.Kind == "network plugin").Finding;
 
     private static void Say(Worker worker, string plugin, string change = "drained") => worker.ExtraConfig =
