@@ -494,7 +494,7 @@ internal sealed class PluginLeftovers(string plugin, IReadOnlyList<PluginTraces>
         return line?[RecordKey.Length..].Trim();
     }
 
-    /// <summary>Which of our two wrote the file: JSON has no room for a mark, and the path is nobody else's. One that neither wrote so is only repaired.</summary>
+    /// <summary>Which of our two wrote the file: JSON has no room for a mark, and the path is nobody else's. One that somebody edited is repaired.</summary>
     private string? Written(FileReport file)
     {
         if (file.Kind != FileKind.Regular)
