@@ -33,14 +33,19 @@ internal static class Cluster
         await cluster.AnswersAsync(from: 21, to: 11);
         await cluster.ServiceAnswersAsync(from: 11);
 
+        await Worker.NothingToDoAsync(first);
+
+        // Two processors carry no third guest's boot. So the first worker stands still meanwhile, and the cluster grows all the same.
+        await first.SuspendAsync();
         var (second, _) = await cluster.LaunchAsync(ClusterLab.Worker, "worker-2", 22);
         await cluster.ReadyAsync(ClusterLab.NodeOf(22));
         await cluster.PodRunsAsync(ClusterLab.NodeOf(22));
-        await cluster.AnswersAsync(from: 21, to: 22);
+        await cluster.AnswersAsync(from: 11, to: 22);
         await cluster.ServiceAnswersAsync(from: 22);
-        foreach (var guest in new[] { controlPlane, first, second })
-        {
-            await Worker.NothingToDoAsync(guest);
-        }
+        await Worker.NothingToDoAsync(second);
+        await Worker.NothingToDoAsync(controlPlane);
+
+        await first.ResumeAsync();
+        await cluster.AnswersAsync(from: 22, to: 21);
     }
 }
