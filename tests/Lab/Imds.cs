@@ -45,8 +45,8 @@ internal sealed class Imds(Guest guest)
     }
 
     /// <summary>
-    /// The role that the instance has, with credentials for six hours, which nobody renews: under emulation a scenario may take 90 minutes and more. Counts once
-    /// saved.
+    /// The role that the instance has, with credentials for six hours, which nobody renews: under emulation a scenario may take 90 minutes and more. Counts
+    /// once saved.
     /// </summary>
     public void SetRole(string role, AwsCredentials credentials) => Paths[$"iam/security-credentials/{role}"] = JsonSerializer.Serialize(new
     {

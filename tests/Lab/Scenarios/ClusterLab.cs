@@ -276,7 +276,8 @@ internal sealed class ClusterLab : IAsyncDisposable
             network: {pluginBinaries: /usr/lib/cni}
             """);
         // Another start of the agent is some ten seconds of a processor here: twice a minute on each worker is what the control plane lacks then.
-        await guest.WriteAsync("/etc/systemd/system/nodeagent-endpoint.timer.d/50-rarely.conf", "[Timer]\nOnActiveSec=\nOnActiveSec=30s\nOnUnitInactiveSec=150s\n");
+        await guest.WriteAsync(
+            "/etc/systemd/system/nodeagent-endpoint.timer.d/50-rarely.conf", "[Timer]\nOnActiveSec=\nOnActiveSec=30s\nOnUnitInactiveSec=150s\n");
         var archives = await Caches.ClusterImagesAsync();
         foreach (var archive in role == ControlPlane ? Directory.GetFiles(archives) : [Path.Combine(archives, "web.tar")])
         {

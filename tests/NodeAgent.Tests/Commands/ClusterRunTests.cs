@@ -45,10 +45,10 @@ public sealed class ClusterRunTests : IAsyncLifetime
         _output.ToString().ShouldBe($"""
             created clusterrolebinding.rbac.authorization.k8s.io/kubeadm:cluster-admins
             created clusterrolebinding.rbac.authorization.k8s.io/nodeagent:kube-proxy
+            updated node/cp-1: label {NodeObjects.ControlPlaneLabel}
             created configmap/b
             created configmap/a
             created configmap/c
-            updated node/cp-1: label {NodeObjects.ControlPlaneLabel}
 
             """);
         _cluster.Writes.Select(w => w.Split(' ')[0]).Distinct().ShouldBe(["PATCH"]);
@@ -114,6 +114,22 @@ public sealed class ClusterRunTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task What_nodes_need_and_has_to_wait_keeps_neither_the_label_nor_the_manifests()
+    {
+        const string binding = "PATCH /apis/rbac.authorization.k8s.io/v1/clusterrolebindings/nodeagent:kube-proxy";
+        _cluster.Answer(binding, 500, FakeCluster.Status(500, "failed calling webhook"));
+        _cluster.Answer(binding, 500, FakeCluster.Status(500, "failed calling webhook"));
+
+        (await Run(ConfigMap("a"))).ShouldBe(ExitCode.Ok);
+
+        _cluster.Writes.Select(w => w[..w.IndexOf('?')]).ShouldBe(
+        [
+            "PATCH /apis/rbac.authorization.k8s.io/v1/clusterrolebindings/kubeadm:cluster-admins", binding, $"PATCH {Node}",
+            binding, "PATCH /api/v1/namespaces/default/configmaps/a", binding,
+        ]);
+    }
+
+    [Fact]
     public async Task What_passes_is_tried_again()
     {
         const string a = "PATCH /api/v1/namespaces/default/configmaps/a";
@@ -144,7 +160,7 @@ public sealed class ClusterRunTests : IAsyncLifetime
     {
         using var deadline = new CancellationTokenSource();
         var run = Run([One, ConfigMap("b")], stop: deadline.Token);
-        await Wait.Until(() => run.IsCompleted || _cluster.Writes.Any(w => w.StartsWith($"PATCH {Node}")));
+        await Wait.Until(() => run.IsCompleted || _cluster.Writes.Any(w => w.StartsWith("PATCH /api/v1/namespaces/default/configmaps/b")));
 
         await deadline.CancelAsync();
 

@@ -100,7 +100,10 @@ internal sealed class FakeCluster : FakeServer
             }.ToJsonString());
         }
 
-        return _objects.TryGetValue(path, out var found) ? (200, found.ToJsonString()) : (404, Status(404, $"{path} not found"));
+        return _objects.TryGetValue(path, out var found) ? (200, found.ToJsonString())
+            // Of a group that it has nothing of, the real one says so in plain text.
+            : path.Split('/') is ["", "apis", _, _] ? (404, "404 page not found\n")
+            : (404, Status(404, $"{path} not found"));
     }
 
     private (int Status, string Body) Apply(string path, IQueryCollection query, string yaml)
