@@ -16,6 +16,15 @@ internal sealed class ClusterLab : IAsyncDisposable
 
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(20);
 
+    private static readonly string Unasked = string.Join(
+        ',',
+        "admissionregistration.k8s.io/v1beta1=false", "apiextensions.k8s.io/v1beta1=false", "apiregistration.k8s.io/v1beta1=false",
+        "authentication.k8s.io/v1beta1=false", "authorization.k8s.io/v1beta1=false", "autoscaling/v1=false", "autoscaling/v2beta1=false",
+        "autoscaling/v2beta2=false", "batch/v1=false", "batch/v1beta1=false", "certificates.k8s.io/v1=false", "certificates.k8s.io/v1beta1=false",
+        "coordination.k8s.io/v1beta1=false", "events.k8s.io/v1beta1=false", "extensions/v1beta1=false", "flowcontrol.apiserver.k8s.io/v1beta1=false",
+        "networking.k8s.io/v1beta1=false", "node.k8s.io/v1beta1=false", "rbac.authorization.k8s.io/v1beta1=false", "scheduling.k8s.io/v1beta1=false",
+        "storage.k8s.io/v1beta1=false");
+
     private readonly Laboratory lab;
     private readonly Dictionary<string, string> images = [];
     private readonly List<(string Name, VirtualMachine Guest)> guests = [];
@@ -221,6 +230,9 @@ internal sealed class ClusterLab : IAsyncDisposable
               store: {Fleet.Store}
             # Under emulation what is quick takes minutes: nobody shall lose patience with it.
             etcd: {"{"}heartbeatInterval: 1000, electionTimeout: 10000{(volume is null ? "" : $", volume: {volume.Id}")}{"}"}
+            # A third of what an API server takes, at its start and at rest, is for groups that nobody asks here, and for the metrics of priority and fairness.
+            apiServer:
+              extraArgs: {"{"}enable-priority-and-fairness: "false", runtime-config: "{Unasked}"{"}"}
             controllerManager: {"{"}leaderElection: {"{"}leaseDuration: 120s, renewDeadline: 90s, retryPeriod: 10s{"}}"}
             scheduler: {"{"}leaderElection: {"{"}leaseDuration: 120s, renewDeadline: 90s, retryPeriod: 10s{"}}"}
             controlPlane:
