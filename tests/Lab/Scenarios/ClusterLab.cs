@@ -178,7 +178,7 @@ internal sealed class ClusterLab : IAsyncDisposable
     /// <summary>Asks again for a while: what kube-proxy and routers do about a new pod comes after it.</summary>
     private async Task<string> AskAsync(Pod pod, string address)
     {
-        var answer = await lab.WaitForAsync($"{pod.Name} has an answer of {address}", TimeSpan.FromMinutes(5), async () =>
+        var answer = await lab.WaitForAsync($"{pod.Name} has an answer of {address}", TimeSpan.FromMinutes(10), async () =>
         {
             var asked = await KubectlAsync("exec", pod.Name, "--", "/web", "get", $"http://{address}:8080/");
             return (asked.ExitCode == 0, asked.Output.Trim() + asked.Error.Trim());
@@ -275,6 +275,9 @@ internal sealed class ClusterLab : IAsyncDisposable
             layers: {endpoint: {{Aws.Url}}}
             network: {pluginBinaries: /usr/lib/cni}
             """);
+        // Another start of the agent is some ten seconds of a processor here: twice a minute on each worker is what the control plane lacks then.
+        await guest.WriteAsync(
+            "/etc/systemd/system/nodeagent-endpoint.timer.d/50-rarely.conf", "[Timer]\nOnActiveSec=\nOnActiveSec=30s\nOnUnitInactiveSec=150s\n");
         var archives = await Caches.ClusterImagesAsync();
         foreach (var archive in role == ControlPlane ? Directory.GetFiles(archives) : [Path.Combine(archives, "web.tar")])
         {
