@@ -90,7 +90,7 @@ public sealed class ManifestTests
 
     [Theory]
     [InlineData("note: To be continued...", "To be continued...")]
-    [InlineData("note: |+\n      To be continued...\n\n", "To be continued...\n\n")]
+    [InlineData("note: |+\n      To be continued...\n", "To be continued...\n\n")]
     [InlineData("note: '...'", "...")]
     public void What_stands_last_stays_as_it_is_where_a_protocol_is_added(string last, string expected)
     {
