@@ -10,11 +10,12 @@ var root = new RootCommand("Turns an EC2 instance into a Kubernetes node, says b
     CaCommand.Create(),
     CertsCommand.Create(),
     ClusterCommand.Create(),
-    ConfigCommand.Create(LayersOfThisMachine, PendingCommand.Run),
+    ConfigCommand.Create(LayersOfThisMachine, PendingCommand.Run, CheckOnThisMachine),
     EndpointCommand.Create(),
     FactsCommand.Create(FactsOfThisMachine, (path, content) => Files.Write(Path.GetFullPath(path), content, Files.OwnerOnly)),
     ImageCommand.Create(),
     IssuerCommand.Create(),
+    NetworkCommand.Create(),
     PlanCommand.Create(),
     ReadyCommand.Create(),
     RenderCommand.Create(),
@@ -49,6 +50,12 @@ static async Task<NodeFacts> FactsOfThisMachine(CancellationToken stop)
 {
     using var machine = new LinuxReader(stop);
     return await NodeInputs.FactsOfMachine(machine, TimeSpan.FromSeconds(60), stop);
+}
+
+static async Task<CheckedConfig> CheckOnThisMachine(IReadOnlyList<string> files, string? facts, CancellationToken stop)
+{
+    using var machine = new LinuxReader(stop);
+    return await NodeInputs.Check(machine, files, facts, TimeSpan.FromSeconds(60), stop);
 }
 
 static async Task<IReadOnlyList<Layer>> LayersOfThisMachine(IReadOnlyList<string> files, CancellationToken stop)

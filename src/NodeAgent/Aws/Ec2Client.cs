@@ -94,6 +94,8 @@ internal sealed class Instance
 
     public IamInstanceProfile IamInstanceProfile { get; } = new();
 
+    public InstanceMetadataOptionsResponse MetadataOptions { get; } = new();
+
     public List<Tag> Tags { get; } = [];
 
     public List<InstanceNetworkInterface> NetworkInterfaces { get; } = [];
@@ -105,6 +107,11 @@ internal sealed class Instance
 internal sealed class InstanceState
 {
     public string Name { get; set; } = "";
+}
+
+internal sealed class InstanceMetadataOptionsResponse
+{
+    public int? HttpPutResponseHopLimit { get; set; }
 }
 
 internal sealed class IamInstanceProfile
@@ -393,6 +400,10 @@ internal sealed class AmazonEC2Client(AWSCredentials credentials, AmazonEC2Confi
                 break;
             case "/iamInstanceProfile/arn":
                 instance.IamInstanceProfile.Arn = input.ReadText();
+                break;
+            case "/metadataOptions/httpPutResponseHopLimit":
+                instance.MetadataOptions.HttpPutResponseHopLimit = int.TryParse(
+                    input.ReadText(), NumberStyles.None, CultureInfo.InvariantCulture, out var hops) ? hops : null;
                 break;
             case "/networkInterfaceSet/item":
                 instance.NetworkInterfaces.Add(new InstanceNetworkInterface());

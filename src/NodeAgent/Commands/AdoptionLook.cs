@@ -47,7 +47,7 @@ internal sealed class AdoptionLook
     public bool Adopts => Step == AdoptionStep.Now && Obstacles.Count == 0;
 
     public IReadOnlyList<string> Obstacles => Plan is null ? []
-        : [.. Plan.Steps.Select(s => s.Finding switch
+        : [.. _inputs.Advice.Where(a => a.IsRefused).Select(a => $"advice {AdviceText.Line(a)}"), .. Plan.Steps.Select(s => s.Finding switch
         {
             Refused r => $"{s.Resource.Id} is refused: {r.Why}. To do: {r.Remedy}",
             Unknown u => $"{s.Resource.Id} cannot be examined: {u.Why}",

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using NodeAgent.Advice;
 using NodeAgent.Configuration;
 using NodeAgent.Convergence;
 using NodeAgent.Desired;
@@ -129,6 +130,7 @@ internal static class ApplyCommand
                     return nothingMore;
                 }
 
+                Heed(_inputs.Advice);
                 if (config.Count == 0 && AdoptionLook.Begins(_inputs, _record) is { } begins)
                 {
                     Try(() => AdoptionLook.Keep(_record = begins));
@@ -160,6 +162,24 @@ internal static class ApplyCommand
 
             Say(exitCode, result);
             return exitCode;
+        }
+
+        /// <exception cref="NotPossibleException">The configuration, or the rule itself, would rather have no such node.</exception>
+        private void Heed(IReadOnlyList<Advisory> advice)
+        {
+            foreach (var advisory in advice.Where(a => !a.IsRefused))
+            {
+                _log.Warning("{What:l}", AdviceText.Line(advisory));
+                if (!Journal.IsStandardError)
+                {
+                    Console.Error.WriteLine($"nodeagent: warning: {AdviceText.Line(advisory)}");
+                }
+            }
+
+            if (advice.Where(a => a.IsRefused).Select(AdviceText.Line).ToList() is { Count: > 0 } refused)
+            {
+                throw new NotPossibleException(string.Join("\n", refused)) { IsRefusal = true };
+            }
         }
 
         /// <summary>Of use, never needed: a node boots without it.</summary>
@@ -208,7 +228,7 @@ internal static class ApplyCommand
             }
 
             var isHindered = look.Step == AdoptionStep.Now;
-            var exitCode = isHindered ? ExitCode.Of(look.Plan!) : ExitCode.Ok;
+            var exitCode = isHindered ? ExitCode.Of(look.Plan!, _inputs!.Advice) : ExitCode.Ok;
             var said = isHindered
                 ? $"NOT ADOPTED, and nothing was changed: {string.Join("; ", look.Obstacles)}. {look.What()} It is tried again with the next look."
                 : look.Sentence();

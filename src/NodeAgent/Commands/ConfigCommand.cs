@@ -1,9 +1,13 @@
 using System.CommandLine;
+using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using NodeAgent.Advice;
 using NodeAgent.Configuration;
 
 namespace NodeAgent.Commands;
 
-/// <summary>config check, show and schema: the configuration alone, without facts, and nothing changed.</summary>
+/// <summary>config check, show and schema: nothing is changed.</summary>
 internal static class ConfigCommand
 {
     /// <param name="layersOf">
@@ -14,26 +18,102 @@ internal static class ConfigCommand
     /// <param name="pending">
     /// Says on the first writer what is new to this node, as JSON or not, and exits. May throw as <paramref name="layersOf"/> does.
     /// </param>
+    /// <param name="check">
+    /// The same layers, or with facts (absolute path) those of that machine, held against the machine; null: the configuration by itself.
+    /// </param>
     public static Command Create(
-        Func<IReadOnlyList<string>, CancellationToken, Task<IReadOnlyList<Layer>>> layersOf, Func<TextWriter, bool, CancellationToken, Task<int>> pending)
+        Func<IReadOnlyList<string>, CancellationToken, Task<IReadOnlyList<Layer>>> layersOf,
+        Func<TextWriter, bool, CancellationToken, Task<int>> pending,
+        Func<IReadOnlyList<string>, string?, CancellationToken, Task<CheckedConfig>>? check = null)
     {
         var command = new Command("config", "Check or show this node's configuration, merged from all its layers.");
-        command.Subcommands.Add(Verb(
-            layersOf,
-            "check",
-            """
+        command.Subcommands.Add(Check(check ?? (async (files, _, cancellation) =>
+        {
+            var loaded = NodeConfigLoader.Load(await layersOf(files, cancellation));
+            return new(loaded, Advisor.Of(new(loaded, null, [])), null);
+        })));
+        command.Subcommands.Add(Show(layersOf, pending));
+        command.Subcommands.Add(Schema());
+        return command;
+    }
+
+    private static Command Check(Func<IReadOnlyList<string>, string?, CancellationToken, Task<CheckedConfig>> check)
+    {
+        var files = Files();
+        var facts = new Option<string?>("--facts")
+        {
+            Description =
+                "Facts of the machine that it is for, as 'nodeagent facts --save' writes them. Its tags are a layer below --config, and this machine's layers "
+                    + "do not count.",
+            HelpName = "FILE",
+        };
+        var format = CommonOptions.Format();
+        var command = new Command("check", """
             Check the configuration of this node: built-in defaults, /etc/nodeagent/config.d/*.yaml, shared layers in S3, instance tags, user data, --config files.
-            Exits 0 when it is sound, 3 with every error by layer, line and column when it is not.
+            On an instance, or with --facts, it is held against the machine as well: versions, addresses of the VPC, known traps (docs/advice.md).
+
+            Exit codes: 0 sound, 3 not, with every error by layer, line and column, 5 sound and refused, by advice or on this machine, 4 not reachable in time.
 
             Example:
               nodeagent config check --config node.yaml
-            """,
-            static (loaded, json) => json ? "{\n  \"errors\": []\n}" : Sum(loaded),
-            "  "));
-        var show = Verb(
-            layersOf,
-            "show",
-            """
+              nodeagent config check --facts m5d.json --config node.yaml
+            """)
+        {
+            files, facts, format,
+        };
+        command.SetAction((result, cancellation) => Guarded(result, result.GetValue(format) == "json", async (output, json) =>
+        {
+            var machine = result.GetValue(facts) is { } path ? Path.GetFullPath(path) : null;
+            var found = await check(Paths(result.GetValue(files)), machine, cancellation);
+            await output.WriteLineAsync(json ? ToJson(found) : ToText(found));
+            return found.Advice.Any(a => a.IsRefused) ? ExitCode.Refused : ExitCode.Ok;
+        }));
+        return command;
+    }
+
+    private static string ToText(CheckedConfig found)
+    {
+        var config = found.Loaded.Config;
+        var role = config.Node.Role == NodeRole.ControlPlane ? "control-plane" : "worker";
+        string[] lines =
+        [
+            $"{(found.Advice.Any(a => a.IsRefused) ? "REFUSED" : "OK")}: {role} of cluster {config.Cluster.Name}, from "
+                + $"{string.Join(", ", found.Loaded.Layers)}.",
+            .. found.Loaded.Notes.Select(n => $"  {n}"),
+            .. found.Unseen is { } unseen ? (string[])[$"  {unseen}"] : [],
+            .. found.Advice.Select(a => $"  advice: {AdviceText.Line(a)}"),
+        ];
+        return string.Join('\n', lines);
+    }
+
+    private static string ToJson(CheckedConfig found)
+    {
+        using var buffer = new MemoryStream();
+        using (var json = new Utf8JsonWriter(
+            buffer, new JsonWriterOptions { Indented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+        {
+            json.WriteStartObject();
+            json.WriteStartArray("errors");
+            json.WriteEndArray();
+            AdviceText.WriteJson(json, found.Advice);
+            if (found.Unseen is { } unseen)
+            {
+                json.WriteString("unseen", unseen);
+            }
+
+            json.WriteEndObject();
+        }
+
+        return Encoding.UTF8.GetString(buffer.ToArray());
+    }
+
+    private static Command Show(
+        Func<IReadOnlyList<string>, CancellationToken, Task<IReadOnlyList<Layer>>> layersOf, Func<TextWriter, bool, CancellationToken, Task<int>> pending)
+    {
+        var files = Files();
+        var format = CommonOptions.Format();
+        var onlyPending = new Option<bool>("--pending") { Description = "What is new to this node, instead of all." };
+        var command = new Command("show", """
             Show the merged configuration with the origin of every value. Secrets are masked.
             With --pending: which values are not those that this node was made from, what taking them would do, and when the node takes them. Changes nothing.
 
@@ -42,14 +122,40 @@ internal static class ConfigCommand
             Example:
               nodeagent config show --config node.yaml
               maxPods: 58  # user data:12:11
-            """,
-            static (loaded, json) => json ? ConfigPrinter.ToJson(loaded) : ConfigPrinter.ToYaml(loaded).TrimEnd('\n'),
-            "  # ",
-            pending);
-        command.Subcommands.Add(show);
-        command.Subcommands.Add(Schema());
+            """)
+        {
+            files, format, onlyPending,
+        };
+        command.Validators.Add(result =>
+        {
+            if (result.GetValue(onlyPending) && result.GetValue(files) is { Length: > 0 })
+            {
+                result.AddError("--pending is about the layers of this machine; what files would change, 'nodeagent plan --config FILE' says");
+            }
+        });
+        command.SetAction((result, cancellation) => Guarded(result, result.GetValue(format) == "json", async (output, json) =>
+        {
+            if (result.GetValue(onlyPending))
+            {
+                return await pending(output, json, cancellation);
+            }
+
+            var loaded = NodeConfigLoader.Load(await layersOf(Paths(result.GetValue(files)), cancellation));
+            await output.WriteLineAsync(json ? ConfigPrinter.ToJson(loaded) : ConfigPrinter.ToYaml(loaded).TrimEnd('\n'));
+            foreach (var note in json ? [] : loaded.Notes)
+            {
+                await output.WriteLineAsync($"  # {note}");
+            }
+
+            return ExitCode.Ok;
+        }));
         return command;
     }
+
+    private static Option<string[]> Files() =>
+        new("--config") { Description = "A further layer, which wins over all others; repeatable, the last wins.", HelpName = "FILE" };
+
+    private static string[] Paths(string[]? files) => Array.ConvertAll(files ?? [], static file => Path.GetFullPath(file.Length == 0 ? "." : file));
 
     private static Command Schema()
     {
@@ -68,84 +174,31 @@ internal static class ConfigCommand
         return command;
     }
 
-    private static Command Verb(
-        Func<IReadOnlyList<string>, CancellationToken, Task<IReadOnlyList<Layer>>> layersOf,
-        string name,
-        string description,
-        Func<LoadedConfig, bool, string> print,
-        string notePrefix,
-        Func<TextWriter, bool, CancellationToken, Task<int>>? pending = null)
+    /// <summary>Runs it, and says what is bad about a configuration.</summary>
+    private static async Task<int> Guarded(ParseResult result, bool json, Func<TextWriter, bool, Task<int>> run)
     {
-        var files = new Option<string[]>("--config")
+        var output = result.InvocationConfiguration.Output;
+        var error = result.InvocationConfiguration.Error;
+        try
         {
-            Description = "A further layer, which wins over all others; repeatable, the last wins.",
-            HelpName = "FILE",
-        };
-        var format = new Option<string>("--format") { Description = "text or json", HelpName = "text|json", DefaultValueFactory = static _ => "text" };
-        format.AcceptOnlyFromAmong("text", "json");
-        var onlyPending = new Option<bool>("--pending") { Description = "What is new to this node, instead of all." };
-        var command = new Command(name, description) { files, format };
-        if (pending is not null)
-        {
-            command.Add(onlyPending);
-            command.Validators.Add(result =>
-            {
-                if (result.GetValue(onlyPending) && result.GetValue(files) is { Length: > 0 })
-                {
-                    result.AddError("--pending is about the layers of this machine; what files would change, 'nodeagent plan --config FILE' says");
-                }
-            });
+            return await run(output, json);
         }
-
-        command.SetAction(async (result, cancellation) =>
+        catch (ConfigurationException e)
         {
-            var json = result.GetValue(format) == "json";
-            var output = result.InvocationConfiguration.Output;
-            var error = result.InvocationConfiguration.Error;
-            try
+            if (json)
             {
-                if (pending is not null && result.GetValue(onlyPending))
-                {
-                    return await pending(output, json, cancellation);
-                }
-
-                var paths = Array.ConvertAll(result.GetValue(files) ?? [], static file => Path.GetFullPath(file.Length == 0 ? "." : file));
-                var loaded = NodeConfigLoader.Load(await layersOf(paths, cancellation));
-                await output.WriteLineAsync(print(loaded, json));
-                if (!json)
-                {
-                    foreach (var note in loaded.Notes)
-                    {
-                        await output.WriteLineAsync(notePrefix + note);
-                    }
-                }
-
-                return 0;
-            }
-            catch (ConfigurationException e)
-            {
-                if (json)
-                {
-                    await output.WriteLineAsync(ConfigPrinter.ToJson(e));
-                    return ExitCode.BadConfiguration;
-                }
-
-                foreach (var one in e.Errors)
-                {
-                    await error.WriteLineAsync(one.ToString());
-                }
-
-                await error.WriteLineAsync(
-                    e.Errors.Count == 1
-                        ? "Bad configuration: 1 error. Nothing was changed."
-                        : $"Bad configuration: {e.Errors.Count} errors. Nothing was changed.");
+                await output.WriteLineAsync(ConfigPrinter.ToJson(e));
                 return ExitCode.BadConfiguration;
             }
-        });
-        return command;
-    }
 
-    private static string Sum(LoadedConfig loaded) =>
-        $"OK: {(loaded.Config.Node.Role == NodeRole.ControlPlane ? "control-plane" : "worker")} of cluster {loaded.Config.Cluster.Name}, from "
-            + $"{string.Join(", ", loaded.Layers)}.";
+            foreach (var one in e.Errors)
+            {
+                await error.WriteLineAsync(one.ToString());
+            }
+
+            await error.WriteLineAsync(
+                e.Errors.Count == 1 ? "Bad configuration: 1 error. Nothing was changed." : $"Bad configuration: {e.Errors.Count} errors. Nothing was changed.");
+            return ExitCode.BadConfiguration;
+        }
+    }
 }

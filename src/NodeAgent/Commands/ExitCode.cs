@@ -1,3 +1,4 @@
+using NodeAgent.Advice;
 using NodeAgent.Aws;
 using NodeAgent.Configuration;
 using NodeAgent.Convergence;
@@ -36,7 +37,9 @@ internal static class ExitCode
         _ => Failed,
     };
 
-    public static int Of(Plan plan) => plan.Refusals > 0 ? Refused : plan.Unknowns > 0 ? Failed : plan.Changes > 0 ? ChangesPending : Ok;
+    public static int Of(Plan plan, IReadOnlyList<Advisory>? advice = null) => plan.Refusals > 0 || advice?.Any(a => a.IsRefused) == true
+        ? Refused
+        : plan.Unknowns > 0 ? Failed : plan.Changes > 0 ? ChangesPending : Ok;
 
     public static int Of(RunResult result) => result.Count<RefusedToChange>() > 0 ? Refused
         : result.Steps.Any(s => s.Outcome is OutOfTime or Failed { IsOutOfReach: true }) ? NotReachableInTime

@@ -1,3 +1,7 @@
+using System.Net.Http;
+using System.Security.Cryptography;
+using System.Text.Json;
+using NodeAgent.Advice;
 using NodeAgent.Aws;
 using NodeAgent.Configuration;
 using NodeAgent.Convergence;
@@ -18,6 +22,9 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     private static readonly TimeSpan LongestForStore = TimeSpan.FromSeconds(30);
 
     public string NodeName => NodeNames.Of(Config.Config, Facts);
+
+    /// <summary>Known traps that this node walks into.</summary>
+    public IReadOnlyList<Advisory> Advice => Advisor.Of(new(Config, Facts, Resources.Warnings));
 
     /// <summary>A sentence for each source that was away, and that what was kept of the last good run stands in for.</summary>
     public IReadOnlyList<string> StandIns { get; init; } = [];
@@ -47,7 +54,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         }
 
         var source = Source(loaded.Config, facts, deadline, cancellation);
-        return Build(loaded, facts, timeline, source, PodRangeSource(loaded.Config, facts, deadline)) with
+        return Build(loaded, facts, timeline, source, PodRangeSource(loaded.Config, facts, deadline), new KubeletsPods(loaded.Config, facts, cancellation)) with
         {
             StandIns = [.. sources.StandIns, .. away is null ? (string[])[] : [away]],
             ToKeep = sources.ToKeep(facts.Instance.Id, machine.Now),
@@ -148,7 +155,72 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         // That machine's store is not this one's to read.
         var source = loaded.Config.Certificates.Source == CertificateSourceKind.Store
             ? new ElsewhereCertificateSource() : Source(loaded.Config, facts, default, CancellationToken.None);
-        return Build(loaded, facts, timeline, source, ElsewherePodRangeSource.Instance);
+        return Build(loaded, facts, timeline, source, ElsewherePodRangeSource.Instance, ElsewherePods.Instance);
+    }
+
+    /// <summary>
+    /// The configuration, and as far as there is a machine to hold it against, what comes of it there. Nobody is asked for a certificate or a range.
+    /// </summary>
+    /// <param name="factsFile">Of another machine, as for <see cref="FromFacts"/>; null: this one, if it is an instance.</param>
+    public static async Task<CheckedConfig> Check(
+        IMachineReader machine, IReadOnlyList<string> files, string? factsFile, TimeSpan deadline, CancellationToken cancellation)
+    {
+        var timeline = new Timeline();
+        if (factsFile is not null)
+        {
+            var inputs = FromFacts(machine, factsFile, files, timeline);
+            return new(inputs.Config, inputs.Advice, null);
+        }
+
+        if (!IsInstance())
+        {
+            var alone = NodeConfigLoader.Load(await Layers(machine, files, deadline, cancellation).ConfigureAwait(false));
+            return new(
+                alone, Advisor.Of(new(alone, null, [])), "this is no instance, so the configuration was checked by itself; --facts FILE holds it against one");
+        }
+
+        using var sources = Sources(machine, files, deadline, false, cancellation);
+        var loaded = await LoadConfig(machine, sources, files, timeline, cancellation).ConfigureAwait(false);
+        try
+        {
+            var host = (HostFacts.Hardware(machine), HostFacts.Kernel(machine), machine.Disks());
+            var facts = await GatherFacts(sources.Instance, host, Binaries(loaded.Config), timeline, cancellation).ConfigureAwait(false);
+            facts = facts with
+            {
+                Instance = facts.Instance with { MetadataHopLimit = await HopLimit(loaded.Config, facts, cancellation).ConfigureAwait(false) },
+            };
+            return new(
+                loaded,
+                Build(loaded, facts, timeline, new ElsewhereCertificateSource(), ElsewherePodRangeSource.Instance, ElsewherePods.Instance).Advice,
+                null);
+        }
+        catch (Exception e) when (e is NotPossibleException { IsRefusal: false } or AwsException or ProbeException)
+        {
+            // An image that is not finished has no kubelet yet, and its configuration may be sound. What is refused stays refused, as for --facts.
+            return new(loaded, Advisor.Of(new(loaded, null, [])), $"not held against this machine: {e.Message}");
+        }
+    }
+
+    /// <summary>EC2 alone knows, and it is worth one question where somebody checks by hand; a boot does without.</summary>
+    private static async Task<int?> HopLimit(NodeConfig config, NodeFacts facts, CancellationToken cancellation)
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        patience.CancelAfter(TimeSpan.FromSeconds(10));
+        using var metadata = new InstanceMetadata(AwsEndpoint.Metadata, TimeSpan.FromSeconds(5));
+        using var role = new RoleCredentials(metadata);
+        using var ec2 = new AmazonEC2Client(
+            role, new AmazonEC2Config(facts.Instance.Region, AwsEndpoint.Ec2) { HttpClientFactory = MachineSources.Outbound(config.Proxy, config.Trust) });
+        try
+        {
+            return await Ec2.Instances(ec2, "instance-id", [facts.Instance.Id], patience.Token).ConfigureAwait(false) is [var self, ..]
+                ? self.MetadataOptions.HttpPutResponseHopLimit
+                : null;
+        }
+        catch (Exception e) when (e is AwsException || (e is OperationCanceledException && !cancellation.IsCancellationRequested))
+        {
+            // Few roles of workers may ask (ec2:DescribeInstances): then the rule about it has nothing to say.
+            return null;
+        }
     }
 
     /// <param name="deadline">
@@ -210,7 +282,7 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     public static async Task<IReadOnlyList<Layer>> Layers(
         IMachineReader machine, IReadOnlyList<string> files, TimeSpan deadline, CancellationToken cancellation)
     {
-        if (AwsEndpoint.Metadata is null && !IsEc2())
+        if (!IsInstance())
         {
             var layers = Configuration.Layers.Of(machine, null, null, files);
             return SharedLayers.AddressOf(layers, "") is { } address
@@ -221,6 +293,8 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         using var sources = Sources(machine, files, deadline, false, cancellation);
         return await sources.Layers(machine, files, new Timeline(), cancellation).ConfigureAwait(false);
     }
+
+    private static bool IsInstance() => AwsEndpoint.Metadata is not null || IsEc2();
 
     // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instances.html: Nitro's DMI, Xen's hypervisor UUID.
     private static bool IsEc2() => Starts("/sys/class/dmi/id/sys_vendor", "Amazon EC2") || Starts("/sys/hypervisor/uuid", "ec2");
@@ -256,18 +330,17 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
         };
     }
 
-    private static NodeInputs Build(LoadedConfig loaded, NodeFacts facts, Timeline time, ICertificateSource source, IPodRangeSource podRanges) =>
-        time.Measure("configuration", () =>
+    private static NodeInputs Build(
+        LoadedConfig loaded,
+        NodeFacts facts,
+        Timeline time,
+        ICertificateSource source,
+        IPodRangeSource podRanges,
+        INodePods pods) => time.Measure("configuration", () =>
     {
         try
         {
-            var resources = NodeResources.Build(loaded.Config, facts, source, podRanges);
-            foreach (var warning in resources.Warnings)
-            {
-                Console.Error.WriteLine($"nodeagent: warning: {warning}");
-            }
-
-            return new NodeInputs(loaded, facts, resources);
+            return new NodeInputs(loaded, facts, NodeResources.Build(loaded.Config, facts, source, podRanges, pods));
         }
         catch (ConfigurationException e)
         {
@@ -387,6 +460,37 @@ internal sealed record NodeInputs(LoadedConfig Config, NodeFacts Facts, Resource
     {
         public IReadOnlyList<byte[]> Obtain(string role, byte[] request, CancellationToken cancellation) =>
             throw new MachineException($"certificate for {role}", "this is not the node that it is for");
+    }
+
+    private sealed class ElsewherePods : INodePods
+    {
+        public static readonly ElsewherePods Instance = new();
+
+        public IReadOnlyList<string> Others() => throw new ProbeException("pods of this node", "this is not the node that they are on");
+    }
+
+    /// <summary>From the API server, by the node's own certificate.</summary>
+    private sealed class KubeletsPods(NodeConfig config, NodeFacts facts, CancellationToken cancellation) : INodePods
+    {
+        public IReadOnlyList<string> Others()
+        {
+            try
+            {
+                using var api = WatchCommand.Connect(ControlPlanePods.Server(config));
+                return [.. api.PodsOf(NodeNames.Of(config, facts), cancellation).GetAwaiter().GetResult().Where(p => !p.IsMirror && !p.IsDaemon)
+                    .Select(p => p.ToString()).Order(StringComparer.Ordinal)];
+            }
+            catch (Exception e) when (e is HttpRequestException or CryptographicException or IOException or JsonException or KeyNotFoundException
+                or InvalidOperationException
+                || (e is OperationCanceledException && !cancellation.IsCancellationRequested))
+            {
+                throw new ProbeException(
+                    "pods of this node",
+                    $"kubeProxy.change: drained asks the API server for them, and it does not say: {e.GetBaseException().Message}; try again, reboot the "
+                        + "node, or say always",
+                    e);
+            }
+        }
     }
 
     private sealed class ElsewherePodRangeSource : IPodRangeSource

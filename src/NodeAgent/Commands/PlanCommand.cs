@@ -99,7 +99,7 @@ internal static class PlanCommand
         var plan = timeline.Measure("plan", () => Plan.Make(inputs.Resources, reader));
         if (json)
         {
-            Console.Out.WriteLine(PlanJson.Write(plan, inputs.NodeName, inputs.StandIns));
+            Console.Out.WriteLine(PlanJson.Write(plan, inputs.NodeName, inputs.StandIns, advice: inputs.Advice));
         }
         else
         {
@@ -109,9 +109,9 @@ internal static class PlanCommand
                 Console.Out.WriteLine($"{standIn}\n");
             }
 
-            new PlanText(Console.Out, Terminal.HasColor).Write(plan);
+            new PlanText(Console.Out, Terminal.HasColor).Write(plan, inputs.Advice);
         }
 
-        return ExitCode.Of(plan);
+        return ExitCode.Of(plan, inputs.Advice);
     }
 }

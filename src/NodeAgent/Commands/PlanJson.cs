@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using NodeAgent.Advice;
 using NodeAgent.Convergence;
 
 namespace NodeAgent.Commands;
@@ -11,7 +12,7 @@ internal static class PlanJson
     private static readonly JsonWriterOptions Options = new() { Indented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <param name="diffs">False where the files themselves stand beside it.</param>
-    public static string Write(Plan plan, string? node, IReadOnlyList<string>? standIns = null, bool diffs = true)
+    public static string Write(Plan plan, string? node, IReadOnlyList<string>? standIns = null, bool diffs = true, IReadOnlyList<Advisory>? advice = null)
     {
         using var buffer = new MemoryStream();
         using (var json = new Utf8JsonWriter(buffer, Options))
@@ -29,6 +30,7 @@ internal static class PlanJson
                 json.WriteEndArray();
             }
 
+            AdviceText.WriteJson(json, advice ?? []);
             json.WriteNumber("changes", plan.Changes);
             json.WriteNumber("refused", plan.Refusals);
             json.WriteNumber("unknown", plan.Unknowns);

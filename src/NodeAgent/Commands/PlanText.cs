@@ -1,4 +1,5 @@
 using System.Globalization;
+using NodeAgent.Advice;
 using NodeAgent.Convergence;
 
 namespace NodeAgent.Commands;
@@ -8,8 +9,20 @@ internal sealed class PlanText(TextWriter output, bool color)
 {
     private const string Red = "\e[31m", Green = "\e[32m", Yellow = "\e[33m", Cyan = "\e[36m", Bold = "\e[1m", Reset = "\e[0m";
 
-    public void Write(Plan plan)
+    public void Write(Plan plan, IReadOnlyList<Advisory>? advice = null)
     {
+        advice ??= [];
+        if (advice.Count > 0)
+        {
+            output.WriteLine(Paint(Bold, "Advice"));
+            foreach (var advisory in advice)
+            {
+                output.WriteLine($"  {(advisory.IsRefused ? Paint(Red, "x") : Paint(Cyan, "i"))} {AdviceText.Line(advisory)}");
+            }
+
+            output.WriteLine();
+        }
+
         foreach (var group in plan.Steps.Where(s => s.Finding is not InSync || s.Finding.Notes.Count > 0).GroupBy(s => s.Resource.Concern).OrderBy(g => g.Key))
         {
             output.WriteLine(Paint(Bold, Title(group.Key)));
@@ -21,10 +34,10 @@ internal sealed class PlanText(TextWriter output, bool color)
             output.WriteLine();
         }
 
-        output.WriteLine(Summary(plan));
+        output.WriteLine(Summary(plan, advice.Count(a => a.IsRefused)));
     }
 
-    public static string Summary(Plan plan)
+    public static string Summary(Plan plan, int refusedByAdvice = 0)
     {
         var parts = new List<string> { Count(plan.Changes, "to change") };
         if (plan.Refusals > 0)
@@ -44,12 +57,18 @@ internal sealed class PlanText(TextWriter output, bool color)
             parts.Add(Count(notes, "only said"));
         }
 
+        if (refusedByAdvice > 0)
+        {
+            parts.Add(Count(refusedByAdvice, "refused by advice, so that nothing would be done"));
+        }
+
         return $"{sum}: {string.Join(", ", parts)}.{(plan.Worst == Disruption.None ? "" : $" Most disruptive: {Words(plan.Worst)}.")}";
     }
 
     public static string Words(Disruption disruption) => disruption switch
     {
         Disruption.RestartsService => "restarts a service",
+        Disruption.InterruptsServices => "interrupts services",
         Disruption.RecreatesPods => "recreates pods",
         Disruption.DestroysData => "destroys data",
         _ => "none",

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text;
+using NodeAgent.Advice;
 using NodeAgent.Convergence;
 using NodeAgent.Desired;
 using NodeAgent.Machine;
@@ -112,10 +113,18 @@ internal static class RenderCommand
         }
 
         var plan = Plan.Make(inputs.Resources, new EmptyMachineReader(Clock(inputs.Config.Config.Cluster.CertificateAuthority), inputs.Facts.Disks));
-        Put("plan.json", PlanJson.Write(plan, inputs.NodeName, diffs: false) + "\n");
+        Put("plan.json", PlanJson.Write(plan, inputs.NodeName, diffs: false, advice: [.. inputs.Advice.Select(Anywhere)]) + "\n");
         Put("modes.txt", modes.ToString());
         Put(Marker, "Written by 'nodeagent render', which replaces this whole directory when it writes here again.\n");
         return files;
+
+        // Where the layers lie is not the node's: the same bytes, wherever they are rendered.
+        Advisory Anywhere(Advisory advisory) =>
+            advisory with
+            {
+                Says = inputs.Config.Layers.Where(Path.IsPathRooted)
+                    .Aggregate(advisory.Says, (says, layer) => says.Replace(layer, Path.GetFileName(layer), StringComparison.Ordinal)),
+            };
 
         void Add(string path, string content) => Put("tree" + path, content);
 

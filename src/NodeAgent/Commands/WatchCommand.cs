@@ -74,7 +74,7 @@ internal static class WatchCommand
     }
 
     /// <exception cref="CryptographicException">The certificate is not there, or no certificate.</exception>
-    private static ApiClient Connect(Uri server)
+    internal static ApiClient Connect(Uri server)
     {
         byte[] pem;
         try

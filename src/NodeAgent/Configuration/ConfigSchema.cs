@@ -16,9 +16,14 @@ internal sealed class ConfigSchema
 {
     private static readonly Lazy<ConfigSchema> LazyRoot = new(() => Of(typeof(NodeConfig), []));
 
+    private static readonly Lazy<ConfigSchema> LazyAddressPlan = new(() => Of(typeof(AddressPlanRequest), []));
+
     private ConfigSchema(ConfigShape shape) => Shape = shape;
 
     public static ConfigSchema Root => LazyRoot.Value;
+
+    /// <summary>Of the other kind of document (<see cref="AddressPlanDocument"/>).</summary>
+    public static ConfigSchema AddressPlan => LazyAddressPlan.Value;
 
     public ConfigShape Shape { get; }
 
@@ -197,12 +202,14 @@ internal sealed class ConfigLeaf
     [
         typeof(CidrConverter), typeof(DurationConverter), typeof(VolumeSizeConverter), typeof(SecretConverter), typeof(MaxPodsConverter),
         typeof(Choice<NodeRole>), typeof(Choice<NodeNaming>), typeof(Choice<ReadinessGate>), typeof(Choice<NoDisksPolicy>), typeof(Choice<WipePolicy>),
-        typeof(Choice<LostMemberPolicy>), typeof(Choice<VolumeLayout>), typeof(Choice<FilesystemType>), typeof(Choice<ProxyMode>),
+        typeof(Choice<LostMemberPolicy>), typeof(Choice<VolumeLayout>), typeof(Choice<FilesystemType>), typeof(Choice<ProxyMode>), typeof(Choice<ProxyChange>),
         typeof(Choice<ContainerRuntimeKind>), typeof(Choice<NetworkPlugin>), typeof(Choice<CertificateSourceKind>), typeof(Choice<TaintEffect>),
         typeof(Choice<CloudProvider>), typeof(Choice<EndpointSource>), typeof(Choice<AdoptionMoment>), typeof(Choice<TlsVersion>),
         typeof(Choice<AutoCompactionMode>), typeof(KeyAlgorithmConverter),
+        typeof(Choice<AdviceLevel>), typeof(Choice<CiliumIdentities>), typeof(Choice<PodAddressing>), typeof(Choice<AddressPart>),
     ])]
 [JsonSerializable(typeof(NodeConfig))]
+[JsonSerializable(typeof(AddressPlanRequest))]
 internal sealed partial class ConfigJson : JsonSerializerContext;
 
 /// <summary>Reads a choice that was held against <see cref="ConfigLeaf.Choices"/> before. The library's own converter takes twice as long to start.</summary>

@@ -30,6 +30,9 @@ internal sealed partial class ConfigValidation
         "/var/log", "/var/log/journal", "/var/mail", "/var/run", "/var/spool", "/var/tmp", "/opt", "/opt/cni", "/opt/cni/bin", "/opt/nodeagent", "/home",
     ];
 
+    // ipvsadm(8), -s; those that Linux 4.1 to 6.12 have, by their modules' names.
+    private static readonly string[] Schedulers = ["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "mh", "dh", "sed", "nq", "fo", "ovf", "twos"];
+
     // lvm(8), VALID NAMES.
     private static readonly string[] LvmReservedParts =
         ["_cdata", "_cmeta", "_corig", "_cpool", "_cvol", "_iorig", "_mimage", "_mlog", "_pmspare", "_rimage", "_rmeta", "_tdata", "_tmeta", "_vdata",
@@ -122,6 +125,7 @@ internal sealed partial class ConfigValidation
         rules.Node();
         rules.Storage();
         rules.Kernel();
+        rules.ServiceProxy();
         rules.Containerd();
         rules.Docker();
         rules.Registries();
@@ -134,6 +138,7 @@ internal sealed partial class ConfigValidation
         rules.StaticPods();
         rules.Adoption();
         rules.Autoscaling();
+        rules.Advice();
         rules.Proxy();
         rules.Trust();
         rules.TimeAndNames();
@@ -293,10 +298,10 @@ internal sealed partial class ConfigValidation
             "node.maxPods",
             "fromPodRange counts the addresses of network.podRange, and there is none; give the range, or the number");
         Require(
-            node.MaxPods.Source != MaxPodsSource.VpcCni || _config.Network.Plugin == NetworkPlugin.None,
+            node.MaxPods.Source != MaxPodsSource.VpcCni || _config.Network.Plugin is NetworkPlugin.AwsVpcCni or NetworkPlugin.None,
             "node.maxPods",
-            "vpcCni counts the addresses that the AWS VPC CNI gives to pods, and here network.plugin bridge gives them; set network.plugin: none, or use "
-                + "fromPodRange");
+            $"vpcCni counts the addresses that the AWS VPC CNI gives to pods, and here network.plugin {Word(_config.Network.Plugin)} gives them; set "
+                + "network.plugin: aws-vpc-cni, or use fromPodRange");
         foreach (var (key, value) in node.Labels)
         {
             var path = ConfigPath.Child("node.labels", key);
@@ -474,6 +479,37 @@ internal sealed partial class ConfigValidation
                 && name[0] is not ('.' or '/') && name[^1] is not ('.' or '/');
             Require(isName, path, $"'{Short(name)}' is not a sysctl's name; expected a dotted one as in net.ipv4.ip_forward");
             Require(value.Length > 0 && IsLine(value), path, "expected a value of one line, as sysctl prints it");
+        }
+    }
+
+    /// <summary>For each of its modes, whichever is chosen: a change of mode shall not find what was never looked at.</summary>
+    private void ServiceProxy()
+    {
+        var proxy = _config.KubeProxy;
+        var ipvs = proxy.Ipvs;
+        Require(
+            ipvs?.Scheduler is not { } scheduler || Schedulers.Contains(scheduler),
+            "kubeProxy.ipvs.scheduler",
+            $"'{Short(ipvs?.Scheduler ?? "")}' is no scheduler of IPVS; expected {string.Join(", ", Schedulers)}");
+        // kube-proxy's own condition, and its default of 30s: pkg/proxy/apis/config/validation@1.20.2.
+        var every = proxy.SyncPeriod?.Value ?? TimeSpan.FromSeconds(30);
+        Require(
+            proxy.MinSyncPeriod is not { } least || least.Value <= every,
+            "kubeProxy.minSyncPeriod",
+            $"{proxy.MinSyncPeriod} is longer than kubeProxy.syncPeriod, "
+                + $"{(proxy.SyncPeriod is { } said ? $"{said} ({Where("kubeProxy.syncPeriod")})" : "which is 30s when it is not given")}");
+        Require(
+            proxy.Conntrack?.MaxPerCore is null or >= 0,
+            "kubeProxy.conntrack.maxPerCore",
+            $"{proxy.Conntrack?.MaxPerCore} is less than 0, which leaves the kernel's limit as it is");
+        Require(proxy.Conntrack?.Min is null or >= 0, "kubeProxy.conntrack.min", $"{proxy.Conntrack?.Min} is less than 0");
+        foreach (var (range, i) in (ipvs?.ExcludeCidrs ?? []).Select((r, i) => (r, i)))
+        {
+            Require(
+                !range.Overlaps(_config.Cluster.ServiceRange),
+                $"kubeProxy.ipvs.excludeCidrs[{i}]",
+                $"{range} overlaps cluster.serviceRange {_config.Cluster.ServiceRange} ({Where("cluster.serviceRange")}): services there would never be "
+                    + "taken away");
         }
     }
 
@@ -764,6 +800,7 @@ internal sealed partial class ConfigValidation
         }
 
         VpcRoutes(cluster, network);
+        Cilium(network);
         if (network.PodRange is not { } pods)
         {
             Require(
@@ -794,6 +831,37 @@ internal sealed partial class ConfigValidation
             $"network.podRange {pods} ({Where("network.podRange")}) has no address for a pod: network, broadcast and gateway are taken");
     }
 
+    /// <summary>As it is written.</summary>
+    public static string Word(NetworkPlugin plugin) => JsonNamingPolicy.KebabCaseLower.ConvertName(plugin.ToString());
+
+    private void Cilium(NetworkConfig network)
+    {
+        if (network.Cilium is not { } cilium)
+        {
+            return;
+        }
+
+        Require(
+            network.Plugin is NetworkPlugin.Cilium or NetworkPlugin.None,
+            "network.cilium",
+            $"is for network.plugin cilium, and it is {Word(network.Plugin)} ({Where("network.plugin")})");
+        Require(
+            cilium.Etcd.Count == 0 || cilium.Identities == CiliumIdentities.Etcd,
+            "network.cilium.etcd",
+            $"is for network.cilium.identities etcd, and it is crd ({Where("network.cilium.identities")})");
+    }
+
+    private void Advice()
+    {
+        foreach (var name in _config.Advice.Keys.Where(n => !AdviceNames.All.Contains(n)))
+        {
+            var near = ConfigBinding.Nearest(name, AdviceNames.All);
+            Bad(
+                ConfigPath.Child("advice", name),
+                $"there is no rule '{Short(name)}'; {(near is null ? $"expected one of {string.Join(", ", AdviceNames.All)}" : $"did you mean '{near}'?")}");
+        }
+    }
+
     private void VpcRoutes(ClusterConfig cluster, NetworkConfig network)
     {
         Require(
@@ -805,7 +873,7 @@ internal sealed partial class ConfigValidation
             Require(
                 network.Egress is null,
                 "network.egress",
-                "is for network.plugin vpc-routes; bridge translates whatever leaves the node, and with none somebody else decides");
+                "is for network.plugin vpc-routes; bridge translates whatever leaves the node, and with others somebody else decides");
             return;
         }
 

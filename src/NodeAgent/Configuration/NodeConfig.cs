@@ -58,6 +58,9 @@ internal sealed record NodeConfig
 
     public required AutoscalingConfig Autoscaling { get; init; }
 
+    /// <summary>By name of a rule (<see cref="AdviceNames"/>): what is done where it fires, instead of what it does by itself.</summary>
+    public IReadOnlyDictionary<string, AdviceLevel> Advice { get; init; } = new Dictionary<string, AdviceLevel>();
+
     public HttpProxyConfig? Proxy { get; init; }
 
     public TrustConfig? Trust { get; init; }
@@ -422,16 +425,80 @@ internal sealed record KubeProxyConfig
 {
     public required ProxyMode Mode { get; init; }
 
+    /// <summary>When the rules of another mode may be taken away.</summary>
+    public required ProxyChange Change { get; init; }
+
     /// <summary>registry.k8s.io/kube-proxy of kubelet's version when not given.</summary>
     public string? Image { get; init; }
+
+    /// <summary>How often all rules are made sure of, and how often at most they follow changes; kube-proxy's own when not given.</summary>
+    public Duration? SyncPeriod { get; init; }
+
+    public Duration? MinSyncPeriod { get; init; }
+
+    /// <summary>Whether whatever pods and nodes send to services does so by the node's address.</summary>
+    public bool? MasqueradeAll { get; init; }
+
+    /// <summary>Which of the node's addresses answer for node ports; kube-proxy's choice when empty.</summary>
+    public IReadOnlyList<Cidr> NodePortAddresses { get; init; } = [];
+
+    public ProxyIpvsConfig? Ipvs { get; init; }
+
+    public ProxyConntrackConfig? Conntrack { get; init; }
+}
+
+/// <summary>With <see cref="ProxyMode.Ipvs"/>.</summary>
+internal sealed record ProxyIpvsConfig
+{
+    /// <summary>rr when not given.</summary>
+    public string? Scheduler { get; init; }
+
+    /// <summary>Whether only the interface that has an address answers for it: what load balancers by ARP need.</summary>
+    public bool? StrictArp { get; init; }
+
+    /// <summary>Ranges whose virtual servers are somebody else's.</summary>
+    public IReadOnlyList<Cidr> ExcludeCidrs { get; init; } = [];
+
+    /// <summary>The kernel's when not given, as the other two.</summary>
+    public Duration? TcpTimeout { get; init; }
+
+    public Duration? TcpFinTimeout { get; init; }
+
+    public Duration? UdpTimeout { get; init; }
+}
+
+/// <summary>How many connections the kernel keeps track of, and for how long; kube-proxy's own when not given.</summary>
+internal sealed record ProxyConntrackConfig
+{
+    /// <summary>0 leaves the kernel's limit as it is.</summary>
+    public int? MaxPerCore { get; init; }
+
+    public int? Min { get; init; }
+
+    public Duration? TcpEstablishedTimeout { get; init; }
+
+    public Duration? TcpCloseWaitTimeout { get; init; }
 }
 
 internal enum ProxyMode
 {
     Iptables,
+    Ipvs,
+    Nftables,
 
     /// <summary>No kube-proxy on this node.</summary>
     None,
+}
+
+/// <summary>When a node may go from one mode to another.</summary>
+internal enum ProxyChange
+{
+    /// <summary>As it boots, with an empty kernel.</summary>
+    Boot,
+
+    /// <summary>And when no pods are left on it but static ones and those of DaemonSets.</summary>
+    Drained,
+    Always,
 }
 
 internal sealed record NetworkConfig
@@ -456,6 +523,33 @@ internal sealed record NetworkConfig
 
     /// <summary>Whether systemd-networkd, where it runs, is told to leave links and routes of pods alone.</summary>
     public required bool RestrainNetworkd { get; init; }
+
+    /// <summary>Ranges outside of the VPC that nodes and pods speak to, by a name: peered VPCs, on premises.</summary>
+    public IReadOnlyDictionary<string, IReadOnlyList<Cidr>> Peers { get; init; } = new Dictionary<string, IReadOnlyList<Cidr>>();
+
+    /// <summary>Ranges of pods of other clusters in this VPC, by the cluster's name.</summary>
+    public IReadOnlyDictionary<string, IReadOnlyList<Cidr>> OtherPods { get; init; } = new Dictionary<string, IReadOnlyList<Cidr>>();
+
+    public CiliumConfig? Cilium { get; init; }
+}
+
+/// <summary>What the cluster's Cilium is told, as far as nodes come up by it or do not.</summary>
+internal sealed record CiliumConfig
+{
+    public required CiliumIdentities Identities { get; init; }
+
+    /// <summary>URLs, with <see cref="CiliumIdentities.Etcd"/>.</summary>
+    public IReadOnlyList<Uri> Etcd { get; init; } = [];
+}
+
+/// <summary>Where Cilium keeps who is who.</summary>
+internal enum CiliumIdentities
+{
+    /// <summary>In Kubernetes' API.</summary>
+    Crd,
+
+    /// <summary>In an etcd of its own.</summary>
+    Etcd,
 }
 
 /// <summary>Pods that call somebody outside of the VPC, with <see cref="NetworkPlugin.VpcRoutes"/>.</summary>
@@ -477,6 +571,12 @@ internal enum NetworkPlugin
 
     /// <summary>Somebody else writes the CNI configuration.</summary>
     None,
+
+    // Pods of the cluster write it, and the host brings what those need.
+    Cilium,
+    Calico,
+    Flannel,
+    AwsVpcCni,
 }
 
 internal sealed record ImagesConfig

@@ -90,7 +90,7 @@ internal static class NodeConfigLoader
     }
 
     /// <summary>A whole document, whose head says that it is ours.</summary>
-    public static ConfigMap? ReadDocument(string layer, ReadOnlySpan<byte> content, List<ConfigError> errors)
+    public static ConfigMap? ReadDocument(string layer, ReadOnlySpan<byte> content, List<ConfigError> errors, string kind = Kind)
     {
         if (YamlReader.ReadDocument(layer, content, errors) is not { } map)
         {
@@ -98,7 +98,7 @@ internal static class NodeConfigLoader
         }
 
         CheckHead(map, "apiVersion", ApiVersion, errors);
-        CheckHead(map, "kind", Kind, errors);
+        CheckHead(map, "kind", kind, errors);
         return map;
     }
 
@@ -160,10 +160,16 @@ internal sealed record LoadedConfig(NodeConfig Config, ConfigMap Tree, IReadOnly
     /// </summary>
     public Origin? OriginOf(string path)
     {
-        _origins ??= Flatten();
+        _origins ??= Flatten(Tree);
+        return OriginOf(_origins, path);
+    }
+
+    /// <inheritdoc cref="OriginOf(string)"/>
+    public static Origin? OriginOf(IReadOnlyDictionary<string, Origin> origins, string path)
+    {
         while (path.Length > 0)
         {
-            if (_origins.TryGetValue(path, out var origin))
+            if (origins.TryGetValue(path, out var origin))
             {
                 return origin;
             }
@@ -174,10 +180,11 @@ internal sealed record LoadedConfig(NodeConfig Config, ConfigMap Tree, IReadOnly
         return null;
     }
 
-    private Dictionary<string, Origin> Flatten()
+    /// <summary>Of every value in a tree, by its path.</summary>
+    public static Dictionary<string, Origin> Flatten(ConfigMap tree)
     {
         var origins = new Dictionary<string, Origin>(StringComparer.Ordinal);
-        Add("", Tree);
+        Add("", tree);
         return origins;
 
         void Add(string path, ConfigValue value)

@@ -46,6 +46,9 @@ internal enum Disruption
     /// <summary>A system service restarts; pods go on.</summary>
     RestartsService,
 
+    /// <summary>Services do not answer for a while; pods go on.</summary>
+    InterruptsServices,
+
     /// <summary>Pods of this node are recreated.</summary>
     RecreatesPods,
 

@@ -50,7 +50,7 @@ internal sealed class ResourceList
     /// </summary>
     public ResourceList Only(Func<Resource, bool> chosen) => new(this, chosen);
 
-    /// <summary>What whoever reads a plan or runs it should know of the list as a whole.</summary>
+    /// <summary>What was allowed by name and is not known to work, or could not be checked.</summary>
     public IReadOnlyList<string> Warnings { get; init; } = [];
 
     /// <summary>The resources that have <paramref name="input"/> among their inputs.</summary>

@@ -42,7 +42,7 @@ internal sealed record ControlPlaneReleases
 
         KubernetesVersion? Of(string path, IStaticPodConfig pod)
         {
-            var version = pod.Image is { } image ? Tagged(image) : kubelet;
+            var version = pod.Image is { } image ? KubernetesVersion.OfImage(image) : kubelet;
             if (version is not { } known)
             {
                 warnings.Add($"{path}.image: '{pod.Image}' has no version of Kubernetes for its tag; its flags, and what it goes with, are not checked");
@@ -94,15 +94,5 @@ internal sealed record ControlPlaneReleases
                 errors.Add(new(null, path, $"{objection}; if that is a mistake of the table, say controlPlane.allowUnlisted: \"{version}\""));
             }
         }
-    }
-
-    private static KubernetesVersion? Tagged(string image) => KubernetesVersion.Parse(Tag(image)) is { Major: 1 } version ? version : null;
-
-    /// <summary>As in registry.k8s.io/kube-apiserver:v1.28.15@sha256:...; a port is not a tag.</summary>
-    internal static string? Tag(string image)
-    {
-        var name = image.Split('@')[0];
-        var colon = name.LastIndexOf(':');
-        return colon > name.LastIndexOf('/') ? name[(colon + 1)..] : null;
     }
 }

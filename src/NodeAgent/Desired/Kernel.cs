@@ -1,5 +1,6 @@
 using NodeAgent.Configuration;
 using NodeAgent.Convergence;
+using NodeAgent.Facts;
 using NodeAgent.Resources;
 
 namespace NodeAgent.Desired;
@@ -11,14 +12,24 @@ internal static class Kernel
 
     private const string SysctlDirectory = "/etc/sysctl.d/";
 
-    public static IReadOnlyList<Resource> Build(NodeConfig config)
+    public static IReadOnlyList<Resource> Build(NodeConfig config, NodeFacts facts)
     {
-        string[] names = [.. config.Kernel.Modules.Concat(ServiceProxy.Modules(config.KubeProxy.Mode)).Distinct().Order(StringComparer.Ordinal)];
-        var values = config.Kernel.Sysctls.OrderBy(s => s.Key, StringComparer.Ordinal).ToList();
+        string[] names = [.. config.Kernel.Modules.Concat(ServiceProxy.Modules(config, facts)).Distinct().Order(StringComparer.Ordinal)];
+        var sysctls = ServiceProxy.Sysctls(config, facts).ToDictionary(s => s.Name, s => s.Value, StringComparer.Ordinal);
+        foreach (var (name, value) in PodNetwork.Sysctls(config.Network.Plugin).Concat(config.Kernel.Sysctls))
+        {
+            sysctls[name] = value;
+        }
+
+        var values = sysctls.OrderBy(s => s.Key, StringComparer.Ordinal).ToList();
         var modules = names.Select(Resource (n) => new KernelModule(n)).ToList();
         return
         [
-            new Remains(Concern.Kernel, "of modules and sysctls", [ModulesDirectory, SysctlDirectory], texts => Left(texts, names, config.Kernel.Sysctls.Keys)),
+            new Remains(
+                Concern.Kernel,
+                "of modules and sysctls",
+                [ModulesDirectory, SysctlDirectory],
+                texts => Left(texts, names, [.. sysctls.Keys, .. PodNetwork.SysctlPatterns(config.Network.Plugin)])),
             new ConfigFile(Concern.Kernel, $"{ModulesDirectory}nodeagent.conf", string.Concat([Ownership.Header, "\n", .. names.Select(n => n + "\n")])),
             // After the distribution's 50- and cloud images' 60- to 80- files, which would win otherwise (sysctl.d(5): last one wins).
             new ConfigFile(
@@ -30,6 +41,7 @@ internal static class Kernel
             {
                 // These keys come with a module; the others are there from the start.
                 Needs = [.. modules.Where(m => m.Name == (s.Key.StartsWith("net.bridge.", StringComparison.Ordinal) ? "br_netfilter"
+                    : s.Key.StartsWith("net.ipv4.vs.", StringComparison.Ordinal) ? "ip_vs"
                     : s.Key.StartsWith("net.netfilter.", StringComparison.Ordinal) ? "nf_conntrack" : ""))],
             }),
         ];

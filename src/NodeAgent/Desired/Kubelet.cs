@@ -138,11 +138,6 @@ internal sealed record Kubelet(IReadOnlyList<Resource> Files, IReadOnlyList<Reso
                 + "install cri-dockerd in the image, say in docker.criDockerd where it is, or say runtime: containerd");
         }
 
-        if (server == CriServer.Containerd && Compatibility.CollectsSandboxImage(kubelet, version) is { } collects)
-        {
-            warnings.Add(collects);
-        }
-
         if (KubeletVersions.Find(kubelet.Version) is null)
         {
             warnings.Add(

@@ -34,8 +34,6 @@ internal static class Lifecycle
 
     private const string Target = "multi-user.target";
 
-    private const string GroupTag = "aws:autoscaling:groupName";
-
     /// <summary>Whose files are <see cref="UnitFiles"/>, for systemd to read again.</summary>
     public static readonly string[] Units = [WatchUnit, Target];
 
@@ -148,21 +146,11 @@ internal static class Lifecycle
         $"{(LaunchHook(config, facts) is null ? "" : HttpProxy.ServiceLines(config))}"
         + (IsWarm(facts) ? $"\nExecStartPre=/usr/bin/systemctl start {ContainerRuntime.ImagesUnit}" : "");
 
-    public static IEnumerable<string> Warnings(NodeConfig config, NodeFacts facts)
-    {
-        if (facts.Instance.LifecycleState is not null && !facts.Instance.Tags.ContainsKey(GroupTag)
-            && (config.Autoscaling.LaunchHook ?? config.Autoscaling.TerminateHook) is { } hook)
-        {
-            yield return $"the hook {hook} is nobody's: the instance has a target lifecycle state ({facts.Instance.LifecycleState}) and no tag {GroupTag}, so "
-                + "its group is not known";
-        }
-    }
-
     // Out of the pool without a boot: somebody has to see it.
     private static bool Watches(NodeConfig config, NodeFacts facts) => config.Autoscaling.Watches() || IsWarm(facts);
 
     private static HookSettings? Hook(NodeConfig config, NodeFacts facts, string? hook) =>
-        hook is not null && facts.Instance.LifecycleState is { } state && facts.Instance.Tags.TryGetValue(GroupTag, out var group)
+        hook is not null && facts.Instance.LifecycleState is { } state && facts.Instance.Tags.TryGetValue(InstanceFacts.GroupTag, out var group)
             ? new(hook, group, facts.Instance.Id, facts.Instance.Region, state, config.Autoscaling.Heartbeat)
             : null;
 }

@@ -9,16 +9,16 @@ namespace NodeAgent.Desired;
 internal static class NodeResources
 {
     /// <exception cref="NotPossibleException">Configuration and facts do not make a node.</exception>
-    public static ResourceList Build(NodeConfig config, NodeFacts facts, ICertificateSource certificateSource, IPodRangeSource podRangeSource)
+    public static ResourceList Build(NodeConfig config, NodeFacts facts, ICertificateSource certificateSource, IPodRangeSource podRangeSource, INodePods pods)
     {
         var gate = BootGate.DropIns();
         var storage = EtcdVolume.AddTo(Storage.Build(config.Storage, config.RuntimeRoot(), facts), config);
-        var kernel = Kernel.Build(config);
+        var kernel = Kernel.Build(config, facts);
         var certificates = Certificates.Build(config, facts, certificateSource);
         var network = PodNetwork.Build(config, facts, podRangeSource);
         var runtime = ContainerRuntime.Build(config, facts, storage);
         var kubelet = Kubelet.Build(config, facts, storage, certificates, runtime);
-        var proxy = ServiceProxy.Build(config, facts, certificates);
+        var proxy = ServiceProxy.Build(config, facts, certificates, kernel, pods);
         var controlPlane = ControlPlanePods.Build(config, facts, certificates);
 
         var trust = Trust.Build(config);
@@ -104,7 +104,7 @@ internal static class NodeResources
             storage.Remains,
         ])
         {
-            Warnings = [.. kubelet.Warnings, .. controlPlane.Warnings, .. Lifecycle.Warnings(config, facts)],
+            Warnings = [.. kubelet.Warnings, .. controlPlane.Warnings],
         };
     }
 

@@ -21,12 +21,13 @@ internal static class PodNetwork
             return VpcRoutes(config, facts, source);
         }
 
-        if (config.Network.Plugin == NetworkPlugin.None)
+        if (config.Network.Plugin != NetworkPlugin.Bridge)
         {
             return
             [
                 new Remains(Concern.Network, "of the pod network", [ConfigurationPath], texts => texts.Count == 0 ? []
                     : ["the bridge cni0, its address and its rules stay until the next boot, or until its last pod is gone and: ip link delete cni0"]),
+                .. config.Network.Plugin == NetworkPlugin.None ? [] : Host(config.Network),
             ];
         }
 
@@ -40,6 +41,47 @@ internal static class PodNetwork
             },
         ];
     }
+
+    /// <summary>
+    /// What the host brings for a plugin that pods of the cluster set up. Nothing waits for those: they are pods themselves, and come after kubelet.
+    /// /sys/fs/bpf, which Cilium keeps its maps in, is systemd's from 238 on, which takes no mount unit for it (systemd#8205, cilium#10955), and before that
+    /// Cilium's own from 1.11 on (cilium#16656).
+    /// </summary>
+    private static IReadOnlyList<Resource> Host(NetworkConfig network) =>
+    [
+        new DirectoryResource(Concern.Network, network.PluginBinaries, DirectoryResource.Searchable),
+        new DirectoryResource(Concern.Network, CniSurroundings.Directory, DirectoryResource.Searchable),
+        .. network.Plugin == NetworkPlugin.Cilium ? (Resource[])[RpFilter()] : [],
+        // Flannel's image has flannel alone (flannel#890, #1730); the others' bring what they call.
+        new CniSurroundings(
+            ConfigValidation.Word(network.Plugin),
+            network.PluginBinaries,
+            network.Plugin == NetworkPlugin.Flannel ? ["bridge", "host-local", "loopback", "portmap"] : []),
+    ];
+
+    /// <summary>
+    /// From 245 on systemd gives each new interface rp_filter 2, by patterns, and pods of Cilium reach nobody outside of their node (cilium#10645). Cilium
+    /// writes this itself from 1.12 on (cilium#20072), as 99-zzz-override_cilium.conf. For interfaces to come: there are none before Cilium.
+    /// </summary>
+    private static ConfigFile RpFilter() =>
+        new(
+            Concern.Kernel,
+            "/etc/sysctl.d/96-nodeagent-cilium.conf",
+            string.Concat([Ownership.Header, "\n", .. SysctlPatterns(NetworkPlugin.Cilium).Select(p => p + " = 0\n")]));
+
+    /// <summary>Keys with a star, which sysctl.d knows and the kernel does not.</summary>
+    public static IReadOnlyList<string> SysctlPatterns(NetworkPlugin plugin) =>
+        plugin == NetworkPlugin.Cilium ? ["net.ipv4.conf.lxc*.rp_filter", "net.ipv4.conf.cilium_*.rp_filter"] : [];
+
+    /// <summary>
+    /// Values that the plugin needs in the running kernel; the configuration's own win. The greater of an interface's rp_filter and that of all counts: Cilium
+    /// wants 0 (cilium#20072), and Felix before Calico 3.13 does not start where that of all is 2, as systemd had it for a while (felix#1322, #2082,
+    /// libcalico-go#1181).
+    /// </summary>
+    public static IReadOnlyDictionary<string, string> Sysctls(NetworkPlugin plugin) =>
+        plugin is NetworkPlugin.Cilium or NetworkPlugin.Calico
+            ? new Dictionary<string, string> { ["net.ipv4.conf.all.rp_filter"] = "0" }
+            : new Dictionary<string, string>();
 
     private static IReadOnlyList<Resource> VpcRoutes(NodeConfig config, NodeFacts facts, IPodRangeSource source)
     {

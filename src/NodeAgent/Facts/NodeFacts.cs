@@ -24,6 +24,9 @@ internal sealed record NodeFacts
 /// <summary>From instance metadata, and EC2 where metadata does not say.</summary>
 internal sealed record InstanceFacts
 {
+    /// <summary>Auto Scaling's own tag: the group's name.</summary>
+    public const string GroupTag = "aws:autoscaling:groupName";
+
     /// <summary>As in i-0123456789abcdef0.</summary>
     public required string Id { get; init; }
 
@@ -46,6 +49,10 @@ internal sealed record InstanceFacts
     public string? LifecycleState { get; init; }
 
     public required IReadOnlyDictionary<string, string> Tags { get; init; }
+
+    /// <summary>HttpPutResponseHopLimit: over how many hops metadata's token goes. Null where nobody asked EC2, which alone knows.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public int? MetadataHopLimit { get; init; }
 
     /// <summary>block-device-mapping: virtual name to device name, as in ephemeral0 to sdb.</summary>
     public required IReadOnlyDictionary<string, string> BlockDeviceMapping { get; init; }

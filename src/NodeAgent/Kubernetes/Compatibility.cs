@@ -19,8 +19,7 @@ internal static class Compatibility
         KubeletVersions.SandboxImageFromCri.In(kubelet) && containerd is not null && !KubeletVersions.PinsImages(containerd)
             ? $"kubelet {kubelet.Version} leaves it to the runtime which images are not collected ({KubeletVersions.SandboxImageFromCri.Source}), and "
                 + $"containerd {containerd} "
-                + "cannot tell it (containerd#9381, #9382: 1.6.26, 1.7.11): the sandbox image may be deleted when the disk is nearly full; install a newer "
-                + "containerd"
+                + "cannot tell it (containerd#9381, #9382: 1.6.26, 1.7.11): the sandbox image may be deleted when the disk is nearly full"
             : null;
 
     /// <summary>Whether nodes of one minor go with a control plane of another, as the version skew policy has it (KEP-3935; website#42218).</summary>

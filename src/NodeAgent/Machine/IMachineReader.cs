@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text;
 using System.Text.Json.Serialization;
 
@@ -45,6 +46,27 @@ internal interface IMachineReader
 
     /// <summary>A table of nftables of the family ip, as nft(8) lists it; null when there is none, or no nft to have made it.</summary>
     string? PacketFilter(string table);
+
+    /// <summary>Names of nftables' tables of the families ip and ip6, as in "ip kube-proxy", in order.</summary>
+    IReadOnlyList<string> PacketFilterTables();
+
+    /// <summary>Chains of iptables' tables, in both of its backends, whose names begin so. Tables without any are left out.</summary>
+    IReadOnlyList<ChainTable> Chains(string prefix);
+
+    /// <summary>Names of ipset(8)'s sets, in order.</summary>
+    IReadOnlyList<string> IpSets();
+
+    /// <summary>Members of a set of ports (bitmap:port), in order; none where there is no such set.</summary>
+    IReadOnlyList<int> IpSetPorts(string set);
+
+    /// <summary>IPVS' virtual servers that have an address; those by a firewall mark are left out.</summary>
+    IReadOnlyList<VirtualServer> VirtualServers();
+
+    /// <summary>Addresses of a network interface, in order; null when there is no such interface.</summary>
+    IReadOnlyList<string>? Addresses(string networkInterface);
+
+    /// <summary>Those that run by a name as ps(1) has it (at most 15 characters), in the network namespace of this machine; by their number.</summary>
+    IReadOnlyList<ProcessReport> Processes(string name);
 
     /// <summary>The wall clock, for the life left in certificates.</summary>
     DateTimeOffset Now { get; }
@@ -174,3 +196,44 @@ internal enum ModuleState
     Loaded,
     BuiltIn,
 }
+
+/// <summary>Names of chains, never their rules.</summary>
+/// <param name="Backend"><see cref="Nft"/> or <see cref="Legacy"/>.</param>
+/// <param name="Family">ip or ip6.</param>
+/// <param name="Table">As in nat.</param>
+/// <param name="Chains">Names, in order, without those that end in a hash.</param>
+/// <param name="Hashed">How many there are that end in a dash and 16 characters of base 32, by what stands before the hash: KUBE-SVC-.</param>
+internal sealed record ChainTable(string Backend, string Family, string Table, IReadOnlyList<string> Chains, IReadOnlyDictionary<string, int> Hashed)
+{
+    public const string Nft = "nft";
+
+    public const string Legacy = "legacy";
+
+    private const int HashLength = 16;
+
+    private static readonly SearchValues<char> Base32 = SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567");
+
+    /// <summary>What stands before the hash; null for a name without one.</summary>
+    public static string? PrefixOf(string name) =>
+        name.Length > HashLength + 1 && name[^(HashLength + 1)] == '-' && !name.AsSpan(name.Length - HashLength).ContainsAnyExcept(Base32)
+            ? name[..^HashLength] : null;
+}
+
+/// <param name="Chains">Names of chains that go.</param>
+/// <param name="Hashed">Of chains that go, what stands before the hash.</param>
+/// <param name="Cleaned">
+/// Chains that stay, but for their rules that lead to what goes or use a set of ipset's. Where packets begin, only what leads to what goes does not stay.
+/// </param>
+internal sealed record ChainRemoval(
+    string Backend, string Family, string Table, IReadOnlySet<string> Chains, IReadOnlySet<string> Hashed, IReadOnlySet<string> Cleaned)
+{
+    public bool Takes(string chain) => Chains.Contains(chain) || (Hashed.Count > 0 && ChainTable.PrefixOf(chain) is { } prefix && Hashed.Contains(prefix));
+}
+
+/// <param name="Protocol">tcp, udp or sctp.</param>
+internal sealed record VirtualServer(string Protocol, string Address, int Port)
+{
+    public override string ToString() => $"{Protocol} {(Address.Contains(':', StringComparison.Ordinal) ? $"[{Address}]" : Address)}:{Port}";
+}
+
+internal sealed record ProcessReport(int Id, IReadOnlyList<string> Arguments);

@@ -1,3 +1,5 @@
+using System.Net;
+
 namespace NodeAgent.Machine;
 
 /// <summary>
@@ -46,6 +48,30 @@ internal interface IMachineWriter
     /// <summary>Puts a table of nftables of the family ip in the place of what is there, in one step.</summary>
     /// <param name="content">What stands between the table's braces; null removes it.</param>
     void SetPacketFilter(string table, string? content);
+
+    /// <summary>Removes a table of nftables with all that is in it; nothing happens when it is not there.</summary>
+    void RemovePacketFilterTable(string family, string table);
+
+    /// <summary>
+    /// In one step, chains and the rules that lead to them; nothing happens to those that are not there. One that somebody else's rule uses is a failure, and
+    /// then all stay.
+    /// </summary>
+    void RemoveChains(ChainRemoval removal);
+
+    /// <summary>Removes sets, one after the other; nothing happens to those that are not there. One that a rule uses is a failure.</summary>
+    void RemoveIpSets(IReadOnlyList<string> names);
+
+    /// <summary>Removes virtual servers, one after the other, with their destinations; nothing happens to those that are not there.</summary>
+    void RemoveVirtualServers(IReadOnlyList<VirtualServer> servers);
+
+    /// <summary>Removes a network interface; nothing happens when it is not there.</summary>
+    void RemoveInterface(string name);
+
+    /// <summary>Forgets connections to these addresses, but for TCP that was translated.</summary>
+    void ForgetConnections(IReadOnlyList<IPNetwork> ranges, IReadOnlyList<string> addresses);
+
+    /// <summary>Waits until no process of a name with this argument runs any more: somebody else ends it.</summary>
+    void WaitForEnd(string process, string argument, TimeSpan limit);
 
     void SetSysctl(string name, string value);
 

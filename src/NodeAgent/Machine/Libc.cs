@@ -38,6 +38,17 @@ internal static partial class Libc
 
     public const int SeekEnd = 2;
 
+    public const int NoProcess = 3;
+    public const int NoDevice = 19;
+    public const int Invalid = 22;
+    public const int NotSupported = 95;
+
+    public const int NetlinkFamily = 16;
+    public const int RawSocket = 3;
+    public const int SocketLevel = 1;
+    public const int ReceiveTimeout = 20;
+    public const int SendBufferForced = 32;
+
     public static string Error(int errno) => Marshal.GetPInvokeErrorMessage(errno);
 
     public static string LastError() => Error(Marshal.GetLastPInvokeError());
@@ -107,6 +118,21 @@ internal static partial class Libc
 
     [LibraryImport("libc", EntryPoint = "pipe2", SetLastError = true)]
     public static partial int Pipe(Span<int> ends, int flags);
+
+    [LibraryImport("libc", EntryPoint = "socket", SetLastError = true)]
+    public static partial int Socket(int family, int type, int protocol);
+
+    [LibraryImport("libc", EntryPoint = "setsockopt", SetLastError = true)]
+    public static partial int SetSocketOption(int descriptor, int level, int option, ReadOnlySpan<byte> value, uint length);
+
+    [LibraryImport("libc", EntryPoint = "send", SetLastError = true)]
+    public static partial nint Send(int descriptor, ReadOnlySpan<byte> buffer, nint length, int flags);
+
+    [LibraryImport("libc", EntryPoint = "recv", SetLastError = true)]
+    public static partial nint Receive(int descriptor, Span<byte> buffer, nint length, int flags);
+
+    [LibraryImport("libc", EntryPoint = "if_nametoindex", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial uint InterfaceIndex(string name);
 
     [LibraryImport("libc", EntryPoint = "poll", SetLastError = true)]
     public static partial int Poll(Span<PollDescriptor> descriptors, nuint count, int milliseconds);

@@ -8,6 +8,7 @@ internal sealed class LinuxReader : IMachineReader, IDisposable
     private readonly Storage _storage;
     private readonly Systemd _systemd;
     private readonly PacketFilter _packetFilter;
+    private readonly LegacyIptables _legacyIptables;
     private readonly CancellationToken _cancellation;
 
     private readonly Dictionary<string, FileReport> _files = [];
@@ -17,6 +18,12 @@ internal sealed class LinuxReader : IMachineReader, IDisposable
     private readonly Dictionary<string, IReadOnlyList<Signature>> _signatures = [];
     private readonly Dictionary<string, string?> _sysctls = [];
     private readonly Dictionary<string, string?> _packetFilters = [];
+    private readonly Dictionary<string, IReadOnlyList<ChainTable>> _chains = [];
+    private readonly Dictionary<string, IReadOnlyList<int>> _ports = [];
+    private readonly Dictionary<string, IReadOnlyList<string>?> _addresses = [];
+    private IReadOnlyList<string>? _tables;
+    private IReadOnlyList<string>? _sets;
+    private IReadOnlyList<VirtualServer>? _servers;
     private IReadOnlyList<Mounts.Entry>? _mounts;
     private IReadOnlyList<MountReport>? _mountReports;
     private IReadOnlyList<DiskReport>? _disks;
@@ -27,6 +34,7 @@ internal sealed class LinuxReader : IMachineReader, IDisposable
     {
         _cancellation = cancellation;
         _packetFilter = new PacketFilter(new ProcessRunner(cancellation));
+        _legacyIptables = new LegacyIptables(new ProcessRunner(cancellation));
         _storage = new Storage(new ProcessRunner(cancellation), _blocks);
         _systemd = new Systemd(() => SdBus.Connect(cancellation));
     }
@@ -63,6 +71,22 @@ internal sealed class LinuxReader : IMachineReader, IDisposable
 
     public string? PacketFilter(string table) => Remembered(_packetFilters, table, _packetFilter.List);
 
+    public IReadOnlyList<string> PacketFilterTables() => _tables ??= NfTables.Tables();
+
+    public IReadOnlyList<ChainTable> Chains(string prefix) => Remembered(_chains, prefix, p => [.. NfTables.Chains(p), .. _legacyIptables.Chains(p)]);
+
+    // Not loaded, it holds nothing, and to ask would load it.
+    public IReadOnlyList<string> IpSets() => _sets ??= _kernel.Module("ip_set") == ModuleState.Available ? [] : Machine.IpSets.Names();
+
+    public IReadOnlyList<int> IpSetPorts(string set) => Remembered(_ports, set, s => IpSets().Contains(s) ? Machine.IpSets.Ports(s) : []);
+
+    public IReadOnlyList<VirtualServer> VirtualServers() => _servers ??= Machine.VirtualServers.List();
+
+    public IReadOnlyList<string>? Addresses(string networkInterface) => Remembered(_addresses, networkInterface, Interfaces.Addresses);
+
+    // They come and go without us.
+    public IReadOnlyList<ProcessReport> Processes(string name) => Machine.Processes.Named(name);
+
     public void Dispose() => _systemd.Dispose();
 
     /// <summary>After a file, directory or link changed. What systemd says of a unit follows its files.</summary>
@@ -82,7 +106,17 @@ internal sealed class LinuxReader : IMachineReader, IDisposable
     {
         _kernel.Forget();
         _sysctls.Clear();
+        ForgetNetwork();
+    }
+
+    /// <summary>After chains, sets, interfaces and the like changed.</summary>
+    internal void ForgetNetwork()
+    {
         _packetFilters.Clear();
+        _chains.Clear();
+        _ports.Clear();
+        _addresses.Clear();
+        (_tables, _sets, _servers) = (null, null, null);
     }
 
     /// <summary>After a unit started or stopped: it may have mounted, written, loaded or set anything, but makes no volumes and no file systems.</summary>

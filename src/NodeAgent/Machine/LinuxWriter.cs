@@ -1,3 +1,5 @@
+using System.Net;
+
 namespace NodeAgent.Machine;
 
 /// <summary>Changes this machine, and tells the reader what that made stale; also of a write that failed, which may have done part of its work.</summary>
@@ -62,6 +64,42 @@ internal sealed class LinuxWriter(LinuxReader reader, CancellationToken cancella
         reader.ForgetKernel);
 
     public void SetPacketFilter(string table, string? content) => Then(() => new PacketFilter(_runner).Set(table, content), reader.ForgetKernel);
+
+    public void RemovePacketFilterTable(string family, string table) => Then(() => NfTables.RemoveTable(family, table), reader.ForgetNetwork);
+
+    public void RemoveChains(ChainRemoval removal) => Then(
+        () =>
+        {
+            if (removal.Backend == ChainTable.Legacy)
+            {
+                new LegacyIptables(_runner).Remove(removal);
+            }
+            else
+            {
+                NfTables.Remove(removal);
+            }
+        },
+        reader.ForgetNetwork);
+
+    public void RemoveIpSets(IReadOnlyList<string> names) => Then(() => IpSets.Remove(names), reader.ForgetNetwork);
+
+    public void RemoveVirtualServers(IReadOnlyList<VirtualServer> servers) => Then(() => VirtualServers.Remove(servers), reader.ForgetNetwork);
+
+    public void RemoveInterface(string name) => Then(() => Interfaces.Remove(name), reader.ForgetNetwork);
+
+    public void ForgetConnections(IReadOnlyList<IPNetwork> ranges, IReadOnlyList<string> addresses) =>
+        Then(() => Connections.Forget(ranges, addresses.Select(IPAddress.Parse).ToHashSet()), () => { });
+
+    public void WaitForEnd(string process, string argument, TimeSpan limit) => Then(
+        () =>
+        {
+            if (!BlockDevices.WaitUntil(
+                () => !Processes.Named(process).Any(p => p.Arguments.Contains(argument)), limit, cancellation, TimeSpan.FromMilliseconds(200)))
+            {
+                throw new MachineException($"wait for {process} to end", $"it still runs after {(int)limit.TotalSeconds} seconds");
+            }
+        },
+        reader.ForgetNetwork);
 
     public void SetSysctl(string name, string value) => Then(() => reader.Kernel.SetSysctl(name, value), reader.ForgetKernel);
 

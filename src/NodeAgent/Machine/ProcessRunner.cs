@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
@@ -29,7 +30,13 @@ internal sealed class ProcessRunner(CancellationToken cancellation)
 
     /// <param name="command">The program, by name or absolute path, and its arguments.</param>
     /// <param name="outputLimit">Bytes of standard output that are kept; more makes it a failure.</param>
-    public ProcessResult Run(IReadOnlyList<string> command, int outputLimit = 8 * 1024 * 1024)
+    public ProcessResult Run(IReadOnlyList<string> command, int outputLimit = 8 * 1024 * 1024) => Run(command, new Output(outputLimit, null));
+
+    /// <param name="line">Is handed every line of standard output, which is not kept.</param>
+    /// <inheritdoc cref="Run(IReadOnlyList{string}, int)"/>
+    public ProcessResult Run(IReadOnlyList<string> command, Action<string> line) => Run(command, new Output(int.MaxValue, line));
+
+    private ProcessResult Run(IReadOnlyList<string> command, Output kept)
     {
         var text = string.Join(' ', command.Select(a => a.Length == 0 || a.Contains(' ', StringComparison.Ordinal) ? $"'{a}'" : a));
         cancellation.ThrowIfCancellationRequested();
@@ -59,7 +66,7 @@ internal sealed class ProcessRunner(CancellationToken cancellation)
         try
         {
             return started == 0
-                ? Attend(text, process, output[0], error[0], outputLimit)
+                ? Attend(text, process, output[0], error[0], kept)
                 : new ProcessResult(text, -1, "", $"{path} could not be started: {Libc.Error(started)}");
         }
         finally
@@ -113,11 +120,9 @@ internal sealed class ProcessRunner(CancellationToken cancellation)
         }
     }
 
-    private ProcessResult Attend(string command, int process, int output, int error, int outputLimit)
+    private ProcessResult Attend(string command, int process, int output, int error, Output kept)
     {
-        var kept = new MemoryStream();
         var said = new Ends(ErrorEndBytes);
-        var truncated = false;
         var openOutput = true;
         var openError = true;
         var pause = 1;
@@ -135,9 +140,7 @@ internal sealed class ProcessRunner(CancellationToken cancellation)
                 {
                     var read = (int)Libc.Read(output, buffer, buffer.Length);
                     openOutput = read > 0;
-                    var room = Math.Min(Math.Max(read, 0), outputLimit - (int)kept.Length);
-                    kept.Write(buffer, 0, room);
-                    truncated |= room < read;
+                    kept.Add(buffer.AsSpan(0, Math.Max(read, 0)));
                 }
 
                 if (polled[1].Answer != 0)
@@ -157,7 +160,7 @@ internal sealed class ProcessRunner(CancellationToken cancellation)
             var reaped = Libc.WaitProcess(process, out var status, NoHang);
             if (reaped == process)
             {
-                return Result(command, status, Encoding.UTF8.GetString(kept.GetBuffer(), 0, (int)kept.Length), said.ToString(), truncated, outputLimit);
+                return Result(command, status, kept.Text(), said.ToString(), kept.Truncated);
             }
 
             if (reaped < 0 && Marshal.GetLastPInvokeError() == Libc.NoChild)
@@ -201,7 +204,7 @@ internal sealed class ProcessRunner(CancellationToken cancellation)
         return stat is null || stat.AsSpan(stat.LastIndexOf(')') + 1).TrimStart().StartsWith("Z");
     }
 
-    private static ProcessResult Result(string command, int status, string output, string error, bool truncated, int limit)
+    private static ProcessResult Result(string command, int status, string output, string error, string? truncated)
     {
         var signal = status & 0x7F;
         if (signal != 0)
@@ -210,7 +213,7 @@ internal sealed class ProcessRunner(CancellationToken cancellation)
         }
 
         var code = (status >> 8) & 0xFF;
-        var failure = code != 0 ? Because($"exit code {code}", error, output) : truncated ? $"said more than {limit} bytes" : null;
+        var failure = code != 0 ? Because($"exit code {code}", error, output) : truncated;
         return new ProcessResult(command, code, output, failure) { ErrorOutput = error };
     }
 
@@ -221,6 +224,58 @@ internal sealed class ProcessRunner(CancellationToken cancellation)
         var usage = said.IndexOf("\nUsage:", StringComparison.OrdinalIgnoreCase);
         said = usage > 0 ? said[..usage] : said;
         return said.Length == 0 ? what : $"{what}: {(said.Length > 1200 ? $"{said[..600]} … {said[^600..]}" : said)}";
+    }
+
+    /// <summary>Standard output: kept up to a limit, or handed on line by line.</summary>
+    private sealed class Output(int limit, Action<string>? line)
+    {
+        private readonly ArrayBufferWriter<byte> _kept = new();
+        private bool _truncated;
+
+        public string? Truncated => _truncated ? $"said more than {limit} bytes" : null;
+
+        public void Add(ReadOnlySpan<byte> more)
+        {
+            if (line is null)
+            {
+                var room = Math.Min(more.Length, limit - _kept.WrittenCount);
+                _kept.Write(more[..room]);
+                _truncated |= room < more.Length;
+                return;
+            }
+
+            for (var end = more.IndexOf((byte)'\n'); end >= 0; end = more.IndexOf((byte)'\n'))
+            {
+                _kept.Write(more[..end]);
+                line(Take());
+                more = more[(end + 1)..];
+            }
+
+            _kept.Write(more);
+        }
+
+        /// <summary>To be called once, at the end.</summary>
+        public string Text()
+        {
+            if (line is null)
+            {
+                return Take();
+            }
+
+            if (_kept.WrittenCount > 0)
+            {
+                line(Take());
+            }
+
+            return "";
+        }
+
+        private string Take()
+        {
+            var text = Encoding.UTF8.GetString(_kept.WrittenSpan);
+            _kept.ResetWrittenCount();
+            return text;
+        }
     }
 
     /// <summary>The two ends of a text of any length.</summary>

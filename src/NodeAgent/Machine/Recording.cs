@@ -43,6 +43,28 @@ internal sealed record Recording
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public SortedDictionary<string, Answer<string?>>? PacketFilters { get; set; }
 
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public Answer<IReadOnlyList<string>>? PacketFilterTables { get; set; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public SortedDictionary<string, Answer<IReadOnlyList<ChainTable>>>? Chains { get; set; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public Answer<IReadOnlyList<string>>? IpSets { get; set; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public SortedDictionary<string, Answer<IReadOnlyList<int>>>? IpSetPorts { get; set; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public Answer<IReadOnlyList<VirtualServer>>? VirtualServers { get; set; }
+
+    /// <summary>A null value is an interface that is not there.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public SortedDictionary<string, Answer<IReadOnlyList<string>?>>? Addresses { get; set; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public SortedDictionary<string, Answer<IReadOnlyList<ProcessReport>>>? Processes { get; set; }
+
     public byte[] ToJson() => [.. JsonSerializer.SerializeToUtf8Bytes(this, Json.Recording), (byte)'\n'];
 
     /// <exception cref="ProbeException">The text is not a recording.</exception>
@@ -182,6 +204,21 @@ internal sealed class RecordingReader(IMachineReader inner) : IMachineReader
     public string? PacketFilter(string table) =>
         Keep(Recording.PacketFilters ??= new(StringComparer.Ordinal), table, inner.PacketFilter, t => t);
 
+    public IReadOnlyList<string> PacketFilterTables() => Keep(inner.PacketFilterTables, a => Recording.PacketFilterTables = a);
+
+    public IReadOnlyList<ChainTable> Chains(string prefix) => Keep(Recording.Chains ??= new(StringComparer.Ordinal), prefix, inner.Chains, c => c);
+
+    public IReadOnlyList<string> IpSets() => Keep(inner.IpSets, a => Recording.IpSets = a);
+
+    public IReadOnlyList<int> IpSetPorts(string set) => Keep(Recording.IpSetPorts ??= new(StringComparer.Ordinal), set, inner.IpSetPorts, p => p);
+
+    public IReadOnlyList<VirtualServer> VirtualServers() => Keep(inner.VirtualServers, a => Recording.VirtualServers = a);
+
+    public IReadOnlyList<string>? Addresses(string networkInterface) =>
+        Keep(Recording.Addresses ??= new(StringComparer.Ordinal), networkInterface, inner.Addresses, a => a);
+
+    public IReadOnlyList<ProcessReport> Processes(string name) => Keep(Recording.Processes ??= new(StringComparer.Ordinal), name, inner.Processes, p => p);
+
     private static T Keep<T, TKept>(SortedDictionary<string, Answer<TKept>> answers, string question, Func<string, T> ask, Func<T, TKept> toKept)
     {
         try
@@ -248,6 +285,23 @@ internal sealed class ReplayReader(Recording recording) : IMachineReader
         : answer!.Failure is not null ? throw new ProbeException(answer.Subject ?? $"table {table}", answer.Failure)
         : answer.Value;
 
+    public IReadOnlyList<string> PacketFilterTables() => Answered(recording.PacketFilterTables, "tables of nftables");
+
+    public IReadOnlyList<ChainTable> Chains(string prefix) => Find(recording.Chains ?? [], prefix, $"chains {prefix}");
+
+    public IReadOnlyList<string> IpSets() => Answered(recording.IpSets, "ipsets");
+
+    public IReadOnlyList<int> IpSetPorts(string set) => Find(recording.IpSetPorts ?? [], set, $"ipset {set}");
+
+    public IReadOnlyList<VirtualServer> VirtualServers() => Answered(recording.VirtualServers, "virtual servers");
+
+    public IReadOnlyList<string>? Addresses(string networkInterface) =>
+        recording.Addresses?.TryGetValue(networkInterface, out var answer) is not true ? throw new ProbeException($"interface {networkInterface}", NotRecorded)
+        : answer!.Failure is not null ? throw new ProbeException(answer.Subject ?? $"interface {networkInterface}", answer.Failure)
+        : answer.Value;
+
+    public IReadOnlyList<ProcessReport> Processes(string name) => Find(recording.Processes ?? [], name, $"processes {name}");
+
     private static T Find<T>(SortedDictionary<string, Answer<T>> answers, string question, string subject) =>
         Answered(answers.GetValueOrDefault(question), subject);
 
@@ -286,4 +340,18 @@ internal sealed class EmptyMachineReader(DateTimeOffset now, IReadOnlyList<DiskR
     public string? Sysctl(string name) => "";
 
     public string? PacketFilter(string table) => null;
+
+    public IReadOnlyList<string> PacketFilterTables() => [];
+
+    public IReadOnlyList<ChainTable> Chains(string prefix) => [];
+
+    public IReadOnlyList<string> IpSets() => [];
+
+    public IReadOnlyList<int> IpSetPorts(string set) => [];
+
+    public IReadOnlyList<VirtualServer> VirtualServers() => [];
+
+    public IReadOnlyList<string>? Addresses(string networkInterface) => null;
+
+    public IReadOnlyList<ProcessReport> Processes(string name) => [];
 }

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Net;
@@ -47,6 +48,8 @@ internal readonly record struct Cidr
     public bool Contains(IPAddress address) =>
         address.AddressFamily == Address.AddressFamily && ToInteger(address) >> HostBits == ToInteger(Address) >> HostBits;
 
+    public bool Contains(Cidr other) => other.IsIPv6 == IsIPv6 && Prefix <= other.Prefix && Contains(other.Address);
+
     public bool Overlaps(Cidr other) => other.IsIPv6 == IsIPv6 && (Prefix <= other.Prefix ? Contains(other.Address) : other.Contains(Address));
 
     /// <param name="index">0 is the network address itself.</param>
@@ -54,6 +57,22 @@ internal readonly record struct Cidr
     public IPAddress this[int index] => index >= 0 && index < Size
         ? FromInteger(ToInteger(Address) + index, Address.AddressFamily)
         : throw new ArgumentOutOfRangeException(nameof(index), index, $"{this} has {Size} addresses");
+
+    /// <summary>Of IPv4: first and last address as numbers.</summary>
+    public (uint First, uint Last) Bounds
+    {
+        get
+        {
+            var first = BinaryPrimitives.ReadUInt32BigEndian(Address.GetAddressBytes());
+            return (first, (uint)(first + (1UL << (32 - Prefix)) - 1));
+        }
+    }
+
+    /// <param name="first">Of IPv4; a multiple of the range's size.</param>
+    public static Cidr IPv4(uint first, int prefix) => new(FromInteger(first, AddressFamily.InterNetwork), prefix);
+
+    /// <summary>One of the equal parts that a longer prefix makes of it.</summary>
+    public Cidr Part(int index, int prefix) => IPv4((uint)(Bounds.First + ((ulong)index << (32 - prefix))), prefix);
 
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Address}/{Prefix}");
 

@@ -74,7 +74,7 @@ public class BadInputTests
         Errors(() => Load(
             Document("a.yaml", Head + "node:\n  maxPods: many\n  nmae: instanceId\nkernel: 3\n"),
             new Layer.Tags(new Dictionary<string, string> { ["nodeagent:node.maxPod"] = "3", ["nodeagent:storage.wipe"] = "all" }),
-            Document("b.yaml", "kind: NodeConfig\nnetwork: {plugin: calico}\n"))).ShouldBe(
+            Document("b.yaml", "kind: NodeConfig\nnetwork: {plugin: weave}\n"))).ShouldBe(
         [
             "a.yaml:4:12: node.maxPods: expected a whole number, fromPodRange or vpcCni, found the text 'many'",
             "a.yaml:5:3: node: unknown field 'nmae'; did you mean 'name'?",
@@ -82,7 +82,7 @@ public class BadInputTests
             "tag nodeagent:node.maxPod: node: unknown field 'maxPod'; did you mean 'maxPods'?",
             "tag nodeagent:storage.wipe: storage.wipe: expected one of never, foreign, found the text 'all'",
             "b.yaml:1:1: apiVersion: required in every document; expected 'nodeagent/v1'",
-            "b.yaml:2:19: network.plugin: expected one of bridge, vpc-routes, none, found the text 'calico'",
+            "b.yaml:2:19: network.plugin: expected one of bridge, vpc-routes, none, cilium, calico, flannel, aws-vpc-cni, found the text 'weave'",
         ]);
     }
 

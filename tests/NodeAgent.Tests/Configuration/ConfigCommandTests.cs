@@ -89,6 +89,31 @@ public class ConfigCommandTests
     }
 
     [Fact]
+    public void Check_gives_advice_and_exits_0()
+    {
+        var (code, output, _) = Run(["check"], Base, Document("node.yaml", Head + "kubeProxy: {mode: none}\n"));
+        code.ShouldBe(0);
+        output.ShouldStartWith("OK: worker of cluster blue, ");
+        output.ShouldContain("\n  advice: services-without-proxy: kubeProxy.mode is none (node.yaml:3:19), and network.plugin is bridge (the default)");
+        output.ShouldEndWith("[kubernetes.io/docs/reference/networking/virtual-ips]\n");
+    }
+
+    [Fact]
+    public void Check_exits_5_where_advice_refuses()
+    {
+        var layers = new[] { Base, Document("node.yaml", Head + "kubeProxy: {mode: none}\nadvice: {services-without-proxy: refuse}\n") };
+        var (code, output, _) = Run(["check"], layers);
+        code.ShouldBe(5);
+        output.ShouldStartWith("REFUSED: worker of cluster blue, ");
+        output.ShouldContain("; or take it as it is, by name: advice: {services-without-proxy: warn} [");
+        using var json = JsonDocument.Parse(Run(["check", "--format", "json"], layers).Output);
+        json.RootElement.GetProperty("errors").GetArrayLength().ShouldBe(0);
+        var advice = json.RootElement.GetProperty("advice").EnumerateArray().ShouldHaveSingleItem();
+        advice.GetProperty("name").GetString().ShouldBe("services-without-proxy");
+        advice.GetProperty("level").GetString().ShouldBe("refuse");
+    }
+
+    [Fact]
     public void Check_lists_all_errors_and_exits_3()
     {
         var (code, output, error) = Run(["check"], Base, Document("node.yaml", Head + "node: {maxPod: 1}\nkernel: 3\n"));

@@ -78,5 +78,19 @@ public class LayersTests
         public string? Sysctl(string name) => throw new NotSupportedException();
 
         public string? PacketFilter(string table) => throw new NotSupportedException();
+
+        public IReadOnlyList<string> PacketFilterTables() => throw new NotSupportedException();
+
+        public IReadOnlyList<ChainTable> Chains(string prefix) => throw new NotSupportedException();
+
+        public IReadOnlyList<string> IpSets() => throw new NotSupportedException();
+
+        public IReadOnlyList<int> IpSetPorts(string set) => throw new NotSupportedException();
+
+        public IReadOnlyList<VirtualServer> VirtualServers() => throw new NotSupportedException();
+
+        public IReadOnlyList<string>? Addresses(string networkInterface) => throw new NotSupportedException();
+
+        public IReadOnlyList<ProcessReport> Processes(string name) => throw new NotSupportedException();
     }
 }

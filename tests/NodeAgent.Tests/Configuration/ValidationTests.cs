@@ -14,6 +14,16 @@ public class ValidationTests
     [InlineData(
         "cluster: {name: 'blue/green'}",
         "node.yaml:3:17: cluster.name: 'blue/green' is not a cluster's name; expected up to 100 letters, digits, '-', '_' and '.', a letter or digit first")]
+    [InlineData(
+        "kubeProxy: {ipvs: {scheduler: fast}}",
+        "node.yaml:3:31: kubeProxy.ipvs.scheduler: 'fast' is no scheduler of IPVS; expected rr, wrr, lc, wlc, lblc, lblcr, sh, mh, dh, sed, nq, fo, ovf, twos")]
+    [InlineData(
+        "kubeProxy: {minSyncPeriod: 1m}", "node.yaml:3:28: kubeProxy.minSyncPeriod: 1m is longer than kubeProxy.syncPeriod, which is 30s when it is not given")]
+    [InlineData("kubeProxy: {conntrack: {min: -1}}", "node.yaml:3:30: kubeProxy.conntrack.min: -1 is less than 0")]
+    [InlineData(
+        "kubeProxy: {ipvs: {excludeCidrs: [10.100.0.0/16]}}",
+        "node.yaml:3:35: kubeProxy.ipvs.excludeCidrs[0]: 10.100.0.0/16 overlaps cluster.serviceRange 10.96.0.0/12 (defaults:*): services there would never be "
+            + "taken away")]
     [InlineData("cluster: {endpoint: 'http://api'}", "node.yaml:3:21: cluster.endpoint: 'http://api' is not https; the API server takes nothing else")]
     [InlineData(
         "cluster: {endpoint: 'https://api/v1'}",

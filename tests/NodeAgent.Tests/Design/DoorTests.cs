@@ -68,6 +68,7 @@ public class DoorTests
 
     [Theory]
     [InlineData("Desired")]
+    [InlineData("Advice")]
     [InlineData("Network")]
     public void A_pure_room_does_no_input_or_output_and_throws_no_dice(string pure)
     {

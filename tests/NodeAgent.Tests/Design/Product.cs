@@ -10,8 +10,8 @@ internal static class Product
     /// <summary>The table of the design, top down: a room may use those below it. Program is what stands outside all rooms.</summary>
     public static readonly IReadOnlyList<string> Rooms =
     [
-        "Program", "Commands", "Telemetry", "Issuer", "Desired", "Resources", "Convergence", "Configuration", "Facts", "Kubernetes", "Network", "Pki", "Aws",
-        "Machine",
+        "Program", "Commands", "Telemetry", "Issuer", "Desired", "Advice", "Resources", "Convergence", "Configuration", "Facts", "Kubernetes", "Network", "Pki",
+        "Aws", "Machine",
     ];
 
     private static readonly ModuleDefinition Module = ModuleDefinition.ReadModule(typeof(ResourceList).Assembly.Location);

@@ -51,7 +51,7 @@ public class LifecycleTests
         worker.Apply();
 
         Text(worker, ReadyDropIn).ShouldNotContain("--launch-hook");
-        worker.List().Warnings.ShouldBeEmpty();
+        worker.Inputs().Advice.ShouldBeEmpty();
     }
 
     [Fact]
@@ -60,7 +60,7 @@ public class LifecycleTests
         var worker = InGroup("InService", "launchHook: up");
         worker.Facts = worker.Facts with { Instance = worker.Facts.Instance with { Tags = new Dictionary<string, string>() } };
 
-        worker.List().Warnings.ShouldHaveSingleItem().ShouldContain("no tag aws:autoscaling:groupName");
+        worker.Inputs().Advice.ShouldHaveSingleItem().Says.ShouldContain("no tag aws:autoscaling:groupName");
     }
 
     [Fact]

@@ -83,7 +83,7 @@ public class PodLimitTests
     [InlineData(
         "node: {maxPods: vpcCni}",
         "node.yaml:3:17: node.maxPods: vpcCni counts the addresses that the AWS VPC CNI gives to pods, and here network.plugin bridge gives them; set "
-            + "network.plugin: none, or use fromPodRange")]
+            + "network.plugin: aws-vpc-cni, or use fromPodRange")]
     [InlineData(
         NoBridge + "node: {maxPods: fromPodRange}",
         "node.yaml:4:17: node.maxPods: fromPodRange counts the addresses of network.podRange, and there is none; give the range, or the number")]

@@ -50,7 +50,7 @@ public class PruneTests
 
         WorkerTests.Pending(plan).ShouldBe(
         [
-            "file /etc/modules-load.d/nodeagent.conf", "file /etc/sysctl.d/95-nodeagent.conf", "file /etc/kubernetes/kubelet.yaml",
+            "file /etc/modules-load.d/nodeagent.conf", "file /etc/sysctl.d/95-nodeagent.conf", "file /etc/kubernetes/kubelet.yaml", "service proxy none",
             "file /etc/systemd/system/kubelet.service.d/50-nodeagent.conf", "leftover files",
             "leftover unit files", "systemd configuration of the node", "restart kubelet.service",
         ]);
@@ -66,7 +66,6 @@ public class PruneTests
             $"remains of the Node: label example.com/disk stays on the Node, since kubelet removes none: kubectl label node {node} example.com/disk-",
             $"remains of the Node: label example.com/pool stays on the Node, since kubelet removes none: kubectl label node {node} example.com/pool-",
             $"remains of the Node: taint dedicated:NoSchedule stays on the Node, since kubelet removes none: kubectl taint node {node} dedicated:NoSchedule-",
-            "remains of kube-proxy: kube-proxy's rules stay in the running kernel until the next boot, or: kube-proxy --cleanup",
         ];
         Said(plan.Notes).ShouldBe([.. said, "remains of volumes: volume nodeagent/scratch is no longer wanted and keeps its data (mounted at /srv/scratch); "
             + "to remove it with all that is on it: umount /srv/scratch && lvremove --yes nodeagent/scratch"]);

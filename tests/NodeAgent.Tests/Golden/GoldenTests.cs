@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using NodeAgent.Advice;
 using NodeAgent.Commands;
 using NodeAgent.Configuration;
 using NodeAgent.Convergence;
@@ -49,7 +50,7 @@ public class GoldenTests
         var second = Render(name);
 
         second.ShouldBe(first);
-        List(name).Items.Select(r => r.Id).ShouldBe(List(name).Items.Select(r => r.Id));
+        List(name).Resources.Items.Select(r => r.Id).ShouldBe(List(name).Resources.Items.Select(r => r.Id));
     }
 
     [Theory]
@@ -96,7 +97,7 @@ public class GoldenTests
     private static SortedDictionary<string, string> Render(string name, string? extraConfig = null)
     {
         var facts = Facts(name);
-        var list = List(name, extraConfig);
+        var (list, advice) = List(name, extraConfig);
         var files = new SortedDictionary<string, string>(StringComparer.Ordinal);
         var modes = new StringBuilder();
         foreach (var file in list.Items.OfType<ConfigFile>())
@@ -125,18 +126,20 @@ public class GoldenTests
 
         files["modes.txt"] = modes.ToString();
         using var text = new StringWriter(CultureInfo.InvariantCulture) { NewLine = "\n" };
-        new PlanText(text, color: false).Write(Plan.Make(list, new EmptyMachineReader(Now, facts.Disks)));
+        new PlanText(text, color: false).Write(Plan.Make(list, new EmptyMachineReader(Now, facts.Disks)), advice);
         files["plan.txt"] = string.Concat(text.ToString().Split('\n').Where(l => !l.StartsWith("      ", StringComparison.Ordinal)).Select(l => l + "\n"))
             .TrimEnd('\n') + "\n";
         return files;
     }
 
-    private static ResourceList List(string name, string? extraConfig = null)
+    private static (ResourceList Resources, IReadOnlyList<Advisory> Advice) List(string name, string? extraConfig = null)
     {
         var config = Path.Join(Folder, name, "config.yaml");
         var extra = extraConfig is null ? [] : new Layer[] { new Layer.Document("extra.yaml", Encoding.UTF8.GetBytes(extraConfig)) };
-        return NodeResources.Build(
-            NodeConfigLoader.Load([new Layer.Document(config, File.ReadAllBytes(config)), .. extra]).Config, Facts(name), Unasked.Instance, Unasked.Instance);
+        // By a name that is the same wherever the tests are.
+        var loaded = NodeConfigLoader.Load([new Layer.Document("config.yaml", File.ReadAllBytes(config)), .. extra]);
+        var resources = NodeResources.Build(loaded.Config, Facts(name), Unasked.Instance, Unasked.Instance, Unasked.Instance);
+        return (resources, Advisor.Of(new(loaded, Facts(name), resources.Warnings)));
     }
 
     private static NodeFacts Facts(string name)
@@ -169,7 +172,7 @@ public class GoldenTests
     }
 
     /// <summary>A plan asks nobody to sign anything.</summary>
-    private sealed class Unasked : ICertificateSource, IPodRangeSource
+    private sealed class Unasked : ICertificateSource, IPodRangeSource, INodePods
     {
         public static readonly Unasked Instance = new();
 
@@ -177,5 +180,7 @@ public class GoldenTests
             throw new InvalidOperationException("a plan asked for a certificate");
 
         public Cidr Obtain(Cidr? wish, CancellationToken cancellation) => throw new InvalidOperationException("a plan asked for a range");
+
+        public IReadOnlyList<string> Others() => throw new InvalidOperationException("a plan asked for pods where nothing runs");
     }
 }

@@ -54,6 +54,8 @@ public sealed class RecordingTests : IDisposable
         [
             () => replay.File("/x"), () => replay.Directory("/x"), () => replay.PrivateKey("/x"), () => replay.Unit("x"), () => replay.Mounts(),
             () => replay.Disks(), () => replay.Signatures("/x"), () => replay.VolumeGroups(), () => replay.Module("x"), () => replay.Sysctl("x"),
+            () => replay.PacketFilter("x"), () => replay.PacketFilterTables(), () => replay.Chains("x"), () => replay.IpSets(), () => replay.IpSetPorts("x"),
+            () => replay.VirtualServers(), () => replay.Addresses("x"), () => replay.Processes("x"),
             () => _ = replay.Now,
         ];
         foreach (var question in questions)
@@ -147,6 +149,20 @@ public sealed class RecordingTests : IDisposable
         public string? Sysctl(string name) => throw Failure();
 
         public string? PacketFilter(string table) => throw Failure();
+
+        public IReadOnlyList<string> PacketFilterTables() => throw Failure();
+
+        public IReadOnlyList<ChainTable> Chains(string prefix) => throw Failure();
+
+        public IReadOnlyList<string> IpSets() => throw Failure();
+
+        public IReadOnlyList<int> IpSetPorts(string set) => throw Failure();
+
+        public IReadOnlyList<VirtualServer> VirtualServers() => throw Failure();
+
+        public IReadOnlyList<string>? Addresses(string networkInterface) => throw Failure();
+
+        public IReadOnlyList<ProcessReport> Processes(string name) => throw Failure();
 
         private static ProbeException Failure() => new("the bus", "is not there");
     }

@@ -38,7 +38,8 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
         _units["nodeagent-watch.service"] = new UnitReport("nodeagent-watch.service", LoadState: "loaded", UnitFileState: "static");
         _units["nodeagent-renew.timer"] = new UnitReport("nodeagent-renew.timer", LoadState: "loaded", UnitFileState: "enabled");
 
-        foreach (var module in new[] { "overlay", "br_netfilter", "nf_conntrack" })
+        foreach (var module in new[] { "overlay", "br_netfilter", "nf_conntrack", "nf_tables", "dummy", "ip_set", "ip_vs", "ip_vs_rr", "ip_vs_sh", "ip_vs_wrr",
+            "xt_set" })
         {
             _modules[module] = ModuleState.Available;
         }
@@ -97,6 +98,47 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
         : _sysctls.GetValueOrDefault(name, "0");
 
     public string? PacketFilter(string table) => _packetFilters.GetValueOrDefault(table);
+
+    /// <summary>What kube-proxy, kubelet and others have in the kernel.</summary>
+    public SimulatedRules Rules { get; } = new();
+
+    public IReadOnlyList<string> PacketFilterTables() => [.. Rules.Tables];
+
+    public IReadOnlyList<ChainTable> Chains(string prefix) => Rules.Report(prefix);
+
+    public IReadOnlyList<string> IpSets() => [.. Rules.Sets.Keys];
+
+    public IReadOnlyList<int> IpSetPorts(string set) => Rules.Sets.GetValueOrDefault(set) ?? [];
+
+    public IReadOnlyList<VirtualServer> VirtualServers() => [.. Rules.Servers];
+
+    public IReadOnlyList<string>? Addresses(string networkInterface) => Rules.Interfaces.GetValueOrDefault(networkInterface);
+
+    public IReadOnlyList<ProcessReport> Processes(string name) => [.. Rules.Processes];
+
+    public void RemovePacketFilterTable(string family, string table) => Write($"remove table {family} {table}", () => Rules.Tables.Remove($"{family} {table}"));
+
+    public void RemoveChains(ChainRemoval removal) => Write($"remove chains {removal.Backend} {removal.Family} {removal.Table}", () => Rules.Remove(removal));
+
+    public void RemoveIpSets(IReadOnlyList<string> names) => Write($"remove {names.Count} ipsets", () => Rules.RemoveSets(names));
+
+    public void RemoveVirtualServers(IReadOnlyList<VirtualServer> servers) =>
+        Write($"remove {servers.Count} virtual servers", () => Rules.Servers.RemoveAll(servers.Contains));
+
+    public void RemoveInterface(string name) => Write($"remove interface {name}", () => Rules.Interfaces.Remove(name));
+
+    public void ForgetConnections(IReadOnlyList<System.Net.IPNetwork> ranges, IReadOnlyList<string> addresses) => Write("forget connections", () => { });
+
+    /// <summary>kubelet ends what has no manifest any more.</summary>
+    public void WaitForEnd(string process, string argument, TimeSpan limit) => Write($"wait for the end of {process}", () =>
+    {
+        if (_files.ContainsKey("/etc/kubernetes/manifests/kube-proxy.yaml"))
+        {
+            throw new MachineException($"wait for {process} to end", "it still runs");
+        }
+
+        Rules.Processes.RemoveAll(p => p.Arguments.Contains(argument));
+    });
 
     public void SetPacketFilter(string table, string? content) => Write($"packet filter {table}", () =>
     {
@@ -251,6 +293,7 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
         }
 
         _packetFilters.Clear();
+        Rules.Clear();
         foreach (var target in _mounts.Select(m => m.Target).OrderByDescending(t => t.Length).ToList())
         {
             PutAway(target);

@@ -64,6 +64,9 @@ internal sealed class Worker
 
     public IPodRangeSource PodRanges { get; set; } = NoRange.Instance;
 
+    /// <summary>Pods that are neither static nor a DaemonSet's; null: the API server does not say.</summary>
+    public IReadOnlyList<string>? Pods { get; set; } = [];
+
     public string ExtraConfig { get; set; } = "{apiVersion: nodeagent/v1, kind: NodeConfig}";
 
     /// <summary>Of a layer above all others.</summary>
@@ -86,7 +89,8 @@ internal sealed class Worker
             loaded,
             Facts,
             NodeResources.Build(
-                loaded.Config, Facts, MakeSource?.Invoke(loaded.Config) ?? new Source(this, Certificates.Identity(loaded.Config, Facts)), PodRanges));
+                loaded.Config, Facts, MakeSource?.Invoke(loaded.Config) ?? new Source(this, Certificates.Identity(loaded.Config, Facts)), PodRanges,
+                new PodsOf(this)));
     }
 
     public Plan Plan() => NodeAgent.Convergence.Plan.Make(List(), Machine);
@@ -136,6 +140,11 @@ internal sealed class Worker
             return [authority.Sign(
                 SigningRequest.Read(request), RoleTable.Find(role)!.For(node), TimeSpan.FromDays(90), worker.Machine.Now, RandomNumberGenerator.GetBytes(16))];
         }
+    }
+
+    private sealed class PodsOf(Worker worker) : INodePods
+    {
+        public IReadOnlyList<string> Others() => worker.Pods ?? throw new ProbeException("pods of this node", "no answer");
     }
 
     private sealed class NoRange : IPodRangeSource

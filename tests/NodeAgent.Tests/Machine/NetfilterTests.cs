@@ -1,0 +1,384 @@
+using System.Buffers.Binary;
+using System.Net;
+using System.Runtime.InteropServices;
+using NodeAgent.Machine;
+
+namespace NodeAgent.Tests.Machine;
+
+/// <summary>Against the real kernel, each in a network namespace of its own. Without the right to make one there is nothing to be tried.</summary>
+public partial class NetfilterTests
+{
+    private const int Subsystem = 10;
+    private const int Create = 0x400;
+    private const int Append = 0x800;
+
+    [Fact]
+    public void Chains_are_named_and_those_with_a_hash_counted() => InNamespace(() =>
+    {
+        Iptables();
+
+        var tables = NfTables.Chains("KUBE-");
+
+        tables.Select(t => $"{t.Backend} {t.Family} {t.Table}: {string.Join(' ', t.Chains)} {string.Join(' ', t.Hashed.Select(h => $"{h.Key}={h.Value}"))}")
+            .ShouldBe(
+        [
+            "nft ip filter: KUBE-FIREWALL ",
+            "nft ip nat: KUBE-MARK-MASQ KUBE-SERVICES KUBE-SVC-short KUBE-POD-FW-=1 KUBE-SEP-=2 KUBE-SVC-=1",
+            "nft ip6 nat: KUBE-SERVICES ",
+        ]);
+        NfTables.Tables().ShouldBe(["ip filter", "ip kube-proxy", "ip nat", "ip6 nat"]);
+        NfTables.Chains("CALI").ShouldBeEmpty();
+    });
+
+    [Fact]
+    public void Chains_go_with_what_leads_to_them_and_nothing_else_does() => InNamespace(() =>
+    {
+        Iptables();
+
+        NfTables.Remove(Removal("ip", ["KUBE-SERVICES"], ["KUBE-SVC-", "KUBE-SEP-"]));
+
+        NfTables.Chains("").Single(t => t is { Family: "ip", Table: "nat" })
+            .Chains.ShouldBe(["DOCKER", "KUBE-MARK-MASQ", "KUBE-SVC-short", "OUTPUT", "PREROUTING"]);
+        Rules("ip", "nat", "PREROUTING").ShouldBe(1);
+        Rules("ip", "nat", "OUTPUT").ShouldBe(0);
+        Rules("ip", "nat", "KUBE-MARK-MASQ").ShouldBe(1);
+        // The other family's, and another table's.
+        NfTables.Chains("KUBE-").Count.ShouldBe(3);
+        // Once more: there is nothing to do.
+        NfTables.Remove(Removal("ip", ["KUBE-SERVICES"], ["KUBE-SVC-", "KUBE-SEP-"]));
+    });
+
+    [Fact]
+    public void Where_somebody_else_uses_a_chain_it_is_named_and_all_stay() => InNamespace(() =>
+    {
+        Iptables();
+        Batch(b => b.Add(6, Create | Append, Jump("nat", "DOCKER", "KUBE-SEP-BBBBBBBBBBBBBBBB")));
+        var before = Names();
+
+        var failure = Should.Throw<MachineException>(() => NfTables.Remove(Removal("ip", ["KUBE-SERVICES"], ["KUBE-SVC-", "KUBE-SEP-"])));
+
+        failure.Message.ShouldContain("KUBE-SEP-BBBBBBBBBBBBBBBB is still used by a rule that is somebody else's");
+        Names().ShouldBe(before);
+        Rules("ip", "nat", "PREROUTING").ShouldBe(2);
+    });
+
+    [Fact]
+    public void A_table_goes_with_what_is_in_it() => InNamespace(() =>
+    {
+        Iptables();
+
+        NfTables.RemoveTable("ip", "kube-proxy");
+        NfTables.RemoveTable("ip", "kube-proxy");
+
+        NfTables.Tables().ShouldBe(["ip filter", "ip nat", "ip6 nat"]);
+    });
+
+    [Fact]
+    public void Thousands_of_chains_go_in_one_transaction() => InNamespace(() =>
+    {
+        const int Count = 3000;
+        Batch(b =>
+        {
+            b.Add(0, Create, Message("ip").Text(1, "nat"));
+            b.Add(3, Create, Message("ip").Text(1, "nat").Text(3, "KUBE-SERVICES"));
+            for (var i = 0; i < Count; i++)
+            {
+                b.Add(3, Create, Message("ip").Text(1, "nat").Text(3, Hashed(i)));
+                b.Add(6, Create | Append, Jump("nat", "KUBE-SERVICES", Hashed(i)));
+            }
+        });
+        NfTables.Chains("KUBE-").ShouldHaveSingleItem().Hashed["KUBE-SVC-"].ShouldBe(Count);
+
+        NfTables.Remove(Removal("ip", ["KUBE-SERVICES"], ["KUBE-SVC-"]));
+
+        NfTables.Chains("KUBE-").ShouldBeEmpty();
+    });
+
+    [Fact]
+    public void Sets_are_named_their_ports_read_and_they_go() => InNamespace(() =>
+    {
+        Set(2, "KUBE-NODE-PORT-TCP", m => m.Text(3, "bitmap:port").Byte(4, 1).Byte(5, 0).Nested(7, d => Port(Port(d, 4, 0), 5, 65535)));
+        Set(9, "KUBE-NODE-PORT-TCP", m => m.Nested(7, d => Port(d, 4, 30080)));
+        Set(9, "KUBE-NODE-PORT-TCP", m => m.Nested(7, d => Port(d, 4, 443)));
+        Set(2, "mine", m => m.Text(3, "hash:ip").Byte(4, 1).Byte(5, 2).Nested(7, _ => { }));
+
+        IpSets.Names().ShouldBe(["KUBE-NODE-PORT-TCP", "mine"]);
+        IpSets.Ports("KUBE-NODE-PORT-TCP").ShouldBe([443, 30080]);
+        IpSets.Ports("not-there").ShouldBeEmpty();
+        IpSets.Remove(["KUBE-NODE-PORT-TCP", "not-there"]);
+
+        IpSets.Names().ShouldBe(["mine"]);
+    });
+
+    [Fact]
+    public void An_interface_has_addresses_or_is_not_there() => InNamespace(() =>
+    {
+        Interfaces.Addresses("lo").ShouldNotBeNull().ShouldBeEmpty();
+        Interfaces.Addresses("kube-ipvs0").ShouldBeNull();
+        using (var netlink = new Netlink(Netlink.Route, "test"))
+        {
+            var sequence = netlink.NextSequence();
+            var link = new NetlinkMessage(16, new byte[16]).Text(3, "kube-ipvs0").Nested(18, i => i.Text(1, "bridge"));
+            netlink.Command(link.Finish(Netlink.Request | Netlink.Acknowledge | Create, sequence), sequence, sequence).Error.ShouldBe(0);
+            var address = new byte[8];
+            (address[0], address[1]) = (2, 32);
+            BinaryPrimitives.WriteUInt32LittleEndian(address.AsSpan(4), Libc.InterfaceIndex("kube-ipvs0"));
+            sequence = netlink.NextSequence();
+            netlink.Command(
+                new NetlinkMessage(20, address).Bytes(2, [10, 96, 0, 1]).Finish(Netlink.Request | Netlink.Acknowledge | Create, sequence),
+                sequence,
+                sequence).Error.ShouldBe(0);
+        }
+
+        Interfaces.Addresses("kube-ipvs0").ShouldBe(["10.96.0.1"]);
+        Interfaces.Remove("kube-ipvs0");
+        Interfaces.Remove("kube-ipvs0");
+
+        Interfaces.Addresses("kube-ipvs0").ShouldBeNull();
+    });
+
+    [Fact]
+    public void Connections_to_services_are_forgotten_and_others_are_not() => InNamespace(() =>
+    {
+        // UDP to a service and to somewhere else; TCP that nobody translated, as IPVS has it, to a service and to an address that was one.
+        Connection(17, "10.96.0.10", 53);
+        Connection(17, "192.0.2.1", 53);
+        Connection(6, "10.96.0.1", 443);
+        Connection(6, "198.51.100.7", 443);
+
+        Connections.Forget([IPNetwork.Parse("10.96.0.0/12")], new HashSet<IPAddress> { IPAddress.Parse("198.51.100.7") }).ShouldBe(3);
+        Connections.Forget([IPNetwork.Parse("10.96.0.0/12")], new HashSet<IPAddress>()).ShouldBe(0);
+        Connections.Forget([IPNetwork.Parse("0.0.0.0/0")], new HashSet<IPAddress>()).ShouldBe(1);
+    });
+
+    [Fact]
+    public void Chains_of_the_older_iptables_are_named_and_go_where_it_is_installed() => InNamespace(() =>
+    {
+        var runner = new ProcessRunner(CancellationToken.None);
+        var iptables = new LegacyIptables(runner);
+        // To look makes no table.
+        iptables.Chains("KUBE-").ShouldBeEmpty();
+        if (ProcessRunner.Find("iptables-legacy-restore") is null)
+        {
+            return;
+        }
+
+        string[][] commands =
+        [
+            ["-N", "KUBE-SERVICES"], ["-N", "KUBE-SVC-AAAAAAAAAAAAAAAA"], ["-N", "KUBE-POSTROUTING"], ["-N", "theirs"],
+            ["-A", "PREROUTING", "-m", "comment", "--comment", "kubernetes service portals", "-j", "KUBE-SERVICES"],
+            ["-A", "PREROUTING", "-d", "192.0.2.98", "-j", "theirs"],
+            ["-A", "KUBE-SERVICES", "-d", "10.96.0.1", "-j", "KUBE-SVC-AAAAAAAAAAAAAAAA"], ["-A", "KUBE-POSTROUTING", "-j", "KUBE-SVC-AAAAAAAAAAAAAAAA"],
+            ["-A", "KUBE-POSTROUTING", "-j", "RETURN"],
+        ];
+        foreach (var command in commands)
+        {
+            runner.Run(["iptables-legacy", "-t", "nat", .. command]).Failure.ShouldBeNull();
+        }
+
+        iptables.Chains("KUBE-").ShouldHaveSingleItem().Chains.ShouldBe(["KUBE-POSTROUTING", "KUBE-SERVICES"]);
+
+        var removal = new ChainRemoval(
+            ChainTable.Legacy,
+            "ip",
+            "nat",
+            new HashSet<string> { "KUBE-SERVICES" },
+            new HashSet<string> { "KUBE-SVC-" },
+            new HashSet<string> { "KUBE-POSTROUTING" });
+        iptables.Remove(removal);
+        iptables.Remove(removal);
+
+        var rules = runner.Run(["iptables-legacy", "-t", "nat", "-S"]).Output;
+        rules.ShouldContain("-A PREROUTING -d 192.0.2.98/32 -j theirs\n-A KUBE-POSTROUTING -j RETURN\n");
+        rules.ShouldNotContain("KUBE-S");
+    });
+
+    [Fact]
+    public void A_process_is_found_by_its_name()
+    {
+        var name = File.ReadAllText("/proc/self/comm").TrimEnd('\n');
+
+        Processes.Named(name).ShouldContain(p => p.Id == Environment.ProcessId && p.Arguments.Count > 0);
+        Processes.Named("no-such-process").ShouldBeEmpty();
+    }
+
+    [Theory]
+    [InlineData("KUBE-SVC-ABCDEFGHIJKLMNOP", "KUBE-SVC-")]
+    [InlineData("KUBE-SEP-234567ABCDEFGHIJ", "KUBE-SEP-")]
+    [InlineData("KUBE-SVC-ABCDEFGHIJKLMN01", null)]
+    [InlineData("KUBE-EXTERNAL-SERVICES", null)]
+    [InlineData("KUBE-PORTALS-CONTAINER", null)]
+    [InlineData("ABCDEFGHIJKLMNOP", null)]
+    public void A_hash_is_sixteen_characters_of_base_32(string name, string? prefix) => ChainTable.PrefixOf(name).ShouldBe(prefix);
+
+    [LibraryImport("libc", EntryPoint = "unshare", SetLastError = true)]
+    private static partial int Unshare(int flags);
+
+    internal static void InNamespace(Action test)
+    {
+        Exception? failure = null;
+        var thread = new Thread(() =>
+        {
+            // CLONE_NEWNET
+            if (Unshare(0x40000000) != 0)
+            {
+                return;
+            }
+
+            try
+            {
+                test();
+            }
+            catch (Exception e)
+            {
+                failure = e;
+            }
+        });
+        thread.Start();
+        thread.Join();
+        if (failure is not null)
+        {
+            throw new InvalidOperationException(failure.Message, failure);
+        }
+    }
+
+    /// <summary>A service of one port with two endpoints, as iptables-nft has it, with what is somebody else's beside it.</summary>
+    private static void Iptables() => Batch(b =>
+    {
+        foreach (var (family, table) in new[] { ("ip", "nat"), ("ip", "filter"), ("ip", "kube-proxy"), ("ip6", "nat") })
+        {
+            b.Add(0, Create, Message(family).Text(1, table));
+        }
+
+        b.Add(
+            3,
+            Create,
+            Message("ip").Text(1, "nat").Text(3, "PREROUTING").Nested(4, h => h.NetworkInteger(1, 0).NetworkInteger(2, unchecked((uint)-100))).Text(7, "nat"));
+        b.Add(
+            3,
+            Create,
+            Message("ip").Text(1, "nat").Text(3, "OUTPUT").Nested(4, h => h.NetworkInteger(1, 3).NetworkInteger(2, unchecked((uint)-100))).Text(7, "nat"));
+        string[] chains =
+            ["DOCKER", "KUBE-SERVICES", "KUBE-MARK-MASQ", "KUBE-SVC-AAAAAAAAAAAAAAAA", "KUBE-SEP-AAAAAAAAAAAAAAAA", "KUBE-SEP-BBBBBBBBBBBBBBBB",
+                "KUBE-POD-FW-AAAAAAAAAAAAAAAA", "KUBE-SVC-short"];
+        foreach (var chain in chains)
+        {
+            b.Add(3, Create, Message("ip").Text(1, "nat").Text(3, chain));
+        }
+
+        b.Add(3, Create, Message("ip").Text(1, "filter").Text(3, "KUBE-FIREWALL"));
+        b.Add(3, Create, Message("ip").Text(1, "kube-proxy").Text(3, "services"));
+        b.Add(3, Create, Message("ip6").Text(1, "nat").Text(3, "KUBE-SERVICES"));
+        foreach (var (chain, target) in new[]
+        {
+            ("PREROUTING", "KUBE-SERVICES"), ("PREROUTING", "DOCKER"), ("OUTPUT", "KUBE-SERVICES"), ("KUBE-SERVICES", "KUBE-SVC-AAAAAAAAAAAAAAAA"),
+            ("KUBE-SVC-AAAAAAAAAAAAAAAA", "KUBE-SEP-AAAAAAAAAAAAAAAA"),
+            ("KUBE-SVC-AAAAAAAAAAAAAAAA", "KUBE-SEP-BBBBBBBBBBBBBBBB"), ("KUBE-SEP-AAAAAAAAAAAAAAAA", "KUBE-MARK-MASQ"), ("KUBE-MARK-MASQ", "DOCKER"),
+        })
+        {
+            b.Add(6, Create | Append, Jump("nat", chain, target));
+        }
+    });
+
+    private static string Hashed(int number) =>
+        "KUBE-SVC-" + string.Create(16, number, (span, n) =>
+        {
+            for (var i = 0; i < span.Length; i++, n /= 26)
+            {
+                span[i] = (char)('A' + (n % 26));
+            }
+        });
+
+    private static ChainRemoval Removal(string family, HashSet<string> chains, HashSet<string> hashed) =>
+        new(ChainTable.Nft, family, "nat", chains, hashed, new HashSet<string>());
+
+    private static IReadOnlyList<string> Names() =>
+        [.. NfTables.Chains("").SelectMany(t => t.Chains.Concat(t.Hashed.Select(h => $"{h.Key}{h.Value}")).Select(c => $"{t.Family} {t.Table} {c}"))];
+
+    private static NetlinkMessage Message(string family) => new(0, [family == "ip" ? (byte)2 : (byte)10, 0, 0, 0]);
+
+    private static NetlinkMessage Jump(string table, string chain, string target) => Message("ip").Text(1, table).Text(2, chain)
+        .Nested(4, list => list.Nested(1, expression => expression
+        .Text(1, "immediate")
+        .Nested(
+            2,
+            data => data.NetworkInteger(1, 0).Nested(2, value => value.Nested(2, verdict => verdict.NetworkInteger(1, unchecked((uint)-3)).Text(2, target))))));
+
+    private static int Rules(string family, string table, string chain)
+    {
+        var count = 0;
+        using var netlink = new Netlink(Netlink.Netfilter, "test");
+        netlink.List(NetlinkMessage.OfNetfilter(Subsystem, 7, family == "ip" ? (byte)2 : (byte)10).Text(1, table).Text(2, chain), () => count = 0, _ => count++)
+            .ShouldBe(0);
+        return count;
+    }
+
+    private static void Batch(Action<Commands> fill)
+    {
+        using var netlink = new Netlink(Netlink.Netfilter, "test");
+        var commands = new Commands(netlink);
+        fill(commands);
+        commands.Commit();
+    }
+
+    private static NetlinkMessage Port(NetlinkMessage message, int attribute, ushort port) => message.NetworkShort(attribute | 0x4000, port);
+
+    private static void Set(int command, string name, Action<NetlinkMessage> more)
+    {
+        using var netlink = new Netlink(Netlink.Netfilter, "test");
+        var message = NetlinkMessage.OfNetfilter(6, command, 2).Byte(1, 6).Text(2, name);
+        more(message);
+        var sequence = netlink.NextSequence();
+        netlink.Command(message.Finish(Netlink.Request | Netlink.Acknowledge | (command == 2 ? Create : 0), sequence), sequence, sequence).Error.ShouldBe(0);
+    }
+
+    /// <summary>Made as conntrack(8) makes one.</summary>
+    private static void Connection(byte protocol, string to, ushort port)
+    {
+        using var netlink = new Netlink(Netlink.Netfilter, "test");
+        byte[] us = [10, 0, 0, 1];
+        var them = IPAddress.Parse(to).GetAddressBytes();
+        NetlinkMessage Tuple(NetlinkMessage m, int attribute, byte[] from, byte[] dest, ushort source, ushort destination) => m.Nested(attribute, t => t
+            .Nested(1, a => a.Bytes(1, from).Bytes(2, dest))
+            .Nested(2, p => p.Byte(1, protocol).NetworkShort(2, source).NetworkShort(3, destination)));
+        var message = NetlinkMessage.OfNetfilter(1, 0, 2);
+        Tuple(Tuple(message, 1, us, them, 4000, port), 2, them, us, port, 4000).NetworkInteger(7, 100).NetworkInteger(3, 0x2 | 0x8);
+        if (protocol == 6)
+        {
+            message.Nested(4, p => p.Nested(1, t => t.Byte(1, 3)));
+        }
+
+        var sequence = netlink.NextSequence();
+        netlink.Command(message.Finish(Netlink.Request | Netlink.Acknowledge | Create | 0x200, sequence), sequence, sequence).Error.ShouldBe(0);
+    }
+
+    private sealed class Commands(Netlink netlink)
+    {
+        private readonly List<byte> _messages = [];
+        private uint _first;
+        private uint _last;
+        private int _at;
+
+        public void Add(int command, int flags, NetlinkMessage message)
+        {
+            if (_first == 0)
+            {
+                _first = netlink.NextSequence();
+                _messages.AddRange(NetlinkMessage.OfNetfilter(0, Netlink.BatchBegin, 0, Subsystem).Finish(Netlink.Request, _first));
+            }
+
+            _last = netlink.NextSequence();
+            _at = _messages.Count;
+            _messages.AddRange(message.Finish(Netlink.Request | flags, _last));
+            BinaryPrimitives.WriteUInt16LittleEndian(CollectionsMarshal.AsSpan(_messages)[(_at + 4)..], (ushort)((Subsystem << 8) | command));
+        }
+
+        public void Commit()
+        {
+            _messages.AddRange(NetlinkMessage.OfNetfilter(0, Netlink.BatchBegin + 1, 0, Subsystem).Finish(Netlink.Request, netlink.NextSequence()));
+            var bytes = CollectionsMarshal.AsSpan(_messages);
+            bytes[_at + 6] |= (byte)Netlink.Acknowledge;
+            netlink.Command(bytes, _first, _last).Error.ShouldBe(0);
+        }
+    }
+}
