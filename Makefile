@@ -24,7 +24,7 @@ format: ## formats, then checks what formatting cannot mend
 	@build/need shellcheck:shellcheck
 	dotnet format NodeAgent.sln
 	dotnet format NodeAgent.sln --no-restore --verify-no-changes
-	shellcheck --external-sources --source-path=SCRIPTDIR build/need build/test .ci/run bench/run examples/render tests/Lab/build/*.sh
+	shellcheck --external-sources --source-path=SCRIPTDIR build/need build/test .ci/run bench/run bench/issuer/run bench/service-proxy examples/render tests/Lab/build/*.sh
 
 e2e: package ## the scenarios; SCENARIO=name for one, TIER=ci for those of CI
 	@dotnet run --project tests/Lab -- e2e $(if $(TIER),--tier $(TIER)) $(SCENARIO)

@@ -31,7 +31,8 @@ await using var imds = new ImdsServer(() => new ImdsState
         ["dynamic/instance-identity/rsa2048"] = Convert.ToBase64String(lab.Document("i-0123456789abcdef0")),
         ["mac"] = "02:00:00:00:00:01",
         ["network/interfaces/macs/02:00:00:00:00:01/vpc-id"] = IssuerLab.Vpc,
-        ["iam/security-credentials/control-plane"] = """{"Code":"Success","AccessKeyId":"ASIAISSUER","SecretAccessKey":"s","Token":"t","Expiration":"2099-01-01T00:00:00Z"}""",
+        ["iam/security-credentials/control-plane"] =
+            """{"Code":"Success","AccessKeyId":"ASIAISSUER","SecretAccessKey":"s","Token":"t","Expiration":"2099-01-01T00:00:00Z"}""",
     },
 });
 await imds.Start();
@@ -42,7 +43,8 @@ File.WriteAllText($"{directory}/identity.pem", lab.Documents.ExportCertificatePe
 using var issuer = Process.Start(new ProcessStartInfo(
     binary,
     [
-        "issuer", "--cluster", IssuerLab.Cluster, "--store", directory, "--worker", IssuerLab.WorkerRole, "--identity-certificates", $"{directory}/identity.pem",
+        "issuer", "--cluster", IssuerLab.Cluster, "--store", directory, "--worker", IssuerLab.WorkerRole,
+        "--identity-certificates", $"{directory}/identity.pem",
         "--listen", $"127.0.0.1:{FreePort()}", "--metrics-port", $"{FreePort()}",
         // All of them come from here.
         "--connections-per-address", "1024",
@@ -83,18 +85,19 @@ try
             await Task.Delay(TimeSpan.FromSeconds(3));
             var text = await http.GetStringAsync(new Uri(metrics, "/metrics"));
             Console.WriteLine($"  heap {text.Split("heap_bytes ")[^1].Split('\n')[0]}; in work {text.Split("in_work ")[^1].Split('\n')[0]}; "
-                + string.Join(", ", File.ReadLines($"/proc/{issuer.Id}/status").Where(l => l.StartsWith("RssAnon", StringComparison.Ordinal) || l.StartsWith("Threads", StringComparison.Ordinal))));
+                + string.Join(", ", Status("RssAnon").Concat(Status("Threads"))));
         }
     }
 
     using var http = IssuerLab.Http();
     Console.WriteLine(string.Join('\n', (await http.GetStringAsync(new Uri(metrics, "/metrics"))).Split('\n').Where(l => l.Length > 0 && l[0] != '#')));
     Console.WriteLine($"audit: {audit.Count(l => l.Contains("\"granted\"", StringComparison.Ordinal))} lines of what was granted, {audit.Count} in all");
-    Console.WriteLine($"peak memory of the issuer: {File.ReadLines($"/proc/{issuer.Id}/status").Single(l => l.StartsWith("VmHWM", StringComparison.Ordinal))[6..].Trim()} (target 250 MiB)");
-    Console.WriteLine(string.Join(", ", File.ReadLines($"/proc/{issuer.Id}/status").Where(l => l.StartsWith("Rss", StringComparison.Ordinal)).Select(l => l.Replace('\t', ' '))));
+    Console.WriteLine($"peak memory of the issuer: {Status("VmHWM").Single()[6..].Trim()} (target 250 MiB)");
+    Console.WriteLine(string.Join(", ", Status("Rss").Select(l => l.Replace('\t', ' '))));
     var asked = Stopwatch.StartNew();
     Process.Start("kill", ["-TERM", $"{issuer.Id}"]).WaitForExit();
-    Console.WriteLine(issuer.WaitForExit(20_000) ? $"told to stop, it ended with {issuer.ExitCode} after {asked.ElapsedMilliseconds} ms" : "told to stop, it did not");
+    Console.WriteLine(
+        issuer.WaitForExit(20_000) ? $"told to stop, it ended with {issuer.ExitCode} after {asked.ElapsedMilliseconds} ms" : "told to stop, it did not");
     Console.WriteLine($"load: {File.ReadAllText("/proc/loadavg").Trim()}");
 }
 finally
@@ -103,6 +106,8 @@ finally
     Directory.Delete(directory, recursive: true);
 }
 
+IEnumerable<string> Status(string field) => File.ReadLines($"/proc/{issuer.Id}/status").Where(l => l.StartsWith(field, StringComparison.Ordinal));
+
 // Nodes that renew all the time, each on a connection of its own.
 async Task Renewals(Uri address)
 {
@@ -110,7 +115,11 @@ async Task Renewals(Uri address)
     {
         var node = lab.NewNode();
         using var certificate = X509CertificateLoader.LoadCertificate(
-            lab.Authority.Sign(node.Key, RoleTable.Find("kubelet-client")!.For(IssuerLab.Identity(node.Instance)), TimeSpan.FromDays(1), DateTimeOffset.UtcNow));
+            lab.Authority.Sign(
+                node.Key,
+                RoleTable.Find("kubelet-client")!.For(IssuerLab.Identity(node.Instance)),
+                TimeSpan.FromDays(1),
+                DateTimeOffset.UtcNow));
         node.Certificate = certificate.CopyWithPrivateKey(node.Key);
         var http = IssuerLab.Http(node.Certificate);
         using var first = await node.Request(http);
@@ -133,7 +142,8 @@ async Task Renewals(Uri address)
     issuer.Refresh();
     var used = (issuer.TotalProcessorTime - cpu).TotalSeconds;
     Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-        $"renewals over HTTPS with keep-alive: {certificates / clock.Elapsed.TotalSeconds:0} certificates a second (target 1,000); {certificates / used:0} a second of the issuer's processor time"));
+        $"renewals over HTTPS with keep-alive: {certificates / clock.Elapsed.TotalSeconds:0} certificates a second (target 1,000); "
+        + $"{certificates / used:0} a second of the issuer's processor time"));
 }
 
 async Task Joins(Uri address)
@@ -145,7 +155,9 @@ async Task Joins(Uri address)
     for (var i = 0; i < count; i++)
     {
         var node = lab.NewNode();
-        var requests = RoleTable.Worker.Select(r => (r.Role, SigningRequest.Create(ECDsa.Create(ECCurve.NamedCurves.nistP256), r.For(IssuerLab.Identity(node.Instance))))).ToList();
+        var requests = RoleTable.Worker
+            .Select(r => (r.Role, SigningRequest.Create(ECDsa.Create(ECCurve.NamedCurves.nistP256), r.For(IssuerLab.Identity(node.Instance)))))
+            .ToList();
         prepared.Add((node, lab.Document(node.Instance.Id), requests, spread * Random.Shared.NextDouble() * TimeSpan.FromSeconds(1)));
     }
 
@@ -156,8 +168,15 @@ async Task Joins(Uri address)
         await Task.Delay(p.At);
         var began = clock.Elapsed;
         using var source = new IssuerCertificateSource(
-            new(IssuerClientSettings.Given([address]), IssuerLab.Cluster, lab.Authority.CertificatePem, IssuerLab.Region, lab.Aws.Endpoint, TimeSpan.FromMinutes(2)),
-            _ => Task.FromResult(new InstanceProof(new ImmutableCredentials(p.Node.Credentials.AccessKey, p.Node.Credentials.Secret, p.Node.Credentials.Token), p.Document)),
+            new(
+                IssuerClientSettings.Given([address]),
+                IssuerLab.Cluster,
+                lab.Authority.CertificatePem,
+                IssuerLab.Region,
+                lab.Aws.Endpoint,
+                TimeSpan.FromMinutes(2)),
+            _ => Task.FromResult(
+                new InstanceProof(new ImmutableCredentials(p.Node.Credentials.AccessKey, p.Node.Credentials.Secret, p.Node.Credentials.Token), p.Document)),
             () => null,
             _ => { },
             TimeProvider.System);
@@ -176,7 +195,8 @@ async Task Joins(Uri address)
     Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
         $"{count} nodes launched over {spread} s: {sorted.Length} joined in {clock.Elapsed.TotalSeconds:0.0} s (target 60 s), {failed.Count} failed; "
         + $"a join: median {sorted[sorted.Length / 2]:0.00} s, p99 {sorted[(int)(sorted.Length * 0.99)]:0.00} s (target 10 s), most {sorted[^1]:0.00} s; "
-        + $"DescribeInstances calls: {lab.Aws.Calls.Count(c => c.Action == "DescribeInstances")} (target 100); issuer's processor time {(issuer.TotalProcessorTime - cpu).TotalSeconds:0.0} s"));
+        + $"DescribeInstances calls: {lab.Aws.Calls.Count(c => c.Action == "DescribeInstances")} (target 100); issuer's processor time "
+        + $"{(issuer.TotalProcessorTime - cpu).TotalSeconds:0.0} s"));
     foreach (var (why, n) in failed.GroupBy(f => f).Select(g => (g.Key, g.Count())).Take(3))
     {
         Console.WriteLine($"  {n} times: {why}");

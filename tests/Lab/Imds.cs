@@ -44,7 +44,10 @@ internal sealed class Imds(Guest guest)
         return SaveAsync();
     }
 
-    /// <summary>The role that the instance has, with credentials for an hour. Counts once saved.</summary>
+    /// <summary>
+    /// The role that the instance has, with credentials for six hours, which nobody renews: under emulation a scenario may take 90 minutes and more. Counts
+    /// once saved.
+    /// </summary>
     public void SetRole(string role, AwsCredentials credentials) => Paths[$"iam/security-credentials/{role}"] = JsonSerializer.Serialize(new
     {
         Code = "Success",

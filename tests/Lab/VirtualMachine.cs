@@ -185,6 +185,11 @@ internal sealed class VirtualMachine : Guest
     /// <summary>The first boot of one that <see cref="CreateAsync"/> made.</summary>
     public Task BootAsync() => PowerOnAsync("booted");
 
+    /// <summary>It stands still, as on a host that has no processor for it; its clock does not.</summary>
+    public Task SuspendAsync() => SignalAsync("STOP");
+
+    public Task ResumeAsync() => SignalAsync("CONT");
+
     /// <summary>Terminated: nothing of it is left, and its network does not know it any more.</summary>
     public async Task TerminateAsync()
     {
@@ -192,6 +197,9 @@ internal sealed class VirtualMachine : Guest
         File.Delete(DiskFile("vda"));
         File.Delete(DiskFile("vdb"));
     }
+
+    private async Task SignalAsync(string signal) =>
+        (await Child.RunAsync("kill", ["-s", signal, $"{qemu!.Id}"], TimeSpan.FromSeconds(10))).EnsureSuccess();
 
     /// <summary>Shuts it down and leaves its disk as a machine image. Returns its file.</summary>
     public async Task<string> BakeAsync(string name)

@@ -26,6 +26,7 @@ internal static partial class Ec2
     private static async Task<SortedDictionary<string, string>> InstanceTagsNow(IAmazonEC2 ec2, string instanceId, CancellationToken cancellation)
     {
         const string action = "ec2:DescribeTags";
+        const string instead = "allow tags in instance metadata (InstanceMetadataTags=enabled), and no call is needed";
         const string remedy = "Tags are asked of EC2 because instance metadata does not show them: allow that (InstanceMetadataTags=enabled), "
             + "or allow the instance's role the action " + action + ".";
         List<Filter> filters = [new() { Name = "resource-id", Values = [instanceId] }];
@@ -48,6 +49,10 @@ internal static partial class Ec2
         catch (AwsException e) when (e.Kind == AwsFailureKind.NotAllowed && e.InnerException is not AmazonServiceException)
         {
             throw new AwsException(e.Failure with { Remedy = $"{e.Failure.Remedy} {remedy}" }, e);
+        }
+        catch (AwsException e) when (e.Kind is AwsFailureKind.NotReachable or AwsFailureKind.Throttled)
+        {
+            throw new AwsException(e.Failure with { Remedy = $"{e.Failure.Remedy} Or {instead}." }, e);
         }
 
         return tags;
@@ -132,11 +137,9 @@ internal static partial class Ec2
                 kind switch
                 {
                     AwsFailureKind.NotAllowed => remedy,
-                    AwsFailureKind.Throttled when action != "ec2:DescribeTags" =>
-                        "Too many calls in this account and region: they are spread and tried again.",
-                    AwsFailureKind.Throttled =>
-                        "Too many calls in this account and region: allow tags in instance metadata (InstanceMetadataTags=enabled), and no call is needed.",
+                    AwsFailureKind.Throttled => "Too many calls in this account and region: they are spread and tried again.",
                     AwsFailureKind.Unavailable => "EC2 has trouble of its own, mostly for a short while: try again later.",
+                    _ when !string.IsNullOrEmpty(e.ErrorCode) => "EC2 refuses what it was asked for: its code and message say why.",
                     _ => "Does something else than EC2 answer at this endpoint?",
                 }),
             e);
@@ -147,7 +150,7 @@ internal static partial class Ec2
             AwsFailureKind.NotReachable,
             $"{action} at {endpoint}",
             e.GetBaseException().Message,
-            "Check the route to this endpoint (NAT, VPC endpoint, proxy) and DNS, or allow tags in instance metadata (InstanceMetadataTags=enabled)."),
+            "Check the route to this endpoint (NAT, VPC endpoint, proxy) and DNS."),
         e);
 }
 

@@ -6,8 +6,8 @@ using Amazon.Runtime.Internal.Transform;
 
 namespace NodeAgent.Aws;
 
-// What the package AWSSDK.EC2 would bring, by its names, as far as it is used here. It cannot be restored everywhere yet; when it can, this file goes and
-// the usings change.
+// What the package AWSSDK.EC2 would bring, by its names, as far as it is used here. It cannot be restored everywhere yet; when it can, this file goes, but for
+// the two members that say "not in the package".
 
 /// <summary>Retries throttling and trouble of the service by itself, a few times, with backoff.</summary>
 internal interface IAmazonEC2
@@ -215,7 +215,10 @@ internal sealed class ModifyNetworkInterfaceAttributeRequest : AmazonWebServiceR
 }
 
 /// <param name="endpoint">As AWS_ENDPOINT_URL_EC2 gives it; null for EC2's own in that region.</param>
-internal sealed class AmazonEC2Config(string region, Uri? endpoint = null) : QueryConfig("EC2", "ec2", "2016-11-15", region, endpoint);
+internal sealed class AmazonEC2Config(string region, Uri? endpoint = null) : QueryConfig("EC2", "ec2", Version, region, endpoint)
+{
+    public const string Version = "2016-11-15";
+}
 
 internal sealed class AmazonEC2Client(AWSCredentials credentials, AmazonEC2Config config) : QueryClient(credentials, config), IAmazonEC2
 {
@@ -287,7 +290,7 @@ internal sealed class AmazonEC2Client(AWSCredentials credentials, AmazonEC2Confi
         {
             var request = new DefaultRequest(asked, "Amazon.EC2");
             request.Parameters.Add("Action", action);
-            request.Parameters.Add("Version", "2016-11-15");
+            request.Parameters.Add("Version", AmazonEC2Config.Version);
             foreach (var (name, value) in parameters.Where(p => p.Value is not null))
             {
                 request.Parameters.Add(name, value);

@@ -21,8 +21,12 @@ internal static class CaStores
     public static Func<string?, KmsKeys> Kms(Func<string> region, AWSCredentials credentials, OutboundHttp outbound)
     {
         var clients = new Dictionary<string, KmsKeys>(StringComparer.Ordinal);
-        return asked => clients.TryGetValue(asked ?? region(), out var client)
-            ? client
-            : clients[asked ?? region()] = new KmsKeys(asked ?? region(), AwsEndpoint.Kms, credentials, outbound, TimeProvider.System);
+        return asked =>
+        {
+            var where = asked ?? region();
+            return clients.TryGetValue(where, out var client)
+                ? client
+                : clients[where] = new KmsKeys(where, AwsEndpoint.Kms, credentials, outbound, TimeProvider.System);
+        };
     }
 }

@@ -7,7 +7,7 @@ using NodeAgent.Machine;
 namespace NodeAgent.Commands;
 
 /// <summary>
-/// Makes sure of what nodes need of the API, then of bootstrap manifests, then of the node's label, of an API server that may take its time. What is refused or
+/// Makes sure of what nodes need of the API and of the node's label, then of bootstrap manifests, of an API server that may take its time. What is refused or
 /// has to wait keeps nothing but itself.
 /// </summary>
 /// <param name="dryRun">Tells what would become of it.</param>
@@ -19,6 +19,8 @@ internal sealed class ClusterRun(ApiClient api, Uri server, bool dryRun, TextWri
 
     /// <summary>For whoever stops this in the middle of a call.</summary>
     private string? _waitsFor;
+
+    private string? _unlabeled;
 
     private int _changes;
     private bool _isRefused;
@@ -41,20 +43,21 @@ internal sealed class ClusterRun(ApiClient api, Uri server, bool dryRun, TextWri
 
     private async Task<int> GoOn(string? node, Func<CancellationToken, Task<IReadOnlyList<(string Name, string Text)>>>? texts, CancellationToken stop)
     {
+        var address = server.GetLeftPart(UriPartial.Authority);
+        _waitsFor = $"the API server at {address} has not answered";
         while (await api.Ailment(stop).ConfigureAwait(false) is { } ailment)
         {
-            await Wait($"the API server at {server.GetLeftPart(UriPartial.Authority)} is not ready: {ailment}", stop).ConfigureAwait(false);
+            await Wait($"the API server at {address} is not ready: {ailment}", stop).ConfigureAwait(false);
         }
 
-        _waitsFor = null;
-        // First what nodes need, which shall not wait for S3 or for somebody's mistake in a manifest. Nor shall the label.
-        await All(Manifest.Read("built in", NodeObjects.Manifests), null, stop).ConfigureAwait(false);
-        IReadOnlyList<Manifest> manifests = [];
+        // First what nodes need, which shall not wait for S3 or for somebody's mistake in a manifest.
+        (_waitsFor, _unlabeled) = (null, node);
+        var open = await Pass(Manifest.Read("built in", NodeObjects.Manifests), stop).ConfigureAwait(false);
         int? kept = null;
         _waitsFor = "the files of manifests are being read";
         try
         {
-            manifests = texts is null ? [] : [.. (await texts(stop).ConfigureAwait(false)).SelectMany(t => Read(t.Name, t.Text))];
+            open = texts is null ? open : [.. open, .. (await texts(stop).ConfigureAwait(false)).SelectMany(t => Read(t.Name, t.Text))];
         }
         catch (Exception e) when (e is ConfigurationException or AwsException or MachineException or ProbeException)
         {
@@ -63,44 +66,42 @@ internal sealed class ClusterRun(ApiClient api, Uri server, bool dryRun, TextWri
         }
 
         _waitsFor = null;
-        await All(manifests, node, stop).ConfigureAwait(false);
+        while (open.Count > 0 || _unlabeled is not null)
+        {
+            open = await Pass(open, stop).ConfigureAwait(false);
+            if (_waitsFor is not null)
+            {
+                await Wait(_waitsFor, stop).ConfigureAwait(false);
+            }
+        }
+
         return kept ?? (_isRefused ? ExitCode.Failed : dryRun && _changes > 0 ? ExitCode.ChangesPending : ExitCode.Ok);
     }
 
-    /// <summary>
-    /// In their order, and what waits for one of the others, or for the API server, again. The label last: a kubelet registers late, perhaps only with a CNI.
-    /// </summary>
-    private async Task All(IReadOnlyList<Manifest> open, string? node, CancellationToken stop)
+    /// <summary>Each once, in their order, and the label last: a kubelet registers late, perhaps only with a CNI.</summary>
+    /// <returns>What has to wait, for one of the others or for the API server.</returns>
+    private async Task<IReadOnlyList<Manifest>> Pass(IReadOnlyList<Manifest> open, CancellationToken stop)
     {
-        while (true)
+        var left = new List<Manifest>();
+        string? waitsFor = null;
+        foreach (var manifest in open)
         {
-            var left = new List<Manifest>();
-            string? waitsFor = null;
-            foreach (var manifest in open)
+            if (await Ensure(manifest, stop).ConfigureAwait(false) is { } why)
             {
-                if (await Ensure(manifest, stop).ConfigureAwait(false) is { } why)
-                {
-                    left.Add(manifest);
-                    _waitsFor = waitsFor ??= why;
-                }
+                left.Add(manifest);
+                _waitsFor = waitsFor ??= why;
             }
-
-            if (node is not null)
-            {
-                var why = await Label(node, stop).ConfigureAwait(false);
-                node = why is null ? null : node;
-                waitsFor ??= why;
-            }
-
-            if (waitsFor is null)
-            {
-                _waitsFor = null;
-                return;
-            }
-
-            open = left;
-            await Wait(waitsFor, stop).ConfigureAwait(false);
         }
+
+        if (_unlabeled is { } node)
+        {
+            var why = await Label(node, stop).ConfigureAwait(false);
+            _unlabeled = why is null ? null : node;
+            waitsFor ??= why;
+        }
+
+        _waitsFor = waitsFor;
+        return left;
     }
 
     /// <returns>What it has to wait for; null where that is settled.</returns>

@@ -194,7 +194,8 @@ internal static class IssuerCommand
             },
             Limits = new IssuerLimits { ConnectionsPerAddress = given.ConnectionsPerAddress, HandshakesAtOnce = Math.Max(1, HostEnvironment.Processors / 2) },
         };
-        await CheckSigners(given.Signers, settings, metadata, stop).ConfigureAwait(false);
+        // This instance has a document of the same region as its nodes: where the certificates do not hold for it, they hold for nobody.
+        CheckSigners(given.Signers, settings.DocumentSigners, settings.Region, await metadata.SignedIdentityDocument(stop).ConfigureAwait(false));
         using var signer = await ca(stop).ConfigureAwait(false);
         var outbound = new OutboundHttp(null, []);
         using var role = new RoleCredentials(endpoint, patience);
@@ -272,10 +273,6 @@ internal static class IssuerCommand
             throw new MachineException(file, $"{e.Message} (--identity-certificates names a PEM file with AWS's certificates for this region)", e);
         }
     }
-
-    /// <summary>This instance has a document of the same region as its nodes: where the certificates do not hold for it, they hold for nobody.</summary>
-    private static async Task CheckSigners(string file, IssuerSettings settings, InstanceMetadata metadata, CancellationToken stop) =>
-        CheckSigners(file, settings.DocumentSigners, settings.Region, await metadata.SignedIdentityDocument(stop).ConfigureAwait(false));
 
     /// <param name="document">This instance's own.</param>
     /// <exception cref="ConfigurationException"/>

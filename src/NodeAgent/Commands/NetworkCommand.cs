@@ -43,7 +43,9 @@ internal static class NetworkCommand
         };
         var cell = new Option<string[]>("--cell")
         {
-            Description = "A cell, after those of the file; repeatable.", HelpName = "name=NAME,nodes=N,podsPerNode=N,services=N", DefaultValueFactory = _ =>
+            Description = "A cell, after those of the file; repeatable.",
+            HelpName = "name=NAME,nodes=N,podsPerNode=N,services=N",
+            DefaultValueFactory = _ =>
                 [],
         };
         var format = new Option<string>("--format")

@@ -139,7 +139,10 @@ internal sealed record EncryptionConfig
     /// <summary>As in secrets or widgets.example.com; none when empty.</summary>
     public required IReadOnlyList<string> Resources { get; init; }
 
-    /// <summary>False: what is encrypted can be read, and what is written is not encrypted any more.</summary>
+    /// <summary>
+    /// False: what is encrypted can be read, and what is written is not encrypted any more; without resources, that nothing in etcd is encrypted any more, and
+    /// the keys on this node are deleted.
+    /// </summary>
     public required bool Write { get; init; }
 }
 

@@ -89,10 +89,10 @@ internal static class Etcd
             Requests = etcd.Requests,
             Probes = new Dictionary<string, JsonObject>
             {
-                // A member that has no leader, or no space left, is not mended by another start of it.
+                // A member that has no leader, or no space left, is not mended by another start of it: neither once it runs nor while it comes up.
                 ["livenessProbe"] = probes.Liveness(asked.Alive),
                 ["readinessProbe"] = probes.Readiness(asked.Ready),
-                ["startupProbe"] = probes.Startup(asked.Ready, config.ControlPlane.StartupTimeout),
+                ["startupProbe"] = probes.Startup(asked.Alive, config.ControlPlane.StartupTimeout),
             },
             Paths =
             [

@@ -148,8 +148,13 @@ internal static class ServiceProxy
     private static ProxyTraces Traces(ProxyMode mode, KubernetesVersion? kubelet)
     {
         var kinds =
-            mode switch { ProxyMode.Iptables => ProxyKinds.Iptables, ProxyMode.Ipvs => ProxyKinds.Ipvs, ProxyMode.Nftables => ProxyKinds.Nftables,
-                _ => ProxyKinds.None };
+            mode switch
+            {
+                ProxyMode.Iptables => ProxyKinds.Iptables,
+                ProxyMode.Ipvs => ProxyKinds.Ipvs,
+                ProxyMode.Nftables => ProxyKinds.Nftables,
+                _ => ProxyKinds.None
+            };
         return new()
         {
             Chains =

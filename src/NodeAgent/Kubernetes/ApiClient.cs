@@ -121,8 +121,9 @@ internal sealed class ApiClient : IDisposable
             var answer = JsonDocument.Parse(body).RootElement;
             return response.IsSuccessStatusCode ? answer : throw ApiException.Of(response, answer);
         }
-        // What has too much to do says so in plain text (kubernetes staging/src/k8s.io/apiserver/pkg/server/filters/maxinflight.go).
-        catch (JsonException) when (response.StatusCode == HttpStatusCode.TooManyRequests || response.StatusCode >= HttpStatusCode.InternalServerError)
+        // What has too much to do says so in plain text, and so does a path that no group has (kubernetes staging/src/k8s.io/apiserver/pkg/server,
+        // filters/maxinflight.go and handler.go: http.NotFound).
+        catch (JsonException) when (response.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.TooManyRequests or >= HttpStatusCode.InternalServerError)
         {
             throw ApiException.Of(response, Encoding.UTF8.GetString(body));
         }

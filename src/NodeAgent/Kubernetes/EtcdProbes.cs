@@ -2,7 +2,9 @@ namespace NodeAgent.Kubernetes;
 
 /// <summary>What kubelet may ask an etcd from one release on, at the address of its metrics.</summary>
 /// <param name="Since">The first release of its minor, or of a newer one, for which it holds.</param>
-/// <param name="Alive">Answers 200 while another start would mend nothing: it must not hang on a leader or on alarms.</param>
+/// <param name="Alive">
+/// Answers 200 from when its data is loaded, while another start would mend nothing: it must not hang on a leader or on alarms. Of the start as well.
+/// </param>
 /// <param name="Ready">Answers 200 once the member serves.</param>
 /// <param name="Source">Where that is written.</param>
 internal sealed record EtcdProbes(Version Since, string Alive, string Ready, string Source)

@@ -57,7 +57,8 @@ internal sealed record Manifest(string Source, string ApiVersion, string Kind, s
             }
 
             var said = text[(int)root.Start.Index..end];
-            found.Add(new(source, version, kind, Scalar(metadata!, "namespace"), name, AddProtocols(map, version, kind) ? Written(map) : said));
+            var isAdded = AddProtocols(map, version, kind);
+            found.Add(new(source, version, kind, Scalar(metadata!, "namespace"), name, isAdded ? Written(map) : said));
         }
 
         return found;
@@ -67,7 +68,7 @@ internal sealed record Manifest(string Source, string ApiVersion, string Kind, s
     /// A port's protocol is TCP unless it says so, but not for server-side apply, where it is a part of the key: API servers before 1.21 answer 500
     /// (structured-merge-diff#130, kubernetes#98576). Only in kinds of which it is known what their ports are.
     /// </summary>
-    /// <returns>Whether one lacked it.</returns>
+    /// <returns>Whether one lacked it, and has it now.</returns>
     private static bool AddProtocols(YamlMappingNode map, string version, string kind) =>
         version is "v1" or "apps/v1" or "batch/v1" or "batch/v1beta1" && AddProtocols(map, kind == "Service" ? "port" : "containerPort");
 

@@ -94,9 +94,18 @@ internal sealed class EncryptionConfiguration(string instance, IReadOnlyList<str
             return new Refused("apiServer.encryption.resources is empty, and what was encrypted with these keys could not be read any more", $"say {steps}");
         }
 
+        // Neither is pruned, and both may lead to keys.
+        if (file.Kind != FileKind.Regular)
+        {
+            return new Refused("is not a file of ours", $"look at it, then move it away: {Name}");
+        }
+
         // A recording has no more than a digest of it.
-        return file.Content is { } content && !Encoding.UTF8.GetString(content).Contains(PlainFirst, StringComparison.Ordinal)
-            ? new Refused("apiServer.encryption.resources is empty, and this node's API server encrypts what it writes, up to now", $"say first {steps}")
+        return file.Content is not { } content ? InSync.Instance
+            : !Encoding.UTF8.GetString(content).Contains(PlainFirst, StringComparison.Ordinal)
+                ? new Refused("apiServer.encryption.resources is empty, and this node's API server encrypts what it writes, up to now", $"say first {steps}")
+            : Ownership.InstanceOf(file) is null
+                ? InSync.Saying([$"{Name} does not carry our mark, so it stays: it holds keys; remove it by hand"])
             : InSync.Instance;
     }
 

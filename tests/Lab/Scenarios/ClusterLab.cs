@@ -16,6 +16,15 @@ internal sealed class ClusterLab : IAsyncDisposable
 
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(20);
 
+    private static readonly string Unasked = string.Join(
+        ',',
+        "admissionregistration.k8s.io/v1beta1=false", "apiextensions.k8s.io/v1beta1=false", "apiregistration.k8s.io/v1beta1=false",
+        "authentication.k8s.io/v1beta1=false", "authorization.k8s.io/v1beta1=false", "autoscaling/v1=false", "autoscaling/v2beta1=false",
+        "autoscaling/v2beta2=false", "batch/v1=false", "batch/v1beta1=false", "certificates.k8s.io/v1=false", "certificates.k8s.io/v1beta1=false",
+        "coordination.k8s.io/v1beta1=false", "events.k8s.io/v1beta1=false", "extensions/v1beta1=false", "flowcontrol.apiserver.k8s.io/v1beta1=false",
+        "networking.k8s.io/v1beta1=false", "node.k8s.io/v1beta1=false", "rbac.authorization.k8s.io/v1beta1=false", "scheduling.k8s.io/v1beta1=false",
+        "storage.k8s.io/v1beta1=false");
+
     private readonly Laboratory lab;
     private readonly Dictionary<string, string> images = [];
     private readonly List<(string Name, VirtualMachine Guest)> guests = [];
@@ -178,7 +187,7 @@ internal sealed class ClusterLab : IAsyncDisposable
     /// <summary>Asks again for a while: what kube-proxy and routers do about a new pod comes after it.</summary>
     private async Task<string> AskAsync(Pod pod, string address)
     {
-        var answer = await lab.WaitForAsync($"{pod.Name} has an answer of {address}", TimeSpan.FromMinutes(5), async () =>
+        var answer = await lab.WaitForAsync($"{pod.Name} has an answer of {address}", TimeSpan.FromMinutes(10), async () =>
         {
             var asked = await KubectlAsync("exec", pod.Name, "--", "/web", "get", $"http://{address}:8080/");
             return (asked.ExitCode == 0, asked.Output.Trim() + asked.Error.Trim());
@@ -221,6 +230,9 @@ internal sealed class ClusterLab : IAsyncDisposable
               store: {Fleet.Store}
             # Under emulation what is quick takes minutes: nobody shall lose patience with it.
             etcd: {"{"}heartbeatInterval: 1000, electionTimeout: 10000{(volume is null ? "" : $", volume: {volume.Id}")}{"}"}
+            # A third of what an API server takes, at its start and at rest, is for groups that nobody asks here, and for the metrics of priority and fairness.
+            apiServer:
+              extraArgs: {"{"}enable-priority-and-fairness: "false", runtime-config: "{Unasked}"{"}"}
             controllerManager: {"{"}leaderElection: {"{"}leaseDuration: 120s, renewDeadline: 90s, retryPeriod: 10s{"}}"}
             scheduler: {"{"}leaderElection: {"{"}leaseDuration: 120s, renewDeadline: 90s, retryPeriod: 10s{"}}"}
             controlPlane:
@@ -275,6 +287,9 @@ internal sealed class ClusterLab : IAsyncDisposable
             layers: {endpoint: {{Aws.Url}}}
             network: {pluginBinaries: /usr/lib/cni}
             """);
+        // Another start of the agent is some ten seconds of a processor here: twice a minute on each worker is what the control plane lacks then.
+        await guest.WriteAsync(
+            "/etc/systemd/system/nodeagent-endpoint.timer.d/50-rarely.conf", "[Timer]\nOnActiveSec=\nOnActiveSec=30s\nOnUnitInactiveSec=150s\n");
         var archives = await Caches.ClusterImagesAsync();
         foreach (var archive in role == ControlPlane ? Directory.GetFiles(archives) : [Path.Combine(archives, "web.tar")])
         {

@@ -127,7 +127,7 @@ internal static class Worker
     /// <summary>Resources that a plan would change, with the plan's exit code.</summary>
     public static async Task<(int ExitCode, IReadOnlyList<string> Resources)> PlanAsync(Guest guest)
     {
-        var result = await guest.RunAsync("nodeagent plan --format json", TimeSpan.FromMinutes(5));
+        var result = await guest.RunAsync("nodeagent plan --format json --deadline 4m", TimeSpan.FromMinutes(5));
         if (result.ExitCode is not (0 or 2 or 5))
         {
             throw new LabException($"plan exits {result.ExitCode}\n{result.Output}{result.Error}");

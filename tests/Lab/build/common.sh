@@ -38,7 +38,7 @@ lock() { exec 9>"$cache/$1.lock" && flock 9; }
 # pack_image NAME ROOT ENTRYPOINT FILE: one layer, as `docker save` writes it, the same bytes for the same files
 pack_image() {
   local dir layer config
-  dir=$(mktemp -d "$work/image.XXXXXX")
+  dir=$(mktemp -d "${work:?}/image.XXXXXX") # the caller's
   tar -C "$2" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf "$dir/layer.tar" .
   layer=$(sha256sum <"$dir/layer.tar" | cut -d' ' -f1)
   printf '{"architecture":"amd64","os":"linux","created":"1970-01-01T00:00:00Z","config":{"Env":["PATH=/usr/sbin:/usr/bin:/bin"],"Entrypoint":["%s"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \

@@ -6,7 +6,8 @@ using Microsoft.AspNetCore.Http;
 namespace NodeAgent.Tests.Aws;
 
 /// <summary>
-/// Answers a GET of an object as S3 documents it: ETag and If-None-Match, NoSuchKey; a PUT where there is none yet; and what it is told to answer instead.
+/// Answers a GET of an object as S3 documents it: ETag and If-None-Match, NoSuchKey; a PUT, which overwrites, or with If-None-Match: * creates; and what it is
+/// told to answer instead.
 /// </summary>
 internal sealed class FakeS3 : FakeServer
 {
@@ -50,10 +51,16 @@ internal sealed class FakeS3 : FakeServer
         }
         else if (context.Request.Method == "PUT")
         {
-            var isNew = Objects.TryAdd(path, await Body(context));
-            (response.StatusCode, body) = isNew
-                ? (200, "")
-                : (412, Error("PreconditionFailed", "At least one of the pre-conditions you specified did not hold"));
+            var sent = await Body(context);
+            if (context.Request.Headers.IfNoneMatch != "*")
+            {
+                Objects[path] = sent;
+            }
+            else if (!Objects.TryAdd(path, sent))
+            {
+                (response.StatusCode, body) = (412, Error("PreconditionFailed", "At least one of the pre-conditions you specified did not hold"));
+            }
+
             response.Headers.ETag = "\"0\"";
         }
         else if (!Objects.TryGetValue(path, out var content))

@@ -1,6 +1,4 @@
 using System.Collections.Concurrent;
-using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
 using Microsoft.AspNetCore.Http;
 using NodeAgent.Aws;
@@ -12,6 +10,7 @@ using NodeAgent.Kubernetes;
 using NodeAgent.Machine;
 using NodeAgent.Tests.Aws;
 using NodeAgent.Tests.Machine;
+using NodeAgent.Tests.Pki;
 
 namespace NodeAgent.Tests.Commands;
 
@@ -23,7 +22,7 @@ public sealed class WatchTests : IAsyncLifetime, IDisposable
     private readonly ConcurrentQueue<string> _said = new();
     private readonly ImdsState _state = new() { Paths = { ["autoscaling/target-lifecycle-state"] = "InService" } };
     private readonly ImdsServer _imds;
-    private readonly string _client = ClientPem();
+    private readonly string _client = TestAuthority.ClientPem("CN=system:node:worker");
     private InstanceMetadata? _metadata;
     private readonly Jumping _time = new();
     private int _joins;
@@ -398,14 +397,6 @@ public sealed class WatchTests : IAsyncLifetime, IDisposable
 
         public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
             _hurried.CreateTimer(callback, state, dueTime, period);
-    }
-
-    private static string ClientPem()
-    {
-        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        using var certificate = new CertificateRequest("CN=system:node:worker", key, HashAlgorithmName.SHA256)
-            .CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
-        return certificate.ExportCertificatePem() + "\n" + key.ExportPkcs8PrivateKeyPem() + "\n";
     }
 }
 

@@ -72,6 +72,7 @@ public class DoorTests
     [InlineData("Network")]
     public void A_pure_room_does_no_input_or_output_and_throws_no_dice(string pure)
     {
+        Product.Of(pure).ShouldNotBeEmpty("a room that is not there does nothing at all");
         string[] dice =
             ["System.Random", "System.Security.Cryptography.RandomNumberGenerator", "System.Diagnostics.Stopwatch", "System.TimeProvider",
                 "System.Threading.Tasks.Task"];

@@ -13,6 +13,9 @@ public class RoomTests
     public void Every_room_stands_in_the_table() => Product.Arrows().Keys.ShouldBeSubsetOf(Product.Rooms);
 
     [Fact]
+    public void Every_room_of_the_table_has_something_in_it() => Product.Rooms.Where(room => Product.Of(room).Count == 0).ShouldBeEmpty();
+
+    [Fact]
     public void Arrows_between_rooms_run_down_the_table_only()
     {
         var order = Product.Rooms.ToList();

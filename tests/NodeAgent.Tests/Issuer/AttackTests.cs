@@ -483,7 +483,7 @@ public sealed class AttackTests : IAsyncLifetime
             "request", "subject is", (key, _) => IssuerLab.Csr(key, "O=system:nodes, CN=system:node:ip-10-1-0-99.eu-central-1.compute.internal"));
 
     [Fact]
-    public async Task Extra_names() => await RefusedRequest("request", "asks for extensions", (key, _) => IssuerLab.Csr(key, but: r =>
+    public async Task A_request_for_extra_names_is_refused() => await RefusedRequest("request", "asks for extensions", (key, _) => IssuerLab.Csr(key, but: r =>
     {
         var names = new SubjectAlternativeNameBuilder();
         names.AddDnsName("kubernetes.default.svc");
@@ -491,19 +491,19 @@ public sealed class AttackTests : IAsyncLifetime
     }));
 
     [Fact]
-    public async Task CA_TRUE() => await RefusedRequest(
+    public async Task A_request_to_be_a_CA_is_refused() => await RefusedRequest(
         "request",
         "asks for extensions",
         (key, _) => IssuerLab.Csr(key, but: r => r.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true))));
 
     [Fact]
-    public async Task Other_attributes() => await RefusedRequest(
+    public async Task A_request_with_other_attributes_is_refused() => await RefusedRequest(
         "request",
         "attributes",
         (key, _) => IssuerLab.Csr(key, but: r => r.OtherRequestAttributes.Add(new AsnEncodedData("1.2.840.113549.1.9.7", [0x13, 0x01, 0x61]))));
 
     [Fact]
-    public async Task A_weak_key()
+    public async Task A_weak_key_is_refused()
     {
         await RefusedRequest("request", "1024 bits", (_, _) =>
         {
@@ -904,7 +904,7 @@ public sealed class AttackTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_header_bomb()
+    public async Task Headers_too_long_or_too_many_and_a_path_too_long_are_refused()
     {
         Refused(
             await Raw(Encoding.ASCII.GetBytes($"POST /v1/certificates HTTP/1.1\r\nHost: a\r\nX-Bomb: {new string('a', 20_000)}\r\n\r\n")),

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Net;
 using Amazon.Runtime;
 using NodeAgent.Aws;
@@ -12,9 +13,11 @@ internal sealed class FakeRoutes(VirtualTime time)
 {
     public const string Vpc = "vpc-0123456789abcdef0";
 
-    private readonly List<(long At, SortedDictionary<string, SortedDictionary<string, string>> Tables)> _history = [];
-    private readonly SortedDictionary<string, SortedDictionary<string, string>> _tables = new(StringComparer.Ordinal);
-    private readonly Dictionary<string, Instance> _instances = new(StringComparer.Ordinal);
+    private const string Cluster = "prod";
+
+    private readonly List<(long At, ImmutableSortedDictionary<string, Table> Tables)> _history = [];
+    private readonly Dictionary<string, List<(long At, Instance? Instance)>> _instances = new(StringComparer.Ordinal);
+    private ImmutableSortedDictionary<string, Table> _tables = ImmutableSortedDictionary.Create<string, Table>(StringComparer.Ordinal);
 
     /// <summary>How far behind a read may be.</summary>
     public TimeSpan Lag { get; set; }
@@ -37,13 +40,17 @@ internal sealed class FakeRoutes(VirtualTime time)
     /// <summary>Before a write's effect, given its words: may throw, or change what is there.</summary>
     public Action<string> Before { get; set; } = _ => { };
 
-    public IReadOnlyDictionary<string, SortedDictionary<string, string>> Tables => _tables;
+    public IEnumerable<string> Tables => _tables.Keys;
 
     public IAmazonEC2 Client() => new View(this);
 
-    public void AddTable(string id, params (string Range, string Target)[] routes)
+    /// <summary>Of this VPC, with the cluster's tag.</summary>
+    public void AddTable(string id, params (string Range, string Target)[] routes) => AddTable(id, Vpc, Cluster, routes);
+
+    public void AddTable(string id, string vpc, string? cluster, params (string Range, string Target)[] routes)
     {
-        _tables[id] = new(routes.ToDictionary(r => r.Range, r => r.Target), StringComparer.Ordinal) { ["10.0.0.0/16"] = "local" };
+        var all = routes.Append((Range: "10.0.0.0/16", Target: "local")).ToImmutableSortedDictionary(r => r.Range, r => r.Target, StringComparer.Ordinal);
+        _tables = _tables.SetItem(id, new(vpc, cluster, all));
         Remember();
     }
 
@@ -51,7 +58,7 @@ internal sealed class FakeRoutes(VirtualTime time)
     {
         var instance = new Instance { InstanceId = id, VpcId = Vpc };
         instance.State.Name = "running";
-        instance.Tags.AddRange([new() { Key = "nodeagent:cluster", Value = "prod" }, new() { Key = "nodeagent:role", Value = role }]);
+        instance.Tags.AddRange([new() { Key = "nodeagent:cluster", Value = Cluster }, new() { Key = "nodeagent:role", Value = role }]);
         if (tag is not null)
         {
             instance.Tags.Add(new() { Key = "nodeagent:network.podRange", Value = tag });
@@ -63,69 +70,98 @@ internal sealed class FakeRoutes(VirtualTime time)
             instance.NetworkInterfaces[^1].Attachment.DeviceIndex = i;
         }
 
-        _instances[id] = instance;
-
+        Becomes(id, instance);
         return instance;
     }
 
     public void End(string id)
     {
-        _instances[id].State.Name = "terminated";
+        var was = _instances[id][^1].Instance!;
+        var ended = new Instance { InstanceId = id, VpcId = was.VpcId };
+        ended.State.Name = "terminated";
+        ended.Tags.AddRange(was.Tags);
+        ended.NetworkInterfaces.AddRange(was.NetworkInterfaces);
+        Becomes(id, ended);
     }
 
     public void Forget(string id)
     {
-        _instances.Remove(id);
+        Becomes(id, null);
     }
 
     public string? At(string table, string range)
     {
-        return _tables[table].GetValueOrDefault(range);
+        return _tables[table].Routes.TryGetValue(range, out var target) ? target : null;
     }
 
     /// <summary>Ranges below 10.32.0.0/16 in any table.</summary>
     public IReadOnlyList<string> Ranges()
     {
-        return [.. _tables.Values.SelectMany(t => t.Keys).Where(r => r.StartsWith("10.32.", StringComparison.Ordinal)).Distinct()];
+        return [.. _tables.Values.SelectMany(t => t.Routes.Keys).Where(r => r.StartsWith("10.32.", StringComparison.Ordinal)).Distinct()];
     }
 
-    private void Remember()
+    private void Remember() => _history.Add((time.GetTimestamp(), _tables));
+
+    private void Becomes(string id, Instance? instance)
     {
-        _history.Add(
-            (time.GetTimestamp(),
-                new(_tables.ToDictionary(t => t.Key, t => new SortedDictionary<string, string>(t.Value, StringComparer.Ordinal)), StringComparer.Ordinal)));
-        if (_history.Count > 2000)
+        if (!_instances.TryGetValue(id, out var states))
         {
-            _history.RemoveRange(0, 1000);
+            _instances[id] = states = [];
         }
+
+        states.Add((time.GetTimestamp(), instance));
     }
+
+    private IEnumerable<Instance> Instances(long moment) =>
+        _instances.Values.Select(states => states.FindLast(s => s.At <= moment).Instance).OfType<Instance>();
 
     /// <summary>Of a call, and of its answer.</summary>
     private Task Way(CancellationToken cancellation) => Task.Delay(TimeSpan.FromMilliseconds(time.Chance.Next(50)), time, cancellation);
 
-    private async Task<AmazonWebServiceResponse> Write(
-        string what, string table, Func<SortedDictionary<string, string>, string?> effect, CancellationToken cancellation)
+    private bool Fails() => time.Chance.Next(100) < Failures;
+
+    /// <summary>Of which a call that reads gets to see what was there.</summary>
+    private long Moment() => Fails()
+        ? throw Error("RequestLimitExceeded", 503)
+        : time.GetTimestamp() - (long)(Lag.TotalSeconds * time.Chance.NextDouble() * time.TimestampFrequency);
+
+    /// <param name="effect">From a table's routes to those that it has then; throws what EC2 says instead.</param>
+    private Task<AmazonWebServiceResponse> Write(
+        string what,
+        string table,
+        Func<ImmutableSortedDictionary<string, string>, ImmutableSortedDictionary<string, string>> effect,
+        CancellationToken cancellation)
+    {
+        return Change(
+            () =>
+            {
+                Before(what);
+                Writes.Add(what);
+                _tables = _tables.SetItem(table, _tables[table] with { Routes = effect(_tables[table].Routes) });
+                Remember();
+            },
+            cancellation);
+    }
+
+    private async Task<AmazonWebServiceResponse> Change(Action effect, CancellationToken cancellation)
     {
         await Way(cancellation);
-        Before(what);
-        Writes.Add(what);
-        var fails = time.Chance.Next(100) < Failures;
+        var fails = Fails();
         if (fails && time.Chance.Next(2) == 0)
         {
             throw Error("RequestLimitExceeded", 503);
         }
 
-        if (effect(_tables[table]) is { } code)
-        {
-            throw Error(code, 400);
-        }
-
-        Remember();
+        effect();
         await Way(cancellation);
         return fails ? throw Error("InternalError", 500) : new AmazonWebServiceResponse();
     }
 
     private static AmazonServiceException Error(string code, int status) => new($"{code}: no", null, ErrorType.Sender, code, "r", (HttpStatusCode)status);
+
+    /// <param name="Cluster">Its tag; null: none.</param>
+    /// <param name="Routes">Range to target.</param>
+    private sealed record Table(string Vpc, string? Cluster, ImmutableSortedDictionary<string, string> Routes);
 
     private sealed class View(FakeRoutes ec2) : IAmazonEC2
     {
@@ -139,14 +175,7 @@ internal sealed class FakeRoutes(VirtualTime time)
             await ec2.Way(cancellationToken);
             var response = new DescribeInstancesResponse();
             response.Reservations.Add(new Reservation());
-            response.Reservations[0].Instances.AddRange(ec2._instances.Values.Where(i => request.Filters.All(f => f.Values.Any(v => f.Name switch
-            {
-                "instance-id" => i.InstanceId == v,
-                "vpc-id" => i.VpcId == v,
-                "instance-state-name" => i.State.Name == v,
-                "network-interface.network-interface-id" => i.NetworkInterfaces.Any(n => n.NetworkInterfaceId == v),
-                _ => i.Tags.Any(t => "tag:" + t.Key == f.Name && t.Value == v),
-            }))));
+            response.Reservations[0].Instances.AddRange(ec2.Instances(ec2.Moment()).Where(i => request.Filters.TrueForAll(f => Holds(f, i))));
             await ec2.Way(cancellationToken);
             return response;
         }
@@ -156,25 +185,15 @@ internal sealed class FakeRoutes(VirtualTime time)
         {
             await ec2.Way(cancellationToken);
             ec2.Describes++;
-            if (ec2.Time.Chance.Next(100) < ec2.Failures)
-            {
-                throw Error("RequestLimitExceeded", 503);
-            }
-
-            var since = ec2.Time.GetTimestamp() - (long)(ec2.Lag.TotalSeconds * ec2.Time.Chance.NextDouble() * ec2.Time.TimestampFrequency);
-            var tables = ec2._history.FindLast(h => h.At <= since).Tables ?? ec2._history[0].Tables;
+            var moment = ec2.Moment();
+            var running = ec2.Instances(moment).Where(i => i.State.Name == "running")
+                .SelectMany(i => i.NetworkInterfaces.Select(n => n.NetworkInterfaceId).Append(i.InstanceId)).ToHashSet(StringComparer.Ordinal);
+            var tables = ec2._history.FindLast(h => h.At <= moment).Tables ?? ec2._history[0].Tables;
             var response = new DescribeRouteTablesResponse();
-            foreach (var (id, routes) in tables.Where(t => request.Filters.All(f => f.Name != "route-table-id" || f.Values.Contains(t.Key))))
+            foreach (var (id, seen) in tables.Where(t => request.Filters.TrueForAll(f => Holds(f, t.Key, t.Value))))
             {
                 var table = new RouteTable { RouteTableId = id };
-                table.Routes.AddRange(routes.Select(r => new Route
-                {
-                    DestinationCidrBlock = r.Key,
-                    InstanceId = r.Value.StartsWith("i-", StringComparison.Ordinal) ? r.Value : "",
-                    NetworkInterfaceId = r.Value.StartsWith("eni-", StringComparison.Ordinal) ? r.Value : "",
-                    GatewayId = r.Value.StartsWith("tgw-", StringComparison.Ordinal) ? r.Value : "",
-                    State = IsThere(r.Value) ? "active" : "blackhole",
-                }));
+                table.Routes.AddRange(seen.Routes.Select(r => Shown(r.Key, r.Value, running)));
                 response.RouteTables.Add(table);
             }
 
@@ -185,38 +204,33 @@ internal sealed class FakeRoutes(VirtualTime time)
         public Task<AmazonWebServiceResponse> CreateRouteAsync(CreateRouteRequest request, CancellationToken cancellationToken = default)
         {
             var target = request.InstanceId ?? request.NetworkInterfaceId!;
-            return ec2.Write($"create {request.RouteTableId} {request.DestinationCidrBlock} {target}", request.RouteTableId, t =>
-                t.ContainsKey(request.DestinationCidrBlock) ? "RouteAlreadyExists"
-                : t.Count >= ec2.Quota ? "RouteLimitExceeded"
-                : t.TryAdd(request.DestinationCidrBlock, target) ? null : "",
+            return ec2.Write($"create {request.RouteTableId} {request.DestinationCidrBlock} {target}", request.RouteTableId, routes =>
+                routes.ContainsKey(request.DestinationCidrBlock) ? throw Error("RouteAlreadyExists", 400)
+                : routes.Count >= ec2.Quota ? throw Error("RouteLimitExceeded", 400)
+                : routes.Add(request.DestinationCidrBlock, target),
                 cancellationToken);
         }
 
         public Task<AmazonWebServiceResponse> ReplaceRouteAsync(ReplaceRouteRequest request, CancellationToken cancellationToken = default)
         {
-            return ec2.Write($"replace {request.RouteTableId} {request.DestinationCidrBlock}", request.RouteTableId, t =>
-            {
-                if (!t.ContainsKey(request.DestinationCidrBlock))
-                {
-                    return "InvalidRoute.NotFound";
-                }
-
-                t[request.DestinationCidrBlock] = request.InstanceId ?? request.NetworkInterfaceId!;
-                return null;
-            }, cancellationToken);
+            var target = request.InstanceId ?? request.NetworkInterfaceId!;
+            return ec2.Write($"replace {request.RouteTableId} {request.DestinationCidrBlock}", request.RouteTableId, routes =>
+                routes.ContainsKey(request.DestinationCidrBlock) ? routes.SetItem(request.DestinationCidrBlock, target)
+                : throw Error("InvalidRoute.NotFound", 400),
+                cancellationToken);
         }
 
         public Task<AmazonWebServiceResponse> DeleteRouteAsync(DeleteRouteRequest request, CancellationToken cancellationToken = default)
         {
-            return ec2.Write($"delete {request.RouteTableId} {request.DestinationCidrBlock}", request.RouteTableId, t =>
+            return ec2.Write($"delete {request.RouteTableId} {request.DestinationCidrBlock}", request.RouteTableId, routes =>
             {
-                if (!t.Remove(request.DestinationCidrBlock, out var target))
+                if (!routes.TryGetValue(request.DestinationCidrBlock, out var target))
                 {
-                    return "InvalidRoute.NotFound";
+                    throw Error("InvalidRoute.NotFound", 400);
                 }
 
                 ec2.Deleted(request.DestinationCidrBlock, target);
-                return null;
+                return routes.Remove(request.DestinationCidrBlock);
             }, cancellationToken);
         }
 
@@ -224,15 +238,38 @@ internal sealed class FakeRoutes(VirtualTime time)
             ModifyNetworkInterfaceAttributeRequest request, CancellationToken cancellationToken = default)
         {
             request.SourceDestCheck.ShouldBeFalse();
-            ec2.LetPass.Add(request.NetworkInterfaceId);
-            return Task.FromResult(new AmazonWebServiceResponse());
+            return ec2.Change(() => ec2.LetPass.Add(request.NetworkInterfaceId), cancellationToken);
         }
 
-        private bool IsThere(string target) => !target.StartsWith("i-", StringComparison.Ordinal) && !target.StartsWith("eni-", StringComparison.Ordinal)
-            ? true
-            : ec2._instances.Values.Any(
-                i => i.State.Name == "running" && (i.InstanceId == target || i.NetworkInterfaces.Any(n => n.NetworkInterfaceId == target)));
-    }
+        private static bool Holds(Filter filter, Instance instance) => filter.Name switch
+        {
+            "instance-id" => filter.Values.Contains(instance.InstanceId),
+            "vpc-id" => filter.Values.Contains(instance.VpcId),
+            "instance-state-name" => filter.Values.Contains(instance.State.Name),
+            "network-interface.network-interface-id" => instance.NetworkInterfaces.Exists(n => filter.Values.Contains(n.NetworkInterfaceId)),
+            _ => instance.Tags.Exists(t => filter.Name == "tag:" + t.Key && filter.Values.Contains(t.Value)),
+        };
 
-    private VirtualTime Time => time;
+        private static bool Holds(Filter filter, string id, Table table) => filter.Name switch
+        {
+            "route-table-id" => filter.Values.Contains(id),
+            "vpc-id" => filter.Values.Contains(table.Vpc),
+            "tag:nodeagent:cluster" => table.Cluster is not null && filter.Values.Contains(table.Cluster),
+            _ => throw new NotSupportedException(filter.Name),
+        };
+
+        private static Route Shown(string range, string target, HashSet<string> running)
+        {
+            var isInstance = target.StartsWith("i-", StringComparison.Ordinal);
+            var isInterface = target.StartsWith("eni-", StringComparison.Ordinal);
+            return new()
+            {
+                DestinationCidrBlock = range,
+                InstanceId = isInstance ? target : "",
+                NetworkInterfaceId = isInterface ? target : "",
+                GatewayId = target.StartsWith("tgw-", StringComparison.Ordinal) ? target : "",
+                State = (isInstance || isInterface) && !running.Contains(target) ? "blackhole" : "active",
+            };
+        }
+    }
 }

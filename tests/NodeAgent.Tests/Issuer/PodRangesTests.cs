@@ -332,11 +332,39 @@ public sealed class PodRangesTests
     [Fact]
     public void Without_a_table_it_is_said_which_tag_one_needs()
     {
-        var ec2 = new FakeRoutes(_time);
-        ec2.AddTable("rtb-x");
-        using var ranges = new PodRanges(Settings(null) with { RouteTables = ["rtb-missing"] }, ec2.Client(), _time);
+        var ec2 = OthersTables();
+        using var ranges = new PodRanges(Settings(null), ec2.Client(), _time);
 
-        Refused(ranges, ec2.Run("i-1")).Message.ShouldContain("there is no route table rtb-missing in vpc-");
+        var e = Refused(ranges, ec2.Run("i-1"));
+
+        (e.Status, e.Code).ShouldBe((503, "routes"));
+        e.Message.ShouldContain($"no route table of {FakeRoutes.Vpc} has the tag nodeagent:cluster = 'prod': tag those of the cluster's subnets so");
+        ec2.Writes.ShouldBeEmpty();
+    }
+
+    [Theory]
+    [InlineData("rtb-missing")]
+    [InlineData("rtb-of-another-vpc")]
+    public void A_table_that_was_named_and_is_not_there_is_said(string table)
+    {
+        var ec2 = OthersTables();
+        using var ranges = new PodRanges(Settings(null) with { RouteTables = ["rtb-without-tag", table] }, ec2.Client(), _time);
+
+        Refused(ranges, ec2.Run("i-1")).Message.ShouldContain($"there is no route table {table} in {FakeRoutes.Vpc}");
+        ec2.Writes.ShouldBeEmpty();
+    }
+
+    [Fact]
+    public void Tables_go_by_the_clusters_tag_and_where_some_are_named_by_their_names_alone()
+    {
+        var ec2 = OthersTables();
+        ec2.AddTable(Arbiter);
+        using var tagged = new PodRanges(Settings(null), ec2.Client(), _time);
+        using var named = new PodRanges(Settings(null) with { RouteTables = ["rtb-without-tag"] }, ec2.Client(), _time);
+
+        var (first, second) = (Claim(tagged, ec2.Run("i-1")), Claim(named, ec2.Run("i-2")));
+
+        ec2.Writes.ShouldBe([$"create {Arbiter} {first} i-1", $"create rtb-without-tag {second} i-2"]);
     }
 
     [Fact]
@@ -483,7 +511,7 @@ public sealed class PodRangesTests
             given.Values.Distinct().ShouldBe(alive, ignoreOrder: true);
             foreach (var (range, id) in given)
             {
-                foreach (var table in _ec2.Tables.Keys)
+                foreach (var table in _ec2.Tables)
                 {
                     _ec2.At(table, range).ShouldBe(id, $"{range} in {table}");
                 }
@@ -520,9 +548,11 @@ public sealed class PodRangesTests
         async Task Join(string id, int number)
         {
             var instance = _ec2.Run(id);
+            var since = _time.GetUtcNow();
             for (var tries = 0; ; tries++)
             {
-                tries.ShouldBeLessThan(200);
+                // Of the 256 ranges some are still those of nodes that left, and a turn of giving back ends with the first call that fails.
+                (_time.GetUtcNow() - since).ShouldBeLessThan(TimeSpan.FromMinutes(30));
                 try
                 {
                     var asked = issuers[(number + tries) % 3].Claim(instance, null, CancellationToken.None);
@@ -544,6 +574,16 @@ public sealed class PodRangesTests
                 }
             }
         }
+    }
+
+    /// <summary>None of which is this cluster's.</summary>
+    private FakeRoutes OthersTables()
+    {
+        var ec2 = new FakeRoutes(_time);
+        ec2.AddTable("rtb-without-tag", FakeRoutes.Vpc, null);
+        ec2.AddTable("rtb-of-another-cluster", FakeRoutes.Vpc, "staging");
+        ec2.AddTable("rtb-of-another-vpc", "vpc-0fedcba9876543210", "prod");
+        return ec2;
     }
 
     private PodRanges Ranges(string? issuer = null, int quota = 500) => new(Settings(issuer) with { RouteQuota = quota }, _ec2.Client(), _time);

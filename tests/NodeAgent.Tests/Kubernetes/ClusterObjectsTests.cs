@@ -68,7 +68,9 @@ public sealed class ClusterObjectsTests : IAsyncLifetime
 
         const string same = "/api/v1/namespaces/kube-system/configmaps/same";
         _cluster.Between[same] = () => _cluster.Set(same, "flux", "{metadata: {name: same}, data: {a: b}}");
-        await Ensure("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: same, namespace: kube-system}\ndata: {a: b}\n");
+        // It was not there when it was looked for.
+        (await Ensure("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: same, namespace: kube-system}\ndata: {a: b}\n")).ShouldBe(ObjectOutcome.Created);
+        _cluster.Between.ShouldBeEmpty("somebody came in between, both times");
         _cluster[same]!["data"]!["a"]!.GetValue<string>().ShouldBe("b");
     }
 

@@ -1,9 +1,8 @@
 using System.Collections.Concurrent;
-using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Http;
 using NodeAgent.Kubernetes;
+using NodeAgent.Tests.Pki;
 using YamlDotNet.RepresentationModel;
 
 namespace NodeAgent.Tests.Kubernetes;
@@ -24,7 +23,7 @@ internal sealed class FakeCluster : FakeServer
 
     private readonly Dictionary<string, JsonObject> _objects = [];
     private readonly Dictionary<string, Dictionary<string, string>> _owners = [];
-    private readonly string _client = ClientPem();
+    private readonly string _client = TestAuthority.ClientPem("CN=kubernetes-super-admin");
     private int _revision;
 
     public FakeCluster()
@@ -101,7 +100,10 @@ internal sealed class FakeCluster : FakeServer
             }.ToJsonString());
         }
 
-        return _objects.TryGetValue(path, out var found) ? (200, found.ToJsonString()) : (404, Status(404, $"{path} not found"));
+        return _objects.TryGetValue(path, out var found) ? (200, found.ToJsonString())
+            // Of a group that it has nothing of, the real one says so in plain text.
+            : path.Split('/') is ["", "apis", _, _] ? (404, "404 page not found\n")
+            : (404, Status(404, $"{path} not found"));
     }
 
     private (int Status, string Body) Apply(string path, IQueryCollection query, string yaml)
@@ -245,13 +247,5 @@ internal sealed class FakeCluster : FakeServer
             YamlScalarNode scalar => scalar.Value,
             _ => throw new NotSupportedException(),
         };
-    }
-
-    private static string ClientPem()
-    {
-        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        using var certificate = new CertificateRequest("CN=kubernetes-super-admin", key, HashAlgorithmName.SHA256)
-            .CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
-        return certificate.ExportCertificatePem() + "\n" + key.ExportPkcs8PrivateKeyPem() + "\n";
     }
 }

@@ -1,6 +1,7 @@
 using System.Text.RegularExpressions;
 using NodeAgent.Kubernetes;
 using Shouldly;
+using YamlDotNet.RepresentationModel;
 
 namespace NodeAgent.Tests.Kubernetes;
 
@@ -85,6 +86,20 @@ public sealed class ManifestTests
         Manifest.Read("again", found[1].Text).ShouldHaveSingleItem().Id.ShouldBe(found[1].Id);
 
         static IEnumerable<string> Protocols(string yaml) => Regex.Matches(yaml, "protocol: (\\w+)").Select(m => m.Groups[1].Value);
+    }
+
+    [Theory]
+    [InlineData("note: To be continued...", "To be continued...")]
+    [InlineData("note: |+\n      To be continued...\n", "To be continued...\n\n")]
+    [InlineData("note: '...'", "...")]
+    public void What_stands_last_stays_as_it_is_where_a_protocol_is_added(string last, string expected)
+    {
+        var text = $"apiVersion: v1\nkind: Service\nspec: {{ports: [{{port: 8080}}]}}\nmetadata:\n  name: a\n  annotations:\n    {last}\n";
+
+        var stream = new YamlStream();
+        stream.Load(new StringReader(Manifest.Read("a", text).ShouldHaveSingleItem().Text));
+
+        ((YamlScalarNode)stream.Documents.ShouldHaveSingleItem().RootNode["metadata"]["annotations"]["note"]).Value.ShouldBe(expected);
     }
 
     [Theory]

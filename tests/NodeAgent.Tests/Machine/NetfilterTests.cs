@@ -145,7 +145,7 @@ public partial class NetfilterTests
             b.Add(0, Create, Message("ip").Text(1, "nat"));
             var hook = Message("ip").Text(1, "nat").Text(3, "PREROUTING");
             b.Add(3, Create, hook.Nested(4, h => h.NetworkInteger(1, 0).NetworkInteger(2, unchecked((uint)-100))).Text(7, "nat"));
-            foreach (var chain in new[] { "cali-PREROUTING", "cali-pri-ABCDEFGHIJKLMNOP", "calico-mine", "theirs" })
+            foreach (var chain in (string[])["cali-PREROUTING", "cali-pri-ABCDEFGHIJKLMNOP", "calico-mine", "theirs"])
             {
                 b.Add(3, Create, Message("ip").Text(1, "nat").Text(3, chain));
             }

@@ -25,6 +25,15 @@ internal sealed record TestAuthority(string CertificatePem, string KeyPem)
         return new(certificate.ExportCertificatePem() + "\n", rsa ? rsaKey.ExportPkcs8PrivateKeyPem() : ecKey.ExportECPrivateKeyPem());
     }
 
+    /// <summary>A client's certificate and key as one file, for a server that holds them against no CA.</summary>
+    public static string ClientPem(string subject)
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        using var certificate = new CertificateRequest(subject, key, HashAlgorithmName.SHA256)
+            .CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+        return certificate.ExportCertificatePem() + "\n" + key.ExportPkcs8PrivateKeyPem() + "\n";
+    }
+
     public byte[] Sign(ECDsa key, CertificateContent content, TimeSpan lifetime, DateTimeOffset now)
     {
         using var authority = CertificateAuthority.Load(CertificatePem, KeyPem);
