@@ -42,6 +42,12 @@ internal static class NodeResources
             names.Add(PodNetwork.ConfigurationPath);
         }
 
+        var proxyRemains = ServiceProxy.Remains(config, proxy);
+        if (proxyRemains.Count > 0)
+        {
+            names.UnionWith(ServiceProxy.Files);
+        }
+
         var leftovers = new Leftovers("files", Territory, names)
         {
             NamedOurs = [PodNetwork.ConfigurationPath, .. ContainerRuntime.NamedOurs],
@@ -88,7 +94,7 @@ internal static class NodeResources
         var prepared = Lifecycle.WithoutJoining(config, facts,
         [
             .. storage.Volumes, .. kernel, .. others, runtime.Remains(), .. trust.Resources, .. certificates.Resources, .. files, .. unitFiles,
-            leftovers, .. formerKeys, .. leftDropIns.Values, leftoverUnits, reload, .. mounts,
+            leftovers, .. proxyRemains, .. formerKeys, .. leftDropIns.Values, leftoverUnits, reload, .. mounts,
             .. credentials, .. directories,
         ]);
         var stamp = BootGate.Stamp(prepared);

@@ -21,7 +21,12 @@ internal static class ServiceProxy
 
     private const string ConfigurationPath = Directory + "/config.yaml";
 
+    private const string KubeconfigPath = Directory + "/kubeconfig";
+
     private const string DefaultScheduler = "rr";
+
+    /// <summary>All that it reads, in the order in which it is made, its pod's manifest last.</summary>
+    public static IReadOnlyList<string> Files => [Certificates.PathOf(Role), KubeconfigPath, ConfigurationPath, ManifestPath];
 
     /// <summary>
     /// Without one of those of IPVS a kube-proxy before 1.26 says nothing and becomes one of iptables (CanUseIPVSProxier in pkg/proxy/ipvs/proxier.go@1.20.2);
@@ -87,7 +92,7 @@ internal static class ServiceProxy
         var certificate = certificates.ByRole[Role];
         var kubeconfig = new ConfigFile(
             Concern.StaticPods,
-            $"{Directory}/kubeconfig",
+            KubeconfigPath,
             Ownership.Header + "\n"
                 + Kubeconfig.Render(config.Cluster.Name, ControlPlanePods.Server(config), config.Cluster.CertificateAuthority, Role, certificate.Name));
         // A kube-proxy that runs ends when it changes, and comes back with it: not before the other mode is gone.
@@ -108,6 +113,20 @@ internal static class ServiceProxy
             },
         ];
     }
+
+    /// <summary>
+    /// Where none is wanted any more, what it reads: not before policy lets it end. Without these, a kube-proxy that is to go on ends, or starts no more, and
+    /// nothing says that there was one.
+    /// </summary>
+    /// <param name="proxy">As <see cref="Build"/> made it.</param>
+    public static IReadOnlyList<Resource> Remains(NodeConfig config, IReadOnlyList<Resource> proxy) => config.KubeProxy.Mode != ProxyMode.None ? []
+        : [new Leftovers("files of kube-proxy", [Directory, Kubelet.ManifestDirectory], new HashSet<string>())
+        {
+            Only = Files.ToHashSet(StringComparer.Ordinal),
+            Keys = [Certificates.PathOf(Role)],
+            Costs = path => path == ManifestPath ? Disruption.RecreatesPods : Disruption.None,
+            Needs = proxy,
+        }];
 
     /// <summary>What would end in a kube-proxy that does not start, or that silently becomes another one.</summary>
     private static void Check(NodeConfig config, NodeFacts facts)

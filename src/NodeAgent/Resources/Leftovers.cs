@@ -39,6 +39,9 @@ internal sealed class Leftovers : Resource<Leftovers.State>
     /// <summary>Directories of the territory that another one looks after.</summary>
     public IReadOnlySet<string> Except { get; init; } = new HashSet<string>();
 
+    /// <summary>Of the territory, the only paths that are looked at; null for all.</summary>
+    public IReadOnlySet<string>? Only { get; init; }
+
     /// <summary>The unit to stop before its file goes, by path and text; null where none is.</summary>
     public Func<string, string, string?> StopsFirst { get; init; } = (_, _) => null;
 
@@ -74,7 +77,8 @@ internal sealed class Leftovers : Resource<Leftovers.State>
             foreach (var name in reader.Directory(directory))
             {
                 var path = $"{directory}/{name}";
-                if (!_wanted.Contains(path) && !NamedOurs.Contains(path) && !SharedKeys.Contains(path) && reader.File(path) is { Kind: FileKind.Regular } file)
+                if (Only?.Contains(path) != false && !_wanted.Contains(path) && !NamedOurs.Contains(path) && !SharedKeys.Contains(path)
+                    && reader.File(path) is { Kind: FileKind.Regular } file)
                 {
                     Judge(path, directory, name, file);
                 }

@@ -1,5 +1,6 @@
 using NodeAgent.Convergence;
 using NodeAgent.Machine;
+using NodeAgent.Resources;
 using NodeAgent.Tests.Desired;
 using NodeAgent.Tests.Simulation;
 
@@ -185,6 +186,30 @@ public class ProxyLeftoversTests
 
         worker.Machine.Rules.All.ShouldBe(before);
         System.Text.Encoding.UTF8.GetString(worker.Machine.File(Configuration).Content!).ShouldContain("mode: iptables");
+    }
+
+    [Theory]
+    [InlineData("boot")]
+    [InlineData("drained")]
+    public void Policy_holds_for_no_kube_proxy_as_well_and_every_file_of_it_stays_that_long(string policy)
+    {
+        string[] files = [Manifest, Configuration, "/etc/kubernetes/kube-proxy/kubeconfig", "/etc/kubernetes/pki/kube-proxy/client.pem"];
+        var worker = Running("iptables");
+        worker.Pods = ["default/a"];
+        Say(worker, "none", policy);
+        var before = worker.Machine.Rules.All;
+
+        for (var run = 0; run < 2; run++)
+        {
+            worker.Apply().Steps.Single(s => s.Resource is ProxyLeftovers).Outcome.ShouldBeOfType<RefusedToChange>();
+            worker.Machine.Rules.All.ShouldBe(before);
+            files.ShouldAllBe(f => worker.Machine.AllFiles.ContainsKey(f));
+        }
+
+        worker.Machine.Reboot();
+        WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
+        files.ShouldAllBe(f => !worker.Machine.AllFiles.ContainsKey(f));
+        WorkerTests.Pending(worker.Plan()).ShouldBeEmpty();
     }
 
     [Fact]
