@@ -18,7 +18,7 @@ internal static class NodeResources
         var network = PodNetwork.Build(config, facts, podRangeSource, pods);
         var runtime = ContainerRuntime.Build(config, facts, storage);
         var kubelet = Kubelet.Build(config, facts, storage, certificates, runtime);
-        var proxy = ServiceProxy.Build(config, facts, certificates, kernel, pods);
+        var proxy = ServiceProxy.Build(config, facts, certificates, kernel, runtime, pods);
         var controlPlane = ControlPlanePods.Build(config, facts, certificates);
 
         var trust = Trust.Build(config);

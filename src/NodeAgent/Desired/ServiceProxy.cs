@@ -73,14 +73,21 @@ internal static class ServiceProxy
 
     /// <param name="kernel">Modules and sysctls, which hold before another mode's rules go.</param>
     /// <exception cref="NotPossibleException">This kube-proxy has no such mode, or not on this kernel.</exception>
-    public static IReadOnlyList<Resource> Build(NodeConfig config, NodeFacts facts, Certificates certificates, IReadOnlyList<Resource> kernel, INodePods pods)
+    public static IReadOnlyList<Resource> Build(
+        NodeConfig config, NodeFacts facts, Certificates certificates, IReadOnlyList<Resource> kernel, ContainerRuntime runtime, INodePods pods)
     {
         Check(config, facts);
         var wanted = Modules(config, facts).ToHashSet(StringComparer.Ordinal);
         var leftovers = new ProxyLeftovers(
             ProxyModes.Of(config.KubeProxy.Mode),
             Traces(config.KubeProxy.Mode, KubernetesVersion.Parse(facts.Versions.Kubelet)),
-            new(ManifestPath, ConfigurationPath, config.Cluster.ServiceRange, config.KubeProxy.Ipvs?.ExcludeCidrs ?? []),
+            new(
+                ManifestPath,
+                ConfigurationPath,
+                config.Cluster.ServiceRange,
+                config.KubeProxy.Ipvs?.ExcludeCidrs ?? [],
+                BootGate.StampPath,
+                [Kubelet.Unit, .. runtime.Services.Select(s => s.Unit)]),
             config.KubeProxy.Change,
             pods)
         { Needs = [.. kernel.Where(r => r is KernelModule && wanted.Contains(r.Name))] };

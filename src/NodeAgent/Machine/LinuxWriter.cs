@@ -102,7 +102,10 @@ internal sealed class LinuxWriter(LinuxReader reader, CancellationToken cancella
             if (!BlockDevices.WaitUntil(
                 () => !Processes.Named(process).Any(p => p.Arguments.Contains(argument)), limit, cancellation, TimeSpan.FromMilliseconds(200)))
             {
-                throw new MachineException($"wait for {process} to end", $"it still runs after {(int)limit.TotalSeconds} seconds");
+                throw new MachineException(
+                    $"wait for {process} to end",
+                    $"it still runs after {(int)limit.TotalSeconds} seconds, and kubelet was to end it; look at journalctl -u kubelet, end its container by "
+                        + "hand (crictl stop, docker stop), then apply again");
             }
         },
         reader.ForgetNetwork);

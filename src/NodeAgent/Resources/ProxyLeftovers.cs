@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net;
+using System.Net.Sockets;
 using System.Text;
 using NodeAgent.Configuration;
 using NodeAgent.Convergence;
@@ -43,7 +44,10 @@ internal sealed record ProxyTrace(string Table, string Name, bool IsHashed, bool
 /// <summary>Where our kube-proxy is known by, and what its rules are about.</summary>
 /// <param name="ServiceRange">Virtual servers of these addresses are services', wherever else they are not found any more.</param>
 /// <param name="Excluded">Ranges whose virtual servers kube-proxy itself leaves alone.</param>
-internal sealed record ProxyPlace(string Manifest, string Configuration, Cidr ServiceRange, IReadOnlyList<Cidr> Excluded);
+/// <param name="Stamp">There from when the node was prepared in this boot, before any container starts.</param>
+/// <param name="Enders">Units without which nobody ends a pod whose manifest is gone: kubelet's and the runtime's.</param>
+internal sealed record ProxyPlace(
+    string Manifest, string Configuration, Cidr ServiceRange, IReadOnlyList<Cidr> Excluded, string Stamp, IReadOnlyList<string> Enders);
 
 /// <summary>
 /// What another mode of kube-proxy left in the kernel, and the change from one mode to another. kube-proxy takes away what is another mode's only from and to
@@ -57,6 +61,9 @@ internal sealed class ProxyLeftovers(string mode, ProxyTraces traces, ProxyPlace
     private const string Process = "kube-proxy";
 
     private const string Prefix = "KUBE-";
+
+    // By whom the kernel says that it made a route to an address of its own: RTPROT_KERNEL, and RTPROT_UNSPEC for IPv6 in older ones.
+    private static readonly int[] KernelsOwn = [2, 0];
 
     // kubelet ends a pod's containers within 30 seconds, and looks for files that went every 20 at least.
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(90);
@@ -82,6 +89,12 @@ internal sealed class ProxyLeftovers(string mode, ProxyTraces traces, ProxyPlace
         /// <summary>One that is not from our static pod.</summary>
         public ProcessReport? Other { get; init; }
 
+        /// <summary>Of this boot, in which no container can have run yet.</summary>
+        public bool IsBooting { get; init; }
+
+        /// <summary>The first of the units that end a kube-proxy and does not run, while one does.</summary>
+        public string? Down { get; init; }
+
         /// <summary>Pods that policy protects.</summary>
         public IReadOnlyList<string> Pods { get; init; } = [];
     }
@@ -93,9 +106,10 @@ internal sealed class ProxyLeftovers(string mode, ProxyTraces traces, ProxyPlace
     protected override State Observe(IMachineReader reader)
     {
         var addresses = reader.Addresses(traces.Interface);
-        var (servers, others) = Servers(reader, addresses);
+        var former = Lines(reader.File(place.Configuration));
+        var (servers, others) = Servers(reader, addresses, [.. place.Excluded, .. Excluded(former)]);
         var state = new State(
-            Former(reader.File(place.Configuration)),
+            Mode(former),
             reader.File(place.Manifest).Kind != FileKind.Absent,
             reader.Chains(Prefix),
             [.. reader.PacketFilterTables().Where(t => t == $"ip {traces.NftTable}" || t == $"ip6 {traces.NftTable}")],
@@ -109,9 +123,12 @@ internal sealed class ProxyLeftovers(string mode, ProxyTraces traces, ProxyPlace
         }
 
         var processes = reader.Processes(Process);
+        var isRunning = processes.Any(p => p.Arguments.Contains(Argument));
         state = state with
         {
-            IsRunning = processes.Any(p => p.Arguments.Contains(Argument)),
+            IsRunning = isRunning,
+            IsBooting = reader.File(place.Stamp).Kind == FileKind.Absent,
+            Down = isRunning ? place.Enders.FirstOrDefault(u => !reader.Unit(u).IsActive) : null,
             Other = processes.FirstOrDefault(p => !p.Arguments.Contains(Argument)),
         };
         return policy == ProxyChange.Drained && Interrupts(state) ? state with { Pods = pods.Others() } : state;
@@ -136,8 +153,7 @@ internal sealed class ProxyLeftovers(string mode, ProxyTraces traces, ProxyPlace
         }
 
         var found = Found(state, onlyOthers: true).ToList();
-        var isChange = state.Former is not null && state.Former != Name;
-        var why = isChange ? $"kube-proxy goes from {state.Former} to {Name}" : $"there is what kube-proxy in mode {Name} does not make";
+        var why = IsChange(state) ? $"kube-proxy goes from {state.Former} to {Name}" : $"there is what kube-proxy in mode {Name} does not make";
         if (Interrupts(state))
         {
             // What kube-proxy removed and not yet made again answers to nobody.
@@ -160,6 +176,16 @@ internal sealed class ProxyLeftovers(string mode, ProxyTraces traces, ProxyPlace
                     Notes = notes,
                 };
             }
+        }
+
+        if (state.Down is { } down)
+        {
+            return new Refused(
+                $"{why}, and {down} does not run, so nobody ends kube-proxy",
+                $"systemctl start {down}, then apply; or reboot the node")
+            {
+                Notes = notes,
+            };
         }
 
         return new Change(
@@ -186,6 +212,8 @@ internal sealed class ProxyLeftovers(string mode, ProxyTraces traces, ProxyPlace
         // Interface and sets say which virtual servers are Kubernetes', so they go later; a set that a rule uses cannot go at all (kubernetes#109286).
         if (state.Servers.Count > 0)
         {
+            // A run that is cut off after this leaves none that would say the addresses.
+            Forget();
             writer.RemoveVirtualServers(state.Servers);
         }
 
@@ -215,10 +243,10 @@ internal sealed class ProxyLeftovers(string mode, ProxyTraces traces, ProxyPlace
             writer.RemovePacketFilterTable(table.Split(' ')[0], table.Split(' ')[1]);
         }
 
-        if (change.Disruption != Disruption.None)
+        // Also where a run that was cut off left nothing else to do. A kernel that boots remembers none.
+        if (change.Disruption != Disruption.None || (IsChange(state) && !state.IsBooting))
         {
-            writer.ForgetConnections(
-                [new IPNetwork(place.ServiceRange.Address, place.ServiceRange.Prefix)], [.. state.Servers.Select(s => s.Address).Distinct()]);
+            Forget();
         }
 
         // Last: the former mode that it names is what brings a run that was cut off back to this.
@@ -227,17 +255,22 @@ internal sealed class ProxyLeftovers(string mode, ProxyTraces traces, ProxyPlace
             writer.DeleteFile(place.Configuration);
         }
 
+        void Forget() => writer.ForgetConnections(
+            [new IPNetwork(place.ServiceRange.Address, place.ServiceRange.Prefix)], [.. state.Servers.Select(s => s.Address).Distinct()]);
+
         static HashSet<string> Names(List<ProxyTrace> going, bool isHashed) => going.Where(c => c.IsHashed == isHashed).Select(c => c.Name)
             .ToHashSet(StringComparer.Ordinal);
     }
 
-    private bool IsLeaving(State state) => (state.Former is not null && state.Former != Name) || Found(state, onlyOthers: true).Any();
+    private bool IsLeaving(State state) => IsChange(state) || Found(state, onlyOthers: true).Any();
 
-    /// <summary>A node whose kube-proxy is stopped already, by a run that was cut off, is to be gone on with, and one that boots has none.</summary>
-    private static bool Interrupts(State state) => state.IsRunning || (state.HasManifest && Any(state));
+    private bool IsChange(State state) => state.Former is not null && state.Former != Name;
 
-    private static bool Any(State state) => state.Servers.Count + state.Sets.Count + state.Tables.Count > 0 || state.Addresses is not null
-        || state.Chains.Any(t => t.Chains.Count + t.Hashed.Count > 0);
+    /// <summary>
+    /// A node whose kube-proxy is stopped already, by a run that was cut off, is to be gone on with, and one that boots has none, whatever rules somebody
+    /// restored (netfilter-persistent).
+    /// </summary>
+    private bool Interrupts(State state) => state.IsRunning || (!state.IsBooting && state.HasManifest && Found(state, onlyOthers: false).Any());
 
     /// <summary>In words, in the order in which it goes.</summary>
     private IEnumerable<string> Found(State state, bool onlyOthers)
@@ -305,9 +338,11 @@ internal sealed class ProxyLeftovers(string mode, ProxyTraces traces, ProxyPlace
 
     /// <summary>
     /// kube-proxy in mode ipvs takes every virtual server outside of ipvs.excludeCIDRs for its own (cleanLegacyService in pkg/proxy/ipvs/proxier.go@1.20.2 and
-    /// later), and others may have been made since. Its own have an address of its interface, or one of services, or are a node port in its sets.
+    /// later), and others may have been made since. Its own have an address of its interface, or one of services, or are a node port in its sets on
+    /// an address of this machine.
     /// </summary>
-    private (IReadOnlyList<VirtualServer> Ours, IReadOnlyList<VirtualServer> Others) Servers(IMachineReader reader, IReadOnlyList<string>? addresses)
+    private (IReadOnlyList<VirtualServer> Ours, IReadOnlyList<VirtualServer> Others) Servers(
+        IMachineReader reader, IReadOnlyList<string>? addresses, IReadOnlyList<Cidr> excluded)
     {
         var (ours, others) = (new List<VirtualServer>(), new List<VirtualServer>());
         var all = reader.VirtualServers();
@@ -318,29 +353,50 @@ internal sealed class ProxyLeftovers(string mode, ProxyTraces traces, ProxyPlace
 
         var own = addresses?.ToHashSet(StringComparer.Ordinal) ?? [];
         var ports = traces.NodePortSets.ToDictionary(s => s.Key, s => s.Value.SelectMany(reader.IpSetPorts).ToHashSet(), StringComparer.Ordinal);
+        HashSet<string> local = ports.Values.All(p => p.Count == 0) ? []
+            : KernelsOwn.SelectMany(reader.Routes).Where(r => r.Type == "local").Select(r => r.Destination).ToHashSet(StringComparer.Ordinal);
         foreach (var server in all)
         {
             var address = IPAddress.Parse(server.Address);
-            var isOurs = !place.Excluded.Any(r => r.Contains(address))
-                && (own.Contains(server.Address) || place.ServiceRange.Contains(address)
-                || ports.GetValueOrDefault(server.Protocol)?.Contains(server.Port) == true);
+            var isNodePort = ports.GetValueOrDefault(server.Protocol)?.Contains(server.Port) == true
+                && local.Contains($"{address}/{(address.AddressFamily == AddressFamily.InterNetworkV6 ? "128" : "32")}");
+            var isOurs = !excluded.Any(r => r.Contains(address))
+                && (own.Contains(server.Address) || place.ServiceRange.Contains(address) || isNodePort);
             (isOurs ? ours : others).Add(server);
         }
 
         return (ours, others);
     }
 
-    /// <summary>The one line that counts of a file of ours, which every kube-proxy's mode is in.</summary>
-    private static string? Former(FileReport file)
+    /// <summary>None of a file that is not ours.</summary>
+    private static string[] Lines(FileReport file) => Ownership.IsOurs(file) ? Encoding.UTF8.GetString(file.Content!).Split('\n') : [];
+
+    /// <summary>The one line that is in every kube-proxy's configuration.</summary>
+    private static string? Mode(string[] configuration)
     {
-        if (!Ownership.IsOurs(file))
+        var line = Array.Find(configuration, l => l.StartsWith("mode:", StringComparison.Ordinal));
+        return line is null ? null : Scalar(line["mode:".Length..]);
+    }
+
+    /// <summary>Ranges that the former kube-proxy left alone; the configuration need not say them any more once it has another mode.</summary>
+    private static IEnumerable<Cidr> Excluded(string[] configuration) =>
+        configuration.SkipWhile(l => l.Trim() != "excludeCIDRs:").Skip(1).Select(l => l.Trim()).TakeWhile(l => l.StartsWith("- ", StringComparison.Ordinal))
+            .Select(l => Range(Scalar(l[2..]))).OfType<Cidr>();
+
+    // No kube-proxy starts with what is none, so that somebody wrote it since.
+    private static Cidr? Range(string text)
+    {
+        try
+        {
+            return Cidr.Parse(text);
+        }
+        catch (FormatException)
         {
             return null;
         }
-
-        var line = Encoding.UTF8.GetString(file.Content!).Split('\n').FirstOrDefault(l => l.StartsWith("mode:", StringComparison.Ordinal));
-        return line?["mode:".Length..].Trim().Trim('"', '\'');
     }
+
+    private static string Scalar(string text) => text.Trim().Trim('"', '\'');
 
     private static string Some(IReadOnlyList<string> names) => names.Count <= 3 ? string.Join(", ", names)
         : string.Create(CultureInfo.InvariantCulture, $"{string.Join(", ", names.Take(3))} and {names.Count - 3} more");

@@ -119,8 +119,8 @@ public class ProxyLeftoversTests
         var steps = worker.Machine.Writes.SkipWhile(w => w != $"delete {Manifest}").TakeWhile(w => w != $"write {Manifest}").ToList();
         steps.Where(s => !s.StartsWith("write /etc/", StringComparison.Ordinal)).ShouldBe(
         [
-            $"delete {Manifest}", "wait for the end of kube-proxy", "remove 3 virtual servers", "remove interface kube-ipvs0", "remove chains nft ip filter",
-            "remove chains nft ip nat", "remove 5 ipsets",
+            $"delete {Manifest}", "wait for the end of kube-proxy", "forget connections", "remove 3 virtual servers", "remove interface kube-ipvs0",
+            "remove chains nft ip filter", "remove chains nft ip nat", "remove 5 ipsets",
             "forget connections", $"delete {Configuration}",
         ]);
     }
@@ -269,7 +269,8 @@ public class ProxyLeftoversTests
         var worker = Running("ipvs");
         Say(worker, "iptables");
 
-        Find(worker.Plan()).Notes.ShouldHaveSingleItem().ShouldStartWith("IPVS: tcp 192.0.2.10:80, udp 192.0.2.10:30080 are not kube-proxy's and left alone");
+        Find(worker.Plan()).Notes.ShouldHaveSingleItem()
+            .ShouldStartWith("IPVS: tcp 192.0.2.10:80, udp 192.0.2.10:30080, tcp 192.0.2.20:30080 are not kube-proxy's and left alone");
     }
 
     [Fact]
@@ -283,6 +284,68 @@ public class ProxyLeftoversTests
         WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
 
         worker.Machine.Rules.Servers.ShouldContain(new VirtualServer("tcp", "198.51.100.7", 80));
+    }
+
+    [Fact]
+    public void Ranges_that_the_former_kube_proxy_left_alone_are_left_alone_by_the_change()
+    {
+        var worker = Running("none");
+        worker.ExtraConfig = "{apiVersion: nodeagent/v1, kind: NodeConfig, kubeProxy: {mode: ipvs, ipvs: {excludeCidrs: [203.0.113.0/24, 198.51.100.0/24]}}}";
+        WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
+        ProxyKernels.Mode(worker.Machine.Rules, "ipvs");
+        Say(worker, "iptables");
+
+        WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
+
+        worker.Machine.Rules.Servers.ShouldContain(new VirtualServer("tcp", "198.51.100.7", 80));
+        worker.Machine.Rules.Servers.ShouldNotContain(new VirtualServer("tcp", "10.96.0.1", 443));
+    }
+
+    [Theory]
+    [InlineData("kubelet.service")]
+    [InlineData("containerd.service")]
+    public void Where_nobody_would_end_kube_proxy_its_manifest_stays(string unit)
+    {
+        var worker = Running("iptables");
+        Say(worker, "ipvs");
+        worker.Machine.Set(worker.Machine.Unit(unit) with { ActiveState = "inactive", SubState = "dead" });
+        var before = worker.Machine.Rules.All;
+
+        var refused = Find(worker.Plan()).ShouldBeOfType<Refused>();
+        refused.Why.ShouldEndWith($"{unit} does not run, so nobody ends kube-proxy");
+        refused.Remedy.ShouldStartWith($"systemctl start {unit}");
+        worker.Apply();
+
+        worker.Machine.Rules.All.ShouldBe(before);
+        worker.Machine.AllFiles.ContainsKey(Manifest).ShouldBeTrue();
+    }
+
+    [Theory]
+    [InlineData("boot")]
+    [InlineData("drained")]
+    public void Rules_that_somebody_restored_at_boot_protect_nobody(string policy)
+    {
+        var worker = Running("iptables");
+        worker.Machine.Reboot();
+        worker.Pods = null;
+        ProxyKernels.Iptables(worker.Machine.Rules, ChainTable.Nft, "ip");
+        Say(worker, "ipvs", policy);
+
+        WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
+
+        worker.Machine.Rules.All.ShouldNotContain(r => r.Contains("KUBE-SVC-", StringComparison.Ordinal));
+        System.Text.Encoding.UTF8.GetString(worker.Machine.File(Configuration).Content!).ShouldContain("mode: ipvs");
+    }
+
+    [Fact]
+    public void Chains_of_kubelets_alone_protect_nobody()
+    {
+        var worker = Running("iptables");
+        worker.Machine.Rules.Clear();
+        ProxyKernels.Kubelet(worker.Machine.Rules);
+        Say(worker, "ipvs", "boot");
+
+        Find(worker.Plan()).ShouldBeOfType<Change>().Disruption.ShouldBe(Disruption.None);
     }
 
     [Fact]

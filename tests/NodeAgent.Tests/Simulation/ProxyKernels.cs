@@ -33,7 +33,11 @@ internal static class ProxyKernels
         rules.Tables.Add("ip mine");
         rules.Servers.Add(new("tcp", "192.0.2.10", 80));
         rules.Servers.Add(new("udp", "192.0.2.10", 30080));
+        // Of a port that is a service's node port, too, on an address that is not this machine's.
+        rules.Servers.Add(new("tcp", "192.0.2.20", 30080));
         rules.Interfaces["dummy0"] = ["192.0.2.10"];
+        rules.Routes.AddRange([new("ip", 2, 255, "local", "10.0.1.7/32", null), new("ip", 2, 255, "local", "192.0.2.10/32", null)]);
+        rules.Connections.Add("192.0.2.1");
     }
 
     public static void Kubelet(SimulatedRules rules)
@@ -67,6 +71,7 @@ internal static class ProxyKernels
         if (mode != "none")
         {
             rules.Processes.Add(Ours);
+            rules.Connections.Add("10.96.0.10");
         }
     }
 
@@ -117,6 +122,7 @@ internal static class ProxyKernels
         rules.Servers.Add(new("tcp", "10.96.0.1", 443));
         // A load balancer's address, and a node port, on the node's own address.
         rules.Servers.Add(new("tcp", "198.51.100.7", 80));
+        rules.Connections.Add("198.51.100.7");
         rules.Servers.Add(new("tcp", "10.0.1.7", 30080));
     }
 }

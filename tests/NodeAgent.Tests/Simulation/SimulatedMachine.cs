@@ -153,12 +153,14 @@ internal sealed class SimulatedMachine : IMachineReader, IMachineWriter
 
     public void RemoveRoutes(IReadOnlyList<RouteReport> routes) => Write($"remove {routes.Count} routes", () => Rules.Routes.RemoveAll(routes.Contains));
 
-    public void ForgetConnections(IReadOnlyList<System.Net.IPNetwork> ranges, IReadOnlyList<string> addresses) => Write("forget connections", () => { });
+    public void ForgetConnections(IReadOnlyList<System.Net.IPNetwork> ranges, IReadOnlyList<string> addresses) => Write(
+        "forget connections",
+        () => Rules.Connections.RemoveWhere(c => addresses.Contains(c) || ranges.Any(r => r.Contains(System.Net.IPAddress.Parse(c)))));
 
-    /// <summary>kubelet ends what has no manifest any more.</summary>
+    /// <summary>kubelet ends what has no manifest any more, while it runs.</summary>
     public void WaitForEnd(string process, string argument, TimeSpan limit) => Write($"wait for the end of {process}", () =>
     {
-        if (_files.ContainsKey("/etc/kubernetes/manifests/kube-proxy.yaml"))
+        if (_files.ContainsKey("/etc/kubernetes/manifests/kube-proxy.yaml") || !Unit("kubelet.service").IsActive)
         {
             throw new MachineException($"wait for {process} to end", "it still runs");
         }

@@ -27,6 +27,9 @@ internal sealed class SimulatedRules
 
     public List<RouteReport> Routes { get; } = [];
 
+    /// <summary>Addresses that somebody is connected to.</summary>
+    public SortedSet<string> Connections { get; } = new(StringComparer.Ordinal);
+
     /// <summary>Everything there is, in words, in order.</summary>
     public IReadOnlyList<string> All =>
     [
@@ -35,6 +38,7 @@ internal sealed class SimulatedRules
         .. Servers.Select(s => $"server {s}"), .. Interfaces.Keys.Select(i => $"interface {i}"),
         .. Processes.Select(p => $"process {string.Join(' ', p.Arguments)}"),
         .. Links.Select(l => $"link {l.Name}{(l.IsUp ? "" : " down")}"), .. RoutingRules.Select(r => $"rule {r}"), .. Routes.Select(r => $"route {r}"),
+        .. Connections.Select(c => $"connection to {c}"),
     ];
 
     /// <param name="rules">What its rules lead to or use, in order, or "comment " and what they say; a rule of nobody else's may say anything.</param>
@@ -100,5 +104,6 @@ internal sealed class SimulatedRules
         Links.Clear();
         RoutingRules.Clear();
         Routes.Clear();
+        Connections.Clear();
     }
 }
