@@ -16,7 +16,7 @@ internal sealed record Subject(LoadedConfig Loaded, NodeFacts? Facts, IReadOnlyL
     /// <summary>As it is written; an image of one's own may be of another release than kubelet.</summary>
     public string ProxyMode { get; init; } = Loaded.Config.KubeProxy.Mode.ToString().ToLowerInvariant();
 
-    public KubernetesVersion? KubeProxy => Config.KubeProxy.Image is { } image ? KubernetesVersion.OfImage(image) : Kubelet;
+    public KubernetesVersion? KubeProxy => KubernetesVersion.Of(Config.KubeProxy.Image, Facts?.Versions.Kubelet);
 
     /// <summary>"network.plugin is cilium (user data:12:9)".</summary>
     public string Said(string path, object value) => $"{path} is {value} ({At(path)})";

@@ -138,7 +138,7 @@ internal static class ServiceProxy
     /// <summary>What would end in a kube-proxy that does not start, or that silently becomes another one.</summary>
     private static void Check(NodeConfig config, NodeFacts facts)
     {
-        var version = Version(config, facts);
+        var version = KubernetesVersion.Of(config.KubeProxy.Image, facts.Versions.Kubelet);
         var release = ReleaseNumber.Parse(facts.Kernel.Release);
         var why = config.KubeProxy.Mode switch
         {
@@ -162,10 +162,6 @@ internal static class ServiceProxy
             throw new NotPossibleException(why) { IsRefusal = true };
         }
     }
-
-    /// <summary>Of the image where its tag says it.</summary>
-    private static KubernetesVersion? Version(NodeConfig config, NodeFacts facts) =>
-        (config.KubeProxy.Image is { } image ? KubernetesVersion.OfImage(image) : null) ?? KubernetesVersion.Parse(facts.Versions.Kubelet);
 
     // A kernel whose name says nothing is taken for a new one.
     private static bool IsAtLeast(NodeFacts facts, int major, int minor) =>

@@ -11,6 +11,9 @@ internal readonly record struct KubernetesVersion(int Major, int Minor) : ICompa
     /// <summary>Of one of Kubernetes' own programs, by its image's tag; null where that is no version.</summary>
     public static KubernetesVersion? OfImage(string image) => Parse(ImageTag.Of(image)) is { Major: 1 } version ? version : null;
 
+    /// <summary>Of one of Kubernetes' own programs on a node: what its image's tag says, else kubelet's release.</summary>
+    public static KubernetesVersion? Of(string? image, string? kubelet) => (image is null ? null : OfImage(image)) ?? Parse(kubelet);
+
     public int CompareTo(KubernetesVersion other) => (Major, Minor).CompareTo((other.Major, other.Minor));
 
     public bool IsAtLeast(int major, int minor) => CompareTo(new(major, minor)) >= 0;

@@ -23,6 +23,10 @@ internal static class IpSets
     // linux/netfilter/ipset/ip_set.h: IPSET_ERR_PROTOCOL and what follows are beyond errno.
     private const int InUse = 4100;
 
+    // A rule of nftables that went lets go of its set in a work item after the commit (nf_tables_commit_release), weaveworks/weave#3847.
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(50);
+
     private const string Subject = "ipset";
 
     public static IReadOnlyList<string> Names()
@@ -62,14 +66,24 @@ internal static class IpSets
         return error is 0 or Libc.NotFound or Libc.Invalid ? [.. ports] : throw new ProbeException($"{Subject} {set}", Libc.Error(error));
     }
 
-    public static void Remove(IReadOnlyList<string> names)
+    /// <summary>One that a rule uses is waited for, since that rule may just have been removed.</summary>
+    public static void Remove(IReadOnlyList<string> names, CancellationToken cancellation)
     {
         using var netlink = new Netlink(Netlink.Netfilter, Subject);
         foreach (var name in names)
         {
-            var sequence = netlink.NextSequence();
-            var (error, _) = netlink.Command(
-                Message(Destroy).Text(SetName, name).Finish(Netlink.Request | Netlink.Acknowledge, sequence), sequence, sequence, Libc.NotFound);
+            var error = 0;
+            _ = BlockDevices.WaitUntil(
+                () =>
+                {
+                    var sequence = netlink.NextSequence();
+                    (error, _) = netlink.Command(
+                        Message(Destroy).Text(SetName, name).Finish(Netlink.Request | Netlink.Acknowledge, sequence), sequence, sequence, Libc.NotFound);
+                    return error is not (InUse or Libc.Busy);
+                },
+                Patience,
+                cancellation,
+                Pause);
             if (error != 0)
             {
                 throw new MachineException(

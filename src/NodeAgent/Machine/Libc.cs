@@ -41,6 +41,7 @@ internal static partial class Libc
     public const int NoProcess = 3;
     public const int NoDevice = 19;
     public const int Invalid = 22;
+    public const int ProtocolNotSupported = 93;
     public const int NotSupported = 95;
 
     public const int NetlinkFamily = 16;

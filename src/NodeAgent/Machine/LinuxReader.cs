@@ -74,12 +74,12 @@ internal sealed class LinuxReader : IMachineReader, IDisposable
 
     public string? PacketFilter(string table) => Remembered(_packetFilters, table, _packetFilter.List);
 
-    public IReadOnlyList<string> PacketFilterTables() => _tables ??= NfTables.Tables();
+    public IReadOnlyList<string> PacketFilterTables() => _tables ??= IsIdle("nf_tables") ? [] : NfTables.Tables();
 
-    public IReadOnlyList<ChainTable> Chains(string prefix) => Remembered(_chains, prefix, p => [.. NfTables.Chains(p), .. _legacyIptables.Chains(p)]);
+    public IReadOnlyList<ChainTable> Chains(string prefix) =>
+        Remembered(_chains, prefix, p => [.. IsIdle("nf_tables") ? [] : NfTables.Chains(p), .. _legacyIptables.Chains(p)]);
 
-    // Not loaded, it holds nothing, and to ask would load it.
-    public IReadOnlyList<string> IpSets() => _sets ??= _kernel.Module("ip_set") == ModuleState.Available ? [] : Machine.IpSets.Names();
+    public IReadOnlyList<string> IpSets() => _sets ??= IsIdle("ip_set") ? [] : Machine.IpSets.Names();
 
     public IReadOnlyList<int> IpSetPorts(string set) => Remembered(_ports, set, s => IpSets().Contains(s) ? Machine.IpSets.Ports(s) : []);
 
@@ -156,6 +156,9 @@ internal sealed class LinuxReader : IMachineReader, IDisposable
         // Disks say what is mounted from them.
         _disks = null;
     }
+
+    // Not loaded, it holds nothing, and to ask would load it.
+    private bool IsIdle(string module) => _kernel.Module(module) == ModuleState.Available;
 
     private IReadOnlyList<Mounts.Entry> MountEntries() => _mounts ??= Machine.Mounts.Parse(
         Files.Text("/proc/self/mountinfo") ?? throw new ProbeException("mounts", "/proc/self/mountinfo is not there"));

@@ -81,7 +81,7 @@ internal sealed class LinuxWriter(LinuxReader reader, CancellationToken cancella
         },
         reader.ForgetNetwork);
 
-    public void RemoveIpSets(IReadOnlyList<string> names) => Then(() => IpSets.Remove(names), reader.ForgetNetwork);
+    public void RemoveIpSets(IReadOnlyList<string> names) => Then(() => IpSets.Remove(names, cancellation), reader.ForgetNetwork);
 
     public void RemoveVirtualServers(IReadOnlyList<VirtualServer> servers) => Then(() => VirtualServers.Remove(servers), reader.ForgetNetwork);
 

@@ -53,6 +53,19 @@ internal sealed class Netlink : IDisposable
 
     public delegate void Reader(ReadOnlySpan<byte> payload);
 
+    /// <summary>Whether the kernel has such a protocol: one without netfilter has no nfnetlink. Any other reason is the constructor's to tell.</summary>
+    public static bool IsThere(int protocol)
+    {
+        var descriptor = Libc.Socket(Libc.NetlinkFamily, Libc.RawSocket | Libc.CloseOnExec, protocol);
+        if (descriptor < 0)
+        {
+            return Marshal.GetLastPInvokeError() != Libc.ProtocolNotSupported;
+        }
+
+        _ = Libc.Close(descriptor);
+        return true;
+    }
+
     public void Dispose() => _ = Libc.Close(_descriptor);
 
     public uint NextSequence() => ++_sequence;

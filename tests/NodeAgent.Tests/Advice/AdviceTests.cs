@@ -41,6 +41,11 @@ public class AdviceTests
         {
             Kubelet = "1.40.0",
         } },
+        {
+            AdviceNames.IpvsDeprecated,
+            new("kubeProxy: {image: 'example.com/kube-proxy:stable'}") { Kubelet = "1.35.0", ProxyMode = "ipvs", Says = "kube-proxy is 1.35" },
+            new("kubeProxy: {image: 'example.com/kube-proxy:v1.34.0'}") { Kubelet = "1.35.0", ProxyMode = "ipvs" }
+        },
         { AdviceNames.CgroupV1, new("") { Kubelet = "1.33.1", Cgroup = 1, Says = "cgroup v1, which kubelet 1.33 only maintains" }, new("")
         {
             Kubelet = "1.30.9",

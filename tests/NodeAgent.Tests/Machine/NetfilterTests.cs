@@ -5,7 +5,10 @@ using NodeAgent.Machine;
 
 namespace NodeAgent.Tests.Machine;
 
-/// <summary>Against the real kernel, each in a network namespace of its own. Without the right to make one there is nothing to be tried.</summary>
+/// <summary>
+/// Against the real kernel, each in a network namespace of its own. Without the right to make one there is nothing to be tried, and that is a failure, unless
+/// NODEAGENT_TESTS_WITHOUT_NAMESPACES is set.
+/// </summary>
 public partial class NetfilterTests
 {
     private const int Subsystem = 10;
@@ -105,9 +108,40 @@ public partial class NetfilterTests
         IpSets.Names().ShouldBe(["KUBE-NODE-PORT-TCP", "mine"]);
         IpSets.Ports("KUBE-NODE-PORT-TCP").ShouldBe([443, 30080]);
         IpSets.Ports("not-there").ShouldBeEmpty();
-        IpSets.Remove(["KUBE-NODE-PORT-TCP", "not-there"]);
+        IpSets.Remove(["KUBE-NODE-PORT-TCP", "not-there"], CancellationToken.None);
 
         IpSets.Names().ShouldBe(["mine"]);
+    });
+
+    [Fact]
+    public void A_set_goes_right_after_the_rule_that_used_it() => InNamespace(() =>
+    {
+        // The first one of a namespace has the index 0.
+        Set(2, "KUBE-CLUSTER-IP", m => m.Text(3, "hash:ip").Byte(4, 1).Byte(5, 2).Nested(7, _ => { }));
+        var error = 0;
+        Batch(
+            b =>
+            {
+                b.Add(0, Create, Message("ip").Text(1, "nat"));
+                b.Add(3, Create, Message("ip").Text(1, "nat").Text(3, "KUBE-SERVICES"));
+                for (var i = 0; i < 50; i++)
+                {
+                    b.Add(3, Create, Message("ip").Text(1, "nat").Text(3, Hashed(i)));
+                    b.Add(6, Create | Append, MatchOfSet("nat", Hashed(i)));
+                }
+            },
+            e => error = e);
+        if (error == Libc.NotFound)
+        {
+            // A kernel without xt_set.
+            return;
+        }
+
+        error.ShouldBe(0);
+        NfTables.Remove(Removal("ip", ["KUBE-SERVICES"], ["KUBE-SVC-"]));
+        IpSets.Remove(["KUBE-CLUSTER-IP"], CancellationToken.None);
+
+        IpSets.Names().ShouldBeEmpty();
     });
 
     [Fact]
@@ -283,6 +317,40 @@ public partial class NetfilterTests
         rules.ShouldNotContain("KUBE-S");
     });
 
+    [Theory]
+    [InlineData("-A KUBE-SVC-AAAAAAAAAAAAAAAA -j KUBE-SEP-AAAAAAAAAAAAAAAA", null)]
+    [InlineData("-A PREROUTING -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES", null)]
+    [InlineData("-A KUBE-POSTROUTING -g KUBE-SERVICES", null)]
+    [InlineData("-A theirs -m comment --comment KUBE-SERVICES -j RETURN", null)]
+    [InlineData("-A theirs -d 192.0.2.1/32 -j KUBE-SVC-AAAAAAAAAAAAAAAA", "KUBE-SVC-AAAAAAAAAAAAAAAA is still used by theirs")]
+    public void A_rule_of_the_older_iptables_that_stays_and_leads_to_what_goes_is_named(string rule, string? user)
+    {
+        var exchange = new LegacyExchange(new ChainRemoval(
+            ChainTable.Legacy,
+            "ip",
+            "nat",
+            new HashSet<string> { "KUBE-SERVICES" },
+            new HashSet<string> { "KUBE-SVC-", "KUBE-SEP-" },
+            new HashSet<string> { "KUBE-POSTROUTING" }));
+        string[] chains = ["KUBE-SERVICES", "KUBE-SVC-AAAAAAAAAAAAAAAA", "KUBE-SEP-AAAAAAAAAAAAAAAA", "KUBE-POSTROUTING", "theirs"];
+        string[] lines = ["*nat", ":PREROUTING ACCEPT [0:0]", .. chains.Select(c => $":{c} - [0:0]"), rule, "COMMIT"];
+        foreach (var line in lines)
+        {
+            exchange.Read(line);
+        }
+
+        exchange.User.ShouldBe(user);
+        exchange.Input().ShouldNotBeNull().ShouldContain("-X KUBE-SERVICES\n");
+    }
+
+    [Fact]
+    public void A_protocol_of_netlink_that_the_kernel_has_not_is_no_failure()
+    {
+        Netlink.IsThere(Netlink.Route).ShouldBeTrue();
+        // Below MAX_LINKS, and nobody's.
+        Netlink.IsThere(31).ShouldBeFalse();
+    }
+
     [Fact]
     public void A_process_is_found_by_its_name()
     {
@@ -309,15 +377,19 @@ public partial class NetfilterTests
         Exception? failure = null;
         var thread = new Thread(() =>
         {
-            // CLONE_NEWNET
-            if (Unshare(0x40000000) != 0)
-            {
-                return;
-            }
-
             try
             {
-                test();
+                // CLONE_NEWNET
+                if (Unshare(0x40000000) == 0)
+                {
+                    test();
+                }
+                else if (Environment.GetEnvironmentVariable("NODEAGENT_TESTS_WITHOUT_NAMESPACES") is not { Length: > 0 })
+                {
+                    throw new InvalidOperationException(
+                        $"unshare of a network namespace: {Libc.LastError()}; nothing was tried. Run the tests as root (CAP_SYS_ADMIN), or set "
+                            + "NODEAGENT_TESTS_WITHOUT_NAMESPACES=1 to go without these");
+                }
             }
             catch (Exception e)
             {
@@ -394,6 +466,12 @@ public partial class NetfilterTests
             2,
             data => data.NetworkInteger(1, 0).Nested(2, value => value.Nested(2, verdict => verdict.NetworkInteger(1, unchecked((uint)-3)).Text(2, target))))));
 
+    /// <summary>As iptables-nft has "-m set": struct xt_set_info_match_v1 with index 0 and one dimension, as long as the kernel aligns it.</summary>
+    private static NetlinkMessage MatchOfSet(string table, string chain) => Message("ip").Text(1, table).Text(2, chain)
+        .Nested(4, list => list.Nested(1, expression => expression
+        .Text(1, "match")
+        .Nested(2, data => data.Text(1, "set").NetworkInteger(2, 1).Bytes(3, [0, 0, 1, 0, 0, 0, 0, 0]))));
+
     private static int Rules(string family, string table, string chain)
     {
         var count = 0;
@@ -403,12 +481,14 @@ public partial class NetfilterTests
         return count;
     }
 
-    private static void Batch(Action<Commands> fill)
+    private static void Batch(Action<Commands> fill) => Batch(fill, error => error.ShouldBe(0));
+
+    private static void Batch(Action<Commands> fill, Action<int> answered)
     {
         using var netlink = new Netlink(Netlink.Netfilter, "test");
         var commands = new Commands(netlink);
         fill(commands);
-        commands.Commit();
+        answered(commands.Commit());
     }
 
     private static NetlinkMessage Number(NetlinkMessage message, int attribute, uint value) => message.Bytes(attribute, BitConverter.GetBytes(value));
@@ -473,12 +553,12 @@ public partial class NetfilterTests
             BinaryPrimitives.WriteUInt16LittleEndian(CollectionsMarshal.AsSpan(_messages)[(_at + 4)..], (ushort)((Subsystem << 8) | command));
         }
 
-        public void Commit()
+        public int Commit()
         {
             _messages.AddRange(NetlinkMessage.OfNetfilter(0, Netlink.BatchBegin + 1, 0, Subsystem).Finish(Netlink.Request, netlink.NextSequence()));
             var bytes = CollectionsMarshal.AsSpan(_messages);
             bytes[_at + 6] |= (byte)Netlink.Acknowledge;
-            netlink.Command(bytes, _first, _last).Error.ShouldBe(0);
+            return netlink.Command(bytes, _first, _last).Error;
         }
     }
 }

@@ -12,13 +12,16 @@ namespace NodeAgent.Tests.Machine;
 public class ServiceProxyFigures(ITestOutputHelper output)
 {
     [Fact]
-    public void Names_are_read_and_removed() => NetfilterTests.InNamespace(() =>
+    public void Names_are_read_and_removed()
     {
-        if (Environment.GetEnvironmentVariable("NODEAGENT_BENCH_STATE") is not { Length: > 0 } state)
+        if (Environment.GetEnvironmentVariable("NODEAGENT_BENCH_STATE") is { Length: > 0 } state)
         {
-            return;
+            NetfilterTests.InNamespace(() => ReadAndRemove(state));
         }
+    }
 
+    private void ReadAndRemove(string state)
+    {
         Run("nft", "-f", state);
         NfTables.Tables();
         for (var i = 0; i < 3; i++)
@@ -42,7 +45,7 @@ public class ServiceProxyFigures(ITestOutputHelper output)
         }
 
         NfTables.Chains("KUBE-").ShouldHaveSingleItem().Chains.ShouldBe(["KUBE-FIREWALL"]);
-    });
+    }
 
     private void Measure(string what, Action action)
     {
