@@ -165,6 +165,8 @@ public partial class NetfilterTests
         }
 
         Interfaces.Addresses("kube-ipvs0").ShouldBe(["10.96.0.1"]);
+        // By this, addresses of this machine are known.
+        Routing.Routes(2).ShouldContain(new RouteReport("ip", 2, 255, "local", "10.96.0.1/32", null));
         Interfaces.Remove("kube-ipvs0");
         Interfaces.Remove("kube-ipvs0");
 
