@@ -21,7 +21,7 @@ internal sealed class LegacyIptables(ProcessRunner runner)
         var reports = new List<ChainTable>();
         foreach (var (family, names, save, _) in Families)
         {
-            foreach (var table in (Files.Text(names) ?? "").Split('\n', StringSplitOptions.RemoveEmptyEntries).Order(StringComparer.Ordinal))
+            foreach (var table in Tables(names).Order(StringComparer.Ordinal))
             {
                 var chains = new ChainNames();
                 var any = false;
@@ -46,13 +46,18 @@ internal sealed class LegacyIptables(ProcessRunner runner)
     /// <summary>As <see cref="NfTables.Remove"/>: iptables-restore(8) exchanges a table in one step, too.</summary>
     public void Remove(ChainRemoval removal)
     {
-        var (_, _, save, restore) = Families.Single(f => f.Family == removal.Family);
+        var (_, names, save, restore) = Families.Single(f => f.Family == removal.Family);
         var what = $"remove chains of iptables-legacy's table {removal.Family} {removal.Table}";
         var chains = new List<string>();
         var rules = new StringBuilder();
         var hooked = new HashSet<string>(StringComparer.Ordinal);
         try
         {
+            if (!Tables(names).Contains(removal.Table))
+            {
+                return;
+            }
+
             Save(save, removal.Table, line =>
             {
                 if (line.StartsWith(':'))
@@ -130,6 +135,8 @@ internal sealed class LegacyIptables(ProcessRunner runner)
         var jump = Array.FindLastIndex(words, w => w is "-j" or "-g");
         return (jump > 0 && jump < words.Length - 1 && removal.Takes(words[jump + 1])) || (isCleaned && Array.Exists(words, w => w == "--match-set"));
     }
+
+    private static string[] Tables(string names) => (Files.Text(names) ?? "").Split('\n', StringSplitOptions.RemoveEmptyEntries);
 
     private void Save(string program, string table, Action<string> line)
     {

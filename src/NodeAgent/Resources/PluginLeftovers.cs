@@ -354,6 +354,22 @@ internal sealed class PluginLeftovers(string plugin, IReadOnlyList<PluginTraces>
                     + $"back"));
         }
 
+        var theirs = rules.Where(r => formers.Any(f => f.Rules.Any(isOne => isOne(r)))).ToList();
+        // What an interface that goes has is no address of this machine's then.
+        IReadOnlyList<string> hosts = theirs.Count == 0 ? []
+            : [.. reader.NetworkInterfaces().Except(interfaces).SelectMany(i => reader.Addresses(i.Name) ?? [])];
+        var own = theirs.Where(r => IsOf(r.From) || IsOf(r.To)).ToList();
+        var more = theirs.Except(own).Where(r => r.SaysMore).ToList();
+        if (own.Count > 0)
+        {
+            notes.Add($"routing rules left alone, since their address is this machine's own: {Some([.. own.Select(r => r.ToString())])}");
+        }
+
+        if (more.Count > 0)
+        {
+            notes.Add($"routing rules left alone, since they say more than those of {Names(formers)}: {Some([.. more.Select(r => r.ToString())])}");
+        }
+
         var routes = formers.SelectMany(f => f.RouteProtocols).Distinct().SelectMany(reader.Routes).ToList();
         var going = routes.Where(r => r.Destination != "default" && place.Pods?.Contains(Cidr.Parse(r.Destination)) == true).ToList();
         if (routes.Except(going).Select(r => r.ToString()).ToList() is { Count: > 0 } elsewhere)
@@ -366,13 +382,15 @@ internal sealed class PluginLeftovers(string plugin, IReadOnlyList<PluginTraces>
             Interfaces = interfaces,
             OfPods = ofPods,
             Tunnels = tunnels,
-            Rules = [.. rules.Where(r => formers.Any(f => f.Rules.Any(isOne => isOne(r))))],
+            Rules = [.. theirs.Except(own).Except(more)],
             Routes = going,
             Chains = [.. formers.SelectMany(f => ChainsOf(reader, f))],
             Sets = [.. reader.IpSets().Where(s => formers.Any(f => f.Sets.Any(p => s.StartsWith(p, StringComparison.Ordinal))))],
             Tables = [.. reader.PacketFilterTables().Where(t => formers.Any(f => f.Tables.Contains(t)))],
             Notes = notes,
         };
+
+        bool IsOf(string? range) => range is not null && hosts.Contains(range.Split('/')[0]);
     }
 
     /// <summary>Pods' first, then those that they were ports of.</summary>

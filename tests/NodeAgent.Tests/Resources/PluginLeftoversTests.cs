@@ -148,20 +148,19 @@ public class PluginLeftoversTests
     [InlineData("calico", "cilium")]
     [InlineData("calico", "bridge")]
     [InlineData("bridge", "cilium")]
-    public void What_is_there_again_after_it_was_taken_away_is_an_error_and_its_plugin_stays_known(string from, string to)
+    public void What_is_left_after_it_was_taken_away_is_an_error_and_its_plugin_stays_known(string from, string to)
     {
         var worker = Running(from);
-        var link = worker.Machine.Rules.Links.First(l => l.Name is "vxlan.calico" or "cni0");
         Say(worker, to);
-        // Somebody makes it again.
         worker.Machine.Breaks = w =>
         {
-            if (w.StartsWith("remove chains", StringComparison.Ordinal) || w.StartsWith("remove interface veth", StringComparison.Ordinal))
+            if (w.StartsWith("remove chains", StringComparison.Ordinal))
             {
-                worker.Machine.Rules.Links.Add(link);
+                // Somebody makes it again.
+                worker.Machine.Rules.Links.Add(new("vxlan.calico", "vxlan", null, true));
             }
 
-            return null;
+            return w == "remove interface cni0" ? "busy" : null;
         };
 
         WorkerTests.Problems(worker.Apply()).ShouldContain(p => p.StartsWith($"network plugin {to}: Failed", StringComparison.Ordinal));
@@ -360,6 +359,24 @@ public class PluginLeftoversTests
 
         worker.Machine.Rules.Links.Single(l => l.Name == "tunl0").IsUp.ShouldBeTrue();
         worker.Machine.Rules.Routes.Select(r => r.Destination).ShouldBe(["10.244.0.0/14", "192.0.2.0/24", "10.244.99.0/24"]);
+    }
+
+    [Fact]
+    public void Routing_rules_that_say_more_or_are_for_an_address_of_this_machine_are_left()
+    {
+        var worker = Running("aws-vpc-cni");
+        RoutingRule more = new("ip", 1024, null, null, null, 0x80, 0x80, 254) { SaysMore = true }, own = new("ip", 512, null, "10.0.1.7/32", null, 0, 0, 254);
+        worker.Machine.Rules.RoutingRules.AddRange([more, own]);
+        worker.Machine.Rules.Interfaces["ens5"] = ["10.0.1.7"];
+        Say(worker, "cilium");
+
+        var notes = Find(worker.Plan()).Notes;
+        notes.ShouldContain(n => n.StartsWith("routing rules left alone, since they say more", StringComparison.Ordinal) && n.Contains("ip 1024", StringComparison.Ordinal));
+        notes.ShouldContain(n => n.StartsWith("routing rules left alone, since their address is this machine's own", StringComparison.Ordinal)
+            && n.EndsWith("ip 512: from all to 10.0.1.7/32 lookup 254", StringComparison.Ordinal));
+        WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
+
+        worker.Machine.Rules.RoutingRules.Where(r => r.Priority is 512 or 1024).ShouldBe([more, own]);
     }
 
     [Fact]
