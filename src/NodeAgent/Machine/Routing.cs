@@ -32,7 +32,7 @@ internal static class Routing
     private const byte ToTable = 1;
     private const uint Harmless = 0x1 | 0x8;
 
-    // What the kernel says of every rule: how short prefixes are suppressed (none by itself, -1), and who made it (FRA_PROTOCOL). And users, where there are some.
+    // What the kernel says of every rule: how short prefixes are suppressed (none by itself, -1), and who made it. And users, where it is not for all.
     private const int RuleSuppressed = 14;
     private const int RulePadding = 18;
     private const int RuleUsers = 20;

@@ -100,7 +100,7 @@ internal sealed class PluginLeftovers(string plugin, IReadOnlyList<PluginTraces>
 
     public const string VpcRoutes = "vpc-routes";
 
-    /// <summary>Of a node whose network somebody else sets up, who may be the one before: our own configuration goes then, and nothing else of anybody's.</summary>
+    /// <summary>Somebody else sets the network up, who may be the one before: our own configuration goes then, and nothing else of anybody's.</summary>
     public const string Nobody = "none";
 
     // What the lines begin with that count of the record: one, and a second while one of ours is left that was there beside it.

@@ -365,13 +365,15 @@ public class PluginLeftoversTests
     public void Routing_rules_that_say_more_or_are_for_an_address_of_this_machine_are_left()
     {
         var worker = Running("aws-vpc-cni");
-        RoutingRule more = new("ip", 1024, null, null, null, 0x80, 0x80, 254) { SaysMore = true }, own = new("ip", 512, null, "10.0.1.7/32", null, 0, 0, 254);
+        var more = new RoutingRule("ip", 1024, null, null, null, 0x80, 0x80, 254) { SaysMore = true };
+        var own = new RoutingRule("ip", 512, null, "10.0.1.7/32", null, 0, 0, 254);
         worker.Machine.Rules.RoutingRules.AddRange([more, own]);
         worker.Machine.Rules.Interfaces["ens5"] = ["10.0.1.7"];
         Say(worker, "cilium");
 
         var notes = Find(worker.Plan()).Notes;
-        notes.ShouldContain(n => n.StartsWith("routing rules left alone, since they say more", StringComparison.Ordinal) && n.Contains("ip 1024", StringComparison.Ordinal));
+        notes.ShouldContain(n => n.StartsWith("routing rules left alone, since they say more", StringComparison.Ordinal)
+            && n.EndsWith("ip 1024: from all fwmark 0x80/0x80 lookup 254, and more", StringComparison.Ordinal));
         notes.ShouldContain(n => n.StartsWith("routing rules left alone, since their address is this machine's own", StringComparison.Ordinal)
             && n.EndsWith("ip 512: from all to 10.0.1.7/32 lookup 254", StringComparison.Ordinal));
         WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
