@@ -219,7 +219,7 @@ public partial class NetfilterTests
         Ask(32, [2, 0, 0, 0, 254, 0, 0, 1, 0, 0, 0, 0], m => Number(m.Bytes(20, new byte[8]), 6, 104));
 
         Routing.Rules().Where(r => r.Priority is >= 100 and <= 104).Select(r => (r.Priority, r.SaysMore))
-            .ShouldBe([(100, false), (101, true), (102, true), (103, true), (104, true)]);
+            .ShouldBe([(100L, false), (101L, true), (102L, true), (103L, true), (104L, true)]);
         Routing.Rules().Single(r => r is { Priority: 0, Family: "ip" }).SaysMore.ShouldBeFalse();
     });
 
