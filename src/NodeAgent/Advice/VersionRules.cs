@@ -32,8 +32,9 @@ internal static class VersionRules
             SandboxImageCollected),
         new(
             AdviceNames.EtcdInconsistency,
-            "`etcd.image` of a release of etcd that may lose or mix up data: before 3.4.8, 3.4.20, 3.4.21, 3.5.0 to 3.5.5",
-            "website#40816, kubernetes#114093, etcd#13766, #11651",
+            "etcd of a release that may lose or mix up data: `etcd.image` before 3.4.8, 3.4.20, 3.4.21, 3.5.0 to 3.5.5; any single member before 3.4.21, by "
+                + "itself with kubelet 1.20 and 1.21, and of 3.5.0 to 3.5.4",
+            "website#40816, kubernetes#114093, etcd#13766, #11651; etcd#14370, in 3.4.21 and 3.5.5",
             EtcdInconsistency),
         new(
             AdviceNames.EcrCredentials,
@@ -129,12 +130,30 @@ internal static class VersionRules
 
     private static IEnumerable<Fired> EtcdInconsistency(Subject s)
     {
-        if (RunsControlPlane(s) && s.Config.Etcd.Image is { } image && ReleaseNumber.Parse(ImageTag.Of(image)) is { Build: >= 0 } etcd
+        // As it is chosen for the pod where nobody says it.
+        var image = s.Config.Etcd.Image;
+        var tag = image is not null ? ImageTag.Of(image)
+            : s.Kubelet is { } kubelet ? (ControlPlaneVersions.Nearest(kubelet) ?? ControlPlaneVersions.All[0]).EtcdTag : null;
+        if (!RunsControlPlane(s) || ReleaseNumber.Parse(tag) is not { Build: >= 0 } etcd)
+        {
+            yield break;
+        }
+
+        var said = image is not null ? s.Said("etcd.image", image) : $"etcd.image is said by no layer, so it is {tag}, as kubeadm {s.Kubelet} has it";
+        if (image is not null
             && (etcd < new Version(3, 4, 8) || etcd is { Major: 3, Minor: 4, Build: 20 or 21 } or { Major: 3, Minor: 5, Build: <= 5 }))
         {
             yield return new(
-                $"{s.Said("etcd.image", image)}, and members of etcd {etcd} may come to hold different data, which nothing repairs but a restored backup",
+                $"{said}, and members of etcd {etcd} may come to hold different data, which nothing repairs but a restored backup",
                 "etcd 3.4.22, 3.5.6 or later of its minor; see that members agree before (etcdctl endpoint hashkv --cluster)");
+        }
+
+        // It answers before its log is on the disk: others would have it, and there are none.
+        if (etcd < new Version(3, 4, 21) || etcd is { Major: 3, Minor: 5, Build: <= 4 })
+        {
+            yield return new(
+                $"{said}, and a single member of etcd {etcd}, as runs here, may lose in a crash what it said was written",
+                $"an image of etcd {(etcd.Minor == 5 ? "3.5.6" : "3.4.22")} or later by etcd.image");
         }
     }
 

@@ -197,6 +197,7 @@ internal static class AddressPlanText
             Number(json, "interfacesPerNode", cell.InterfacesPerNode);
             Number(json, "nodePrefix", cell.NodePrefix);
             Range(json, "nodeRange", cell.NodeRange);
+            Number(json, "zoneSlots", cell.ZoneSlots);
             Range(json, "podRange", cell.PodRange);
             Range(json, "serviceRange", cell.ServiceRange);
             json.WriteEndObject();

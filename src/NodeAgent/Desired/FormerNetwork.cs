@@ -10,7 +10,9 @@ namespace NodeAgent.Desired;
 /// </summary>
 internal static class FormerNetwork
 {
-    /// <summary>Which plugin of the cluster's makes the network; where the agent writes the configuration itself, that says it.</summary>
+    /// <summary>
+    /// Which plugin of the cluster's makes the network; where the agent writes the configuration itself, that says it, and this once that is gone.
+    /// </summary>
     public const string RecordPath = "/var/lib/nodeagent/network-plugin";
 
     private const long Main = 254;
@@ -42,6 +44,13 @@ internal static class FormerNetwork
         config.Network.Change,
         pods)
     { Needs = needs };
+
+    /// <summary>Where our own configuration says which network there is: by the record the one before it was known, until nothing was left of that.</summary>
+    public static Leftovers RecordEnds(PluginLeftovers former) => new("record of the network plugin", [], new HashSet<string>())
+    {
+        NamedOurs = [RecordPath],
+        Needs = [former],
+    };
 
     private static PluginTraces Cilium() => new("cilium")
     {

@@ -35,13 +35,8 @@ internal static class NodeResources
             [BootGate.Armed(), .. Lifecycle.Warm(facts), .. network, .. runtime.Files, .. kubelet.Files, .. controlPlane.Files, .. proxy, .. proxyFiles,
                 .. services];
         Resource[] wanted = [.. kernel, .. certificates.Resources, .. files, .. unitFiles];
-        var names = wanted.SelectMany(Certificates.FilesOf).ToHashSet(StringComparer.Ordinal);
-        if (config.Network.Plugin != NetworkPlugin.None)
-        {
-            // What is left of another network goes with it, and when policy says so.
-            names.Add(PodNetwork.ConfigurationPath);
-        }
-
+        // Where nobody wants it, it goes with the network that it made, and when policy says so.
+        var names = wanted.SelectMany(Certificates.FilesOf).Append(PodNetwork.ConfigurationPath).ToHashSet(StringComparer.Ordinal);
         var proxyRemains = ServiceProxy.Remains(config, proxy);
         if (proxyRemains.Count > 0)
         {
@@ -50,13 +45,12 @@ internal static class NodeResources
 
         var leftovers = new Leftovers("files", Territory, names)
         {
-            NamedOurs = [PodNetwork.ConfigurationPath, .. ContainerRuntime.NamedOurs],
+            NamedOurs = ContainerRuntime.NamedOurs,
             Keys = Certificates.Paths,
             SharedKeys = [.. Certificates.ControlPlanePaths, EncryptionConfiguration.PathOfIt],
             OwnDirectories = ContainerRuntime.OwnDirectories,
             StopsFirst = (path, _) => ControlPlaneServices.StopsFirst(path),
-            Costs = path => path.StartsWith(Kubelet.ManifestDirectory + "/", StringComparison.Ordinal) || path == PodNetwork.ConfigurationPath
-                ? Disruption.RecreatesPods : Disruption.None,
+            Costs = path => path.StartsWith(Kubelet.ManifestDirectory + "/", StringComparison.Ordinal) ? Disruption.RecreatesPods : Disruption.None,
         };
         // Keys of which nobody has need any more: last, since until its manifest says nothing of them, the API server's pod does not start without.
         Resource[] formerKeys = certificates.Resources.OfType<EncryptionConfiguration>().SingleOrDefault() is { IsEnded: true } ended

@@ -19,11 +19,12 @@ internal static class PodNetwork
     {
         if (config.Network.Plugin == NetworkPlugin.None)
         {
-            // Who does it then is not known, and may be the one before: nothing of anybody's is taken away.
+            // Who does it then is not known, and may be the one before: nothing of anybody's is taken away but our own configuration.
             return
             [
                 new Remains(Concern.Network, "of the pod network", [ConfigurationPath], texts => texts.Count == 0 ? []
                     : ["the bridge cni0, its address and its rules stay until the next boot, or until its last pod is gone and: ip link delete cni0"]),
+                FormerNetwork.Build(config, pods, []),
             ];
         }
 
@@ -36,15 +37,11 @@ internal static class PodNetwork
         if (config.Network.Plugin != NetworkPlugin.Bridge)
         {
             // Where the agent writes no configuration that would say it.
-            var record = new ConfigFile(
-                Concern.Network,
-                FormerNetwork.RecordPath,
-                $"{Ownership.Header}\n# What makes the network of pods here. By it another plugin removes what this one leaves.\n"
-                    + $"{PluginLeftovers.RecordKey}{ConfigValidation.Word(config.Network.Plugin)}\n")
+            var record = new ConfigFile(Concern.Network, FormerNetwork.RecordPath, PluginLeftovers.Record([ConfigValidation.Word(config.Network.Plugin)]))
             {
                 Needs = [former],
             };
-            return [former, .. Host(config.Network), record];
+            return [former, .. Host(config.Network, former), record];
         }
 
         var range = config.Network.PodRange ?? throw new NotPossibleException("network.podRange is needed by network.plugin: bridge");
@@ -52,6 +49,7 @@ internal static class PodNetwork
         return
         [
             former,
+            FormerNetwork.RecordEnds(former),
             new ConfigFile(Concern.Network, ConfigurationPath, List(config, range.ToString(), range.IsIPv6, translates: true))
             {
                 Disruption = Disruption.RecreatesPods,
@@ -65,7 +63,7 @@ internal static class PodNetwork
     /// /sys/fs/bpf, which Cilium keeps its maps in, is systemd's from 238 on, which takes no mount unit for it (systemd#8205, cilium#10955), and before that
     /// Cilium's own from 1.11 on (cilium#16656).
     /// </summary>
-    private static IReadOnlyList<Resource> Host(NetworkConfig network) =>
+    private static IReadOnlyList<Resource> Host(NetworkConfig network, PluginLeftovers former) =>
     [
         new DirectoryResource(Concern.Network, network.PluginBinaries, DirectoryResource.Searchable),
         new DirectoryResource(Concern.Network, CniSurroundings.Directory, DirectoryResource.Searchable),
@@ -74,7 +72,8 @@ internal static class PodNetwork
         new CniSurroundings(
             ConfigValidation.Word(network.Plugin),
             network.PluginBinaries,
-            network.Plugin == NetworkPlugin.Flannel ? ["bridge", "host-local", "loopback", "portmap"] : []),
+            network.Plugin == NetworkPlugin.Flannel ? ["bridge", "host-local", "loopback", "portmap"] : [],
+            former.Configurations),
     ];
 
     /// <summary>
@@ -110,6 +109,7 @@ internal static class PodNetwork
         [
             range,
             former,
+            FormerNetwork.RecordEnds(former),
             new PodNetworkFile(ConfigurationPath, range, text => List(config, text, isIPv6: false, translates: false)) { Needs = [range, former] },
             new EgressTranslation(config.Network.Egress?.Translate == false ? null : Translation(config, whole, VpcRanges(facts))),
         ];

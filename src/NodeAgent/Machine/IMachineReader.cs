@@ -265,10 +265,13 @@ internal sealed record InterfaceReport(string Name, string Kind, string? Master,
 /// <param name="Interface">Where a packet came in.</param>
 internal sealed record RoutingRule(string Family, long Priority, string? From, string? To, string? Interface, long Mark, long Mask, long Table)
 {
+    /// <summary>Whether it says something beside this, or the opposite: not, users, ports, protocols, another end than a table.</summary>
+    public bool SaysMore { get; init; }
+
     public override string ToString() => string.Create(
         CultureInfo.InvariantCulture,
         $"{Family} {Priority}: from {From ?? "all"}{(To is null ? "" : $" to {To}")}{(Interface is null ? "" : $" iif {Interface}")}"
-            + $"{(Mark == 0 ? "" : $" fwmark 0x{Mark:x}/0x{Mask:x}")} lookup {Table}");
+            + $"{(Mark == 0 ? "" : $" fwmark 0x{Mark:x}/0x{Mask:x}")} lookup {Table}{(SaysMore ? ", and more" : "")}");
 }
 
 /// <param name="Family">ip or ip6.</param>

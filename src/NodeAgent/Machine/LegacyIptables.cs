@@ -21,7 +21,7 @@ internal sealed class LegacyIptables(ProcessRunner runner)
         var reports = new List<ChainTable>();
         foreach (var (family, names, save, _) in Families)
         {
-            foreach (var table in (Files.Text(names) ?? "").Split('\n', StringSplitOptions.RemoveEmptyEntries).Order(StringComparer.Ordinal))
+            foreach (var table in Tables(names).Order(StringComparer.Ordinal))
             {
                 var chains = new ChainNames();
                 var any = false;
@@ -46,11 +46,16 @@ internal sealed class LegacyIptables(ProcessRunner runner)
     /// <summary>As <see cref="NfTables.Remove"/>: iptables-restore(8) exchanges a table in one step, too.</summary>
     public void Remove(ChainRemoval removal)
     {
-        var (_, _, save, restore) = Families.Single(f => f.Family == removal.Family);
+        var (_, names, save, restore) = Families.Single(f => f.Family == removal.Family);
         var what = $"remove chains of iptables-legacy's table {removal.Family} {removal.Table}";
         var exchange = new LegacyExchange(removal);
         try
         {
+            if (!Tables(names).Contains(removal.Table))
+            {
+                return;
+            }
+
             Save(save, removal.Table, exchange.Read);
         }
         catch (ProbeException e)
@@ -76,6 +81,8 @@ internal sealed class LegacyIptables(ProcessRunner runner)
             throw new MachineException(what, result.IsMissing ? Missing(why) : $"`{result.Command}` {why}");
         }
     }
+
+    private static string[] Tables(string names) => (Files.Text(names) ?? "").Split('\n', StringSplitOptions.RemoveEmptyEntries);
 
     private void Save(string program, string table, Action<string> line)
     {

@@ -28,6 +28,16 @@ internal static class Routing
     private const int RouteGateway = 5;
     private const int Table = 15;
 
+    // FR_ACT_TO_TBL; FIB_RULE_PERMANENT, of the kernel's own, and FIB_RULE_IIF_DETACHED, whose interface is gone.
+    private const byte ToTable = 1;
+    private const uint Harmless = 0x1 | 0x8;
+
+    // What the kernel says of every rule: how short prefixes are suppressed (none by itself, -1), and who made it. And users, where it is not for all.
+    private const int RuleSuppressed = 14;
+    private const int RulePadding = 18;
+    private const int RuleUsers = 20;
+    private const int RuleProtocol = 21;
+
     // RTM_F_CLONED: what IPv6 remembers of a route, and no route.
     private const uint Cloned = 0x200;
 
@@ -125,7 +135,33 @@ internal static class Routing
             Text(NetlinkAttributes.Find(attributes, RuleInterface)),
             Number(attributes, RuleMark) ?? 0,
             Number(attributes, RuleMask) ?? 0,
-            Number(attributes, Table) ?? payload[4]);
+            Number(attributes, Table) ?? payload[4])
+        {
+            SaysMore = payload[3] != 0 || payload[Kind] != ToTable || (BinaryPrimitives.ReadUInt32LittleEndian(payload[Flags..]) & ~Harmless) != 0
+                || HasMore(attributes),
+        };
+    }
+
+    // What a later kernel may say is not known here, and may be what matters.
+    private static bool HasMore(ReadOnlySpan<byte> bytes)
+    {
+        var attributes = new NetlinkAttributes(bytes);
+        while (attributes.Next())
+        {
+            var isKnown = attributes.Type switch
+            {
+                Destination or RuleSource or RuleInterface or RulePriority or RuleMark or RuleMask or Table or RulePadding or RuleProtocol => true,
+                RuleSuppressed => attributes.Value.SequenceEqual<byte>([0xFF, 0xFF, 0xFF, 0xFF]),
+                RuleUsers => attributes.Value.SequenceEqual<byte>([0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF]),
+                _ => false,
+            };
+            if (!isKnown)
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 
     private static RouteReport? ReadRoute(ReadOnlySpan<byte> payload)

@@ -19,9 +19,6 @@ internal sealed class AddressLayout(AddressPlanRequest request)
 
     private readonly List<Cidr> _taken = [];
 
-    /// <summary>Parts of a cell's range of nodes, of which each zone gets one: a zone more moves nothing.</summary>
-    private int SlotBits => request.Zones.Count <= 4 ? 2 : 3;
-
     private bool IsVpc => request.PodAddresses == PodAddressing.Vpc;
 
     /// <summary>A quarter of the range; where pods have addresses of subnets as well, the half that they have not.</summary>
@@ -72,6 +69,7 @@ internal sealed class AddressLayout(AddressPlanRequest request)
                         {
                             NodePrefix = sizes[i].NodePrefix,
                             NodeRange = nodeRanges[i],
+                            ZoneSlots = 1 << SlotBits(c),
                             PodRange = IsVpc ? null : podRanges[i],
                             ServiceRange = serviceRanges[i],
                         })],
@@ -166,6 +164,12 @@ internal sealed class AddressLayout(AddressPlanRequest request)
             !IsVpc || (cell.NodePrefix is null && cell.PodRange is null),
             path,
             "with podAddresses: vpc pods have addresses of subnets; leave out nodePrefix and podRange");
+        Require(cell.ZoneSlots is null or 4 or 8, $"{path}.zoneSlots", $"{cell.ZoneSlots} is out of range; expected 4 or 8");
+        Require(
+            cell.ZoneSlots is not (4 or 8) || cell.ZoneSlots >= request.Zones.Count,
+            $"{path}.zoneSlots",
+            $"its range of nodes has {cell.ZoneSlots} subnets, and there are {request.Zones.Count} zones; leave a zone out, or lay a cell out beside it that "
+                + "has more (zoneSlots: 8); without zoneSlots and nodeRange this one is laid out anew, which moves it");
         Require(cell.NodePrefix is null or (>= 16 and <= 28), $"{path}.nodePrefix", $"{cell.NodePrefix} is out of range; expected 16 to 28");
         Require(
             cell.NodePrefix is null or (< 16 or > 28) || PodsIn(cell.NodePrefix.Value) >= cell.PodsPerNode,
@@ -191,7 +195,7 @@ internal sealed class AddressLayout(AddressPlanRequest request)
             + "addresses of its subnet, and EC2's largest is a /16; "
             + "take more cells or more zones");
         int? node = IsVpc ? null : cell.NodePrefix ?? Math.Min(32 - Bits(cell.PodsPerNode + AddressPlan.NotForPods), Smallest);
-        return new(subnet - SlotBits, node, node - Bits(cell.Nodes), Math.Min(32 - Bits(cell.Services + AddressPlan.NotForServices), Smallest));
+        return new(subnet - SlotBits(cell), node, node - Bits(cell.Nodes), Math.Min(32 - Bits(cell.Services + AddressPlan.NotForServices), Smallest));
     }
 
     private void CheckPins(IReadOnlyList<Size> sizes, IReadOnlyCollection<Claim> peers)
@@ -202,16 +206,16 @@ internal sealed class AddressLayout(AddressPlanRequest request)
             var (cell, size) = (request.Cells[i], sizes[i]);
             if (cell.NodeRange is { } nodes)
             {
-                var homes = NodePart;
+                var (homes, slots) = (NodePart, SlotBits(cell));
                 Require(
-                    homes.Any(h => h.Contains(nodes)) || (request.Vpc.Count > 0 && Subnets(nodes).All(s => homes.Any(h => h.Contains(s.Range)))),
+                    homes.Any(h => h.Contains(nodes)) || (request.Vpc.Count > 0 && Subnets(cell, nodes).All(s => homes.Any(h => h.Contains(s.Range)))),
                     $"cells[{i}].nodeRange",
                     $"{nodes} is not within {(request.Vpc.Count > 0 ? "the VPC (vpc)" : "the part of range that is for nodes")}, {string.Join(", ", homes)}; "
                         + "if it is there already, name its VPC's ranges in vpc");
                 Require(
-                    nodes.Prefix + SlotBits is >= Largest and <= Smallest,
+                    nodes.Prefix + slots is >= Largest and <= Smallest,
                     $"cells[{i}].nodeRange",
-                    $"{nodes} cannot be cut into {1 << SlotBits} subnets of /16 to /28");
+                    $"{nodes} cannot be cut into {1 << slots} subnets of /16 to /28");
             }
 
             Pinned("nodeRange", cell.NodeRange, size.Nodes, $"{cell.Nodes} nodes in {request.Zones.Count} zones", isShared: false);
@@ -301,7 +305,7 @@ internal sealed class AddressLayout(AddressPlanRequest request)
 
     private PlannedCell Cell(AddressPlanCell cell, Size size, Cidr nodes, Cidr? pods, Cidr services)
     {
-        IReadOnlyList<(string Zone, Cidr Range)> subnets = [.. Subnets(nodes)];
+        IReadOnlyList<(string Zone, Cidr Range)> subnets = [.. Subnets(cell, nodes)];
         var perZone = ((1L << (32 - subnets[0].Range.Prefix)) - AddressPlan.SubnetReserve - AddressPlan.SubnetSpare) / PerNode(cell);
         List<(long Nodes, string By)> limits = [(perZone * subnets.Count, "subnets")];
         if (pods is { } range)
@@ -326,7 +330,11 @@ internal sealed class AddressLayout(AddressPlanRequest request)
             Math.Min(held, perZone * (subnets.Count - 1)));
     }
 
-    private IEnumerable<(string Zone, Cidr Range)> Subnets(Cidr nodes) => request.Zones.Select((z, i) => (z, nodes.Part(i, nodes.Prefix + SlotBits)));
+    /// <summary>Of the parts of a cell's range of nodes, of which each zone gets one: as long as there are some left, a zone more moves nothing.</summary>
+    private int SlotBits(AddressPlanCell cell) => BitOperations.Log2((uint)(cell.ZoneSlots ?? (request.Zones.Count <= 4 ? 4 : 8)));
+
+    private IEnumerable<(string Zone, Cidr Range)> Subnets(AddressPlanCell cell, Cidr nodes) =>
+        request.Zones.Select((z, i) => (z, nodes.Part(i, nodes.Prefix + SlotBits(cell))));
 
     private RoomFor More(Size size, long nodes, AddressPool services, AddressPool pods)
     {

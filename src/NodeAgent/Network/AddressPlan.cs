@@ -63,6 +63,9 @@ internal sealed record AddressPlanCell
     /// <summary>What this cell has already, and keeps.</summary>
     public Cidr? NodeRange { get; init; }
 
+    /// <summary>Parts of it, of which each zone gets one: 4 or 8; by the zones that there are where it is not given.</summary>
+    public int? ZoneSlots { get; init; }
+
     public Cidr? PodRange { get; init; }
 
     public Cidr? ServiceRange { get; init; }

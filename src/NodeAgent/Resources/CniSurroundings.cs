@@ -10,7 +10,8 @@ namespace NodeAgent.Resources;
 /// <param name="plugin">As it is written in the configuration.</param>
 /// <param name="binaries">Directory of plugins.</param>
 /// <param name="called">Programs in it that the image has to have.</param>
-internal sealed class CniSurroundings(string plugin, string binaries, IReadOnlyList<string> called)
+/// <param name="going">Configuration of which somebody else says that it goes.</param>
+internal sealed class CniSurroundings(string plugin, string binaries, IReadOnlyList<string> called, Func<IMachineReader, IReadOnlyList<string>> going)
     : Resource<(IReadOnlyList<string> Configurations, IReadOnlyList<string> Missing)>(Concern.Network, "surroundings", $"of {plugin}")
 {
     public const string Directory = "/etc/cni/net.d";
@@ -29,9 +30,10 @@ internal sealed class CniSurroundings(string plugin, string binaries, IReadOnlyL
     protected override (IReadOnlyList<string> Configurations, IReadOnlyList<string> Missing) Observe(IMachineReader reader)
     {
         var there = reader.Directory(binaries);
+        var goes = going(reader);
         return (
             [.. reader.Directory(Directory).Where(IsRead).Where(n => Known.FirstOrDefault(k => k.File == n).Plugin != plugin)
-                .Where(n => !Ownership.IsOurs(reader.File($"{Directory}/{n}"))).Order(StringComparer.Ordinal)],
+                .Where(n => !goes.Contains($"{Directory}/{n}") && !Ownership.IsOurs(reader.File($"{Directory}/{n}"))).Order(StringComparer.Ordinal)],
             // A directory that is still to be made has nothing in it that could be missed: whoever bakes the image sees to it.
             there.Count == 0 ? [] : [.. called.Except(there)]);
     }

@@ -90,17 +90,21 @@ internal sealed record PluginPlace(string Record, string Configuration, bool Wri
 /// <summary>
 /// The change from one network plugin to another, and what the one before left: configuration, interfaces with their routes, rules, chains, sets and tables, by
 /// its own names. Only of a plugin that this node is known to have had, by what the agent itself wrote; several may be meant to be there at once (a plugin in
-/// a chain, another's policies), and of those nothing is touched. What says that there was another goes last, so that a run that is cut off is gone on with.
+/// a chain, another's policies), and of those nothing is touched. What says that there was another outlives this, and goes when this is seen to hold: so a run
+/// that is cut off is gone on with, and what is left in spite of all is seen.
 /// </summary>
 internal sealed class PluginLeftovers(string plugin, IReadOnlyList<PluginTraces> known, PluginPlace place, ProxyChange policy, INodePods pods)
     : Resource<PluginLeftovers.State>(Concern.Network, "network plugin", plugin)
 {
-    /// <summary>The one line that counts of the record.</summary>
-    public const string RecordKey = "plugin: ";
-
     public const string Bridge = "bridge";
 
     public const string VpcRoutes = "vpc-routes";
+
+    /// <summary>Somebody else sets the network up, who may be the one before: our own configuration goes then, and nothing else of anybody's.</summary>
+    public const string Nobody = "none";
+
+    // What the lines begin with that count of the record: one, and a second while one of ours is left that was there beside it.
+    private const string RecordKey = "plugin: ";
 
     // RT_TABLE_LOCAL
     private const long LocalTable = 255;
@@ -110,11 +114,11 @@ internal sealed class PluginLeftovers(string plugin, IReadOnlyList<PluginTraces>
     /// <param name="Formers">Plugins that this node is known to have had, and that are not wanted.</param>
     internal sealed record State(IReadOnlyList<PluginTraces> Formers)
     {
-        /// <summary>The record names one of them.</summary>
-        public bool HasRecord { get; init; }
+        /// <summary>What the record names, the plugin that is wanted among it.</summary>
+        public IReadOnlyList<string> Recorded { get; init; } = [];
 
-        /// <summary>Our own CNI configuration is there, and nobody wants it.</summary>
-        public bool HasConfiguration { get; init; }
+        /// <summary>Which of them our own CNI configuration is of; null where it is not there, or of the one that is wanted.</summary>
+        public string? Written { get; init; }
 
         /// <summary>Of this boot, in which no container can have run yet.</summary>
         public bool IsBooting { get; init; }
@@ -158,13 +162,29 @@ internal sealed class PluginLeftovers(string plugin, IReadOnlyList<PluginTraces>
     /// <param name="Label">A name, or what names begin with and a star.</param>
     internal sealed record PluginChains(string Backend, string Family, string Table, string Label, int Count);
 
+    /// <summary>What the record says of these.</summary>
+    public static string Record(IReadOnlyList<string> plugins) =>
+        $"{Ownership.Header}\n# What makes the network of pods here. By it another plugin removes what this one leaves.\n"
+            + string.Concat(plugins.Select(p => $"{RecordKey}{p}\n"));
+
+    /// <summary>CNI configuration that goes with the change, or waits for it.</summary>
+    public IReadOnlyList<string> Configurations(IMachineReader reader)
+    {
+        var written = Written(reader.File(place.Configuration));
+        return
+        [
+            .. written is null ? [] : (string[])[place.Configuration],
+            .. Formers(Recorded(reader.File(place.Record)), written).SelectMany(f => f.Files).Select(n => $"{CniSurroundings.Directory}/{n}"),
+        ];
+    }
+
     protected override State Nothing => new([]);
 
     protected override State Observe(IMachineReader reader)
     {
         var recorded = Recorded(reader.File(place.Record));
         var written = Written(reader.File(place.Configuration));
-        var formers = known.Where(k => k.Plugin != Name && (k.Plugin == recorded || k.Plugin == written)).ToList();
+        var formers = Formers(recorded, written);
         if (formers.Count == 0)
         {
             return Nothing;
@@ -172,8 +192,8 @@ internal sealed class PluginLeftovers(string plugin, IReadOnlyList<PluginTraces>
 
         var state = Kernel(reader, formers) with
         {
-            HasRecord = formers.Any(f => f.Plugin == recorded),
-            HasConfiguration = written is not null && !place.Writes,
+            Recorded = recorded,
+            Written = formers.Any(f => f.Plugin == written) ? written : null,
             IsBooting = reader.File(place.Stamp).Kind == FileKind.Absent,
             Files = [.. formers.SelectMany(f => f.Files).Select(n => $"{CniSurroundings.Directory}/{n}")
                 .Where(p => reader.File(p).Kind is FileKind.Regular or FileKind.Link)],
@@ -187,10 +207,11 @@ internal sealed class PluginLeftovers(string plugin, IReadOnlyList<PluginTraces>
 
     protected override Finding Diff(State state, IReadOnlyList<Resource> pending)
     {
-        if (!state.IsInKernel && state.Files.Count == 0 && !state.HasRecord && !state.HasConfiguration)
+        if (state is { IsInKernel: false, Files.Count: 0, Process: null } && (state.Written is null || place.Writes))
         {
-            // From one of ours to the other: the file that is written next is all that there is of it.
-            return InSync.Instance;
+            // At most what says that there was another is left, which whoever stands behind this writes anew. From one of ours to the other, the file that is
+            // written next is all that there is of it.
+            return InSync.Saying([.. state.Notes, .. Left(state)]);
         }
 
         var former = string.Join(" and ", state.Formers.Select(f => f.Plugin));
@@ -212,6 +233,14 @@ internal sealed class PluginLeftovers(string plugin, IReadOnlyList<PluginTraces>
             return refused with { Notes = state.Notes };
         }
 
+        if (Name == Nobody)
+        {
+            return new Change(
+                $"{why}: its configuration goes, and nothing else of it",
+                state.IsInKernel ? Disruption.RecreatesPods : Disruption.None,
+                $"- {place.Configuration}\n");
+        }
+
         return new Change(
             state.IsInKernel ? $"{why}: what {former} left is removed" : $"{why}; nothing of {former} is in the kernel",
             state.IsInKernel ? Disruption.RecreatesPods : Disruption.None,
@@ -223,7 +252,22 @@ internal sealed class PluginLeftovers(string plugin, IReadOnlyList<PluginTraces>
 
     protected override void Apply(IMachineWriter writer, State state, Change change, CancellationToken cancellation)
     {
-        // First, so that no pod gets this network while it goes.
+        // First, so that no pod gets this network while it goes; but not before it is kept whose it was.
+        if (state.Written is { } own)
+        {
+            if (!state.Recorded.Contains(own))
+            {
+                writer.WriteFile(place.Record, Encoding.UTF8.GetBytes(Record([.. state.Recorded, own])), ConfigFile.Readable);
+            }
+
+            writer.DeleteFile(place.Configuration);
+        }
+
+        if (Name == Nobody)
+        {
+            return;
+        }
+
         foreach (var file in state.Files)
         {
             writer.DeleteFile(file);
@@ -264,18 +308,10 @@ internal sealed class PluginLeftovers(string plugin, IReadOnlyList<PluginTraces>
         {
             writer.RemovePacketFilterTable(table.Split(' ')[0], table.Split(' ')[1]);
         }
-
-        // Last: what brings a run that was cut off back to this.
-        if (state.HasConfiguration)
-        {
-            writer.DeleteFile(place.Configuration);
-        }
-
-        if (state.HasRecord)
-        {
-            writer.DeleteFile(place.Record);
-        }
     }
+
+    private IReadOnlyList<PluginTraces> Formers(IReadOnlyList<string> recorded, string? written) =>
+        [.. known.Where(k => k.Plugin != Name && (k.Plugin == written || (Name != Nobody && recorded.Contains(k.Plugin))))];
 
     private State Kernel(IMachineReader reader, IReadOnlyList<PluginTraces> formers)
     {
@@ -318,6 +354,22 @@ internal sealed class PluginLeftovers(string plugin, IReadOnlyList<PluginTraces>
                     + $"back"));
         }
 
+        var theirs = rules.Where(r => formers.Any(f => f.Rules.Any(isOne => isOne(r)))).ToList();
+        // What an interface that goes has is no address of this machine's then.
+        IReadOnlyList<string> hosts = theirs.Count == 0 ? []
+            : [.. reader.NetworkInterfaces().Except(interfaces).SelectMany(i => reader.Addresses(i.Name) ?? [])];
+        var own = theirs.Where(r => IsOf(r.From) || IsOf(r.To)).ToList();
+        var more = theirs.Except(own).Where(r => r.SaysMore).ToList();
+        if (own.Count > 0)
+        {
+            notes.Add($"routing rules left alone, since their address is this machine's own: {Some([.. own.Select(r => r.ToString())])}");
+        }
+
+        if (more.Count > 0)
+        {
+            notes.Add($"routing rules left alone, since they say more than those of {Names(formers)}: {Some([.. more.Select(r => r.ToString())])}");
+        }
+
         var routes = formers.SelectMany(f => f.RouteProtocols).Distinct().SelectMany(reader.Routes).ToList();
         var going = routes.Where(r => r.Destination != "default" && place.Pods?.Contains(Cidr.Parse(r.Destination)) == true).ToList();
         if (routes.Except(going).Select(r => r.ToString()).ToList() is { Count: > 0 } elsewhere)
@@ -330,13 +382,15 @@ internal sealed class PluginLeftovers(string plugin, IReadOnlyList<PluginTraces>
             Interfaces = interfaces,
             OfPods = ofPods,
             Tunnels = tunnels,
-            Rules = [.. rules.Where(r => formers.Any(f => f.Rules.Any(isOne => isOne(r))))],
+            Rules = [.. theirs.Except(own).Except(more)],
             Routes = going,
             Chains = [.. formers.SelectMany(f => ChainsOf(reader, f))],
             Sets = [.. reader.IpSets().Where(s => formers.Any(f => f.Sets.Any(p => s.StartsWith(p, StringComparison.Ordinal))))],
             Tables = [.. reader.PacketFilterTables().Where(t => formers.Any(f => f.Tables.Contains(t)))],
             Notes = notes,
         };
+
+        bool IsOf(string? range) => range is not null && hosts.Contains(range.Split('/')[0]);
     }
 
     /// <summary>Pods' first, then those that they were ports of.</summary>
@@ -413,6 +467,11 @@ internal sealed class PluginLeftovers(string plugin, IReadOnlyList<PluginTraces>
     /// <summary>In words, in the order in which it goes.</summary>
     private IEnumerable<string> Found(State state)
     {
+        if (state.Written is not null)
+        {
+            yield return place.Configuration;
+        }
+
         foreach (var file in state.Files)
         {
             yield return file;
@@ -454,11 +513,6 @@ internal sealed class PluginLeftovers(string plugin, IReadOnlyList<PluginTraces>
         {
             yield return $"nftables: table {table}";
         }
-
-        if (state.HasConfiguration)
-        {
-            yield return place.Configuration;
-        }
     }
 
     /// <summary>What stays behind of it, and what to do about that.</summary>
@@ -483,16 +537,9 @@ internal sealed class PluginLeftovers(string plugin, IReadOnlyList<PluginTraces>
 
     private bool IsOfPods(string address) => place.Pods is { } range && IPAddress.TryParse(address, out var parsed) && range.Contains(parsed);
 
-    private static string? Recorded(FileReport file)
-    {
-        if (!Ownership.IsOurs(file))
-        {
-            return null;
-        }
-
-        var line = Encoding.UTF8.GetString(file.Content!).Split('\n').FirstOrDefault(l => l.StartsWith(RecordKey, StringComparison.Ordinal));
-        return line?[RecordKey.Length..].Trim();
-    }
+    private static IReadOnlyList<string> Recorded(FileReport file) => !Ownership.IsOurs(file) ? []
+        : [.. Encoding.UTF8.GetString(file.Content!).Split('\n').Where(l => l.StartsWith(RecordKey, StringComparison.Ordinal))
+            .Select(l => l[RecordKey.Length..].Trim())];
 
     /// <summary>Which of our two wrote the file: JSON has no room for a mark, and the path is nobody else's. One that somebody edited is repaired.</summary>
     private string? Written(FileReport file)

@@ -46,7 +46,7 @@ internal static class Prune
         exitCode.ShouldBe(2);
         resources.ShouldBe(
             ["file /etc/sysctl.d/95-nodeagent.conf", "file /etc/kubernetes/kubelet.yaml", "file /etc/systemd/system/kubelet.service.d/50-nodeagent.conf",
-                "leftover files",
+                "leftover files", "network plugin none",
                 "systemd configuration of the node", "restart kubelet.service"],
             ignoreOrder: true);
         string[] said =

@@ -78,6 +78,16 @@ public class AdviceTests
             new(Store + "etcd: {image: 'registry.k8s.io/etcd:3.5.5-0'}") { Says = "etcd.image is registry.k8s.io/etcd:3.5.5-0 (node.yaml:5:" },
             new(Store + "etcd: {image: 'registry.k8s.io/etcd:3.5.6-0'}")
         },
+        {
+            AdviceNames.EtcdInconsistency,
+            new(Store) { Says = "etcd.image is said by no layer, so it is 3.4.13-0, as kubeadm 1.20 has it, and a single member of etcd 3.4.13" },
+            new(Store) { Kubelet = "1.28.15" }
+        },
+        {
+            AdviceNames.EtcdInconsistency,
+            new(Store + "etcd: {image: 'etcd:v3.4.19'}") { Says = "a single member of etcd 3.4.19, as runs here, may lose in a crash" },
+            new(Store + "etcd: {image: 'etcd:v3.4.22'}")
+        },
         { AdviceNames.EtcdInconsistency, new(Store + "etcd: {image: 'etcd:v3.4.20'}") { Says = "etcd 3.4.20" }, new("etcd: {image: 'etcd:v3.4.20'}") },
         {
             AdviceNames.EcrCredentials,
@@ -307,6 +317,16 @@ public class AdviceTests
 
         errors[0].ShouldBe("node.yaml:3:24: advice.max-pod-high: there is no rule 'max-pod-high'; did you mean 'max-pods-high'?");
         errors[1].ShouldStartWith("node.yaml:3:35: advice.x: there is no rule 'x'; expected one of cgroup-v1, cilium-etcd-in-cluster, ");
+    }
+
+    [Fact]
+    public void Etcd_of_a_release_with_both_traps_is_told_of_both()
+    {
+        static IEnumerable<string> ToDo(string image) => new Situation($"{Store}etcd: {{image: '{image}'}}").Advice()
+            .Where(a => a.Name == AdviceNames.EtcdInconsistency).Select(a => a.ToDo.Split(';')[0]);
+
+        ToDo("etcd:v3.5.4").ShouldBe(["etcd 3.4.22, 3.5.6 or later of its minor", "an image of etcd 3.5.6 or later by etcd.image"]);
+        ToDo("etcd:v3.5.5").ShouldHaveSingleItem();
     }
 
     [Fact]

@@ -50,8 +50,8 @@ public class PruneTests
 
         WorkerTests.Pending(plan).ShouldBe(
         [
-            "file /etc/modules-load.d/nodeagent.conf", "file /etc/sysctl.d/95-nodeagent.conf", "file /etc/kubernetes/kubelet.yaml", "service proxy none",
-            "file /etc/systemd/system/kubelet.service.d/50-nodeagent.conf", "leftover files", "leftover files of kube-proxy",
+            "file /etc/modules-load.d/nodeagent.conf", "file /etc/sysctl.d/95-nodeagent.conf", "network plugin none", "file /etc/kubernetes/kubelet.yaml",
+            "service proxy none", "file /etc/systemd/system/kubelet.service.d/50-nodeagent.conf", "leftover files", "leftover files of kube-proxy",
             "leftover unit files", "systemd configuration of the node", "restart kubelet.service",
         ]);
         var node = Worker.ExampleFacts().Instance.PrivateDnsName;

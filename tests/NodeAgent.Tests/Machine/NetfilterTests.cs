@@ -245,6 +245,21 @@ public partial class NetfilterTests
     });
 
     [Fact]
+    public void Rules_of_routing_that_say_more_than_is_read_of_them_are_told_apart() => InNamespace(() =>
+    {
+        Ask(32, [2, 0, 0, 0, 254, 0, 0, 1, 0, 0, 0, 0], m => Number(m, 6, 100));
+        // FIB_RULE_INVERT; FR_ACT_UNREACHABLE; a suppressed length of prefixes; one user, root.
+        Ask(32, [2, 32, 0, 0, 254, 0, 0, 1, 2, 0, 0, 0], m => Number(m.Bytes(1, [10, 0, 1, 77]), 6, 101));
+        Ask(32, [2, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0], m => Number(m, 6, 102));
+        Ask(32, [2, 0, 0, 0, 254, 0, 0, 1, 0, 0, 0, 0], m => Number(Number(m, 6, 103), 14, 0));
+        Ask(32, [2, 0, 0, 0, 254, 0, 0, 1, 0, 0, 0, 0], m => Number(m.Bytes(20, new byte[8]), 6, 104));
+
+        Routing.Rules().Where(r => r.Priority is >= 100 and <= 104).Select(r => (r.Priority, r.SaysMore))
+            .ShouldBe([(100L, false), (101L, true), (102L, true), (103L, true), (104L, true)]);
+        Routing.Rules().Single(r => r is { Priority: 0, Family: "ip" }).SaysMore.ShouldBeFalse();
+    });
+
+    [Fact]
     public void Routes_are_told_by_who_made_them_and_go_one_by_one() => InNamespace(() =>
     {
         // RT_TABLE_MAIN, RTN_BLACKHOLE.
@@ -276,6 +291,11 @@ public partial class NetfilterTests
         Connections.Forget([IPNetwork.Parse("10.96.0.0/12")], new HashSet<IPAddress>()).ShouldBe(0);
         Connections.Forget([IPNetwork.Parse("0.0.0.0/0")], new HashSet<IPAddress>()).ShouldBe(1);
     });
+
+    [Fact]
+    public void A_table_of_the_older_iptables_that_is_not_there_is_not_asked_for() => InNamespace(() =>
+        new LegacyIptables(new ProcessRunner(CancellationToken.None)).Remove(
+            new ChainRemoval(ChainTable.Legacy, "ip", "not-there", new HashSet<string>(), new HashSet<string>(), new HashSet<string>())));
 
     [Fact]
     public void Chains_of_the_older_iptables_are_named_and_go_where_it_is_installed() => InNamespace(() =>

@@ -65,6 +65,24 @@ public class AddressPlanTests
     }
 
     [Fact]
+    public void A_fifth_zone_moves_no_cell_that_is_kept()
+    {
+        const string Zones = "eu-central-1c]", Five = "eu-central-1c, eu-central-1d, eu-central-1e]";
+        var kept = AddressPlanText.Document(Plan(Routed + "cells:\n" + Blue).Request);
+        kept.ShouldContain("\"zoneSlots\": 4");
+        var spacious = Plan(Routed + "cells:\n" + Blue.Replace("services: 5000", "services: 5000, zoneSlots: 8", StringComparison.Ordinal));
+        var more = AddressPlanText.Document(spacious.Request with { Zones = [.. spacious.Request.Zones, "eu-central-1d", "eu-central-1e"] });
+
+        // Laid out now, it would be cut into eight.
+        Plan((Routed + "cells:\n" + Blue).Replace(Zones, Five, StringComparison.Ordinal)).Request.Cells[0].ZoneSlots.ShouldBe(8);
+        Errors(() => Plan(kept.Replace("\"eu-central-1c\"", "\"eu-central-1c\", \"eu-central-1d\", \"eu-central-1e\"", StringComparison.Ordinal)))
+            .ShouldHaveSingleItem().ShouldContain("cells[0].zoneSlots: its range of nodes has 4 subnets, and there are 5 zones");
+        Plan(more).Cells[0].Subnets.Take(3).ShouldBe(spacious.Cells[0].Subnets);
+        Errors(() => Plan(Routed + "cells:\n" + Blue.Replace("services: 5000", "services: 5000, zoneSlots: 6", StringComparison.Ordinal)))
+            .ShouldHaveSingleItem().ShouldContain("cells[0].zoneSlots: 6 is out of range; expected 4 or 8");
+    }
+
+    [Fact]
     public void What_others_have_is_stepped_over_and_said()
     {
         var plan = Plan(Routed + "peers: {office: [10.64.0.0/24, 10.72.0.0/16], lab: [192.168.0.0/16]}\ncells:\n" + Blue);

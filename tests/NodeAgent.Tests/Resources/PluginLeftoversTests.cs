@@ -144,6 +144,84 @@ public class PluginLeftoversTests
         ]);
     }
 
+    [Theory]
+    [InlineData("calico", "cilium")]
+    [InlineData("calico", "bridge")]
+    [InlineData("bridge", "cilium")]
+    public void What_is_left_after_it_was_taken_away_is_an_error_and_its_plugin_stays_known(string from, string to)
+    {
+        var worker = Running(from);
+        Say(worker, to);
+        worker.Machine.Breaks = w =>
+        {
+            if (w.StartsWith("remove chains", StringComparison.Ordinal))
+            {
+                // Somebody makes it again.
+                worker.Machine.Rules.Links.Add(new("vxlan.calico", "vxlan", null, true));
+            }
+
+            return w == "remove interface cni0" ? "busy" : null;
+        };
+
+        WorkerTests.Problems(worker.Apply()).ShouldContain(p => p.StartsWith($"network plugin {to}: Failed", StringComparison.Ordinal));
+        Record(worker).ShouldBe([$"plugin: {from}"]);
+        worker.Machine.AllFiles.ContainsKey(PodNetwork.ConfigurationPath).ShouldBeFalse();
+
+        worker.Machine.Breaks = _ => null;
+        WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
+        Holds(worker, from, to, "");
+    }
+
+    [Fact]
+    public void Leaving_our_own_configuration_the_record_comes_first_and_the_configuration_goes_before_the_network()
+    {
+        var worker = Running("bridge");
+        Say(worker, "calico");
+        worker.Machine.Writes.Clear();
+        worker.Apply();
+
+        worker.Machine.Writes.SkipWhile(w => w != $"write {FormerNetwork.RecordPath}").Take(4).ShouldBe(
+        [
+            $"write {FormerNetwork.RecordPath}", $"delete {PodNetwork.ConfigurationPath}", "remove interface veth0", "remove interface cni0",
+        ]);
+        Record(worker).ShouldBe(["plugin: calico"]);
+    }
+
+    [Fact]
+    public void With_nobody_of_ours_the_configuration_waits_for_pods_and_whose_it_was_stays_known()
+    {
+        var worker = Running("bridge");
+        Say(worker, "none");
+        worker.Pods = ["default/a"];
+
+        Find(worker.Plan()).ShouldBeOfType<Refused>().Why.ShouldEndWith("there is default/a");
+        worker.Apply();
+        worker.Machine.AllFiles.ContainsKey(PodNetwork.ConfigurationPath).ShouldBeTrue();
+
+        worker.Pods = [];
+        var before = worker.Machine.Rules.All;
+        Find(worker.Plan()).ShouldBeOfType<Change>().Disruption.ShouldBe(Disruption.RecreatesPods);
+        WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
+        worker.Machine.AllFiles.ContainsKey(PodNetwork.ConfigurationPath).ShouldBeFalse();
+        worker.Machine.Rules.All.ShouldBe(before);
+        Record(worker).ShouldBe(["plugin: bridge"]);
+        WorkerTests.Pending(worker.Plan()).ShouldBeEmpty();
+
+        Say(worker, "cilium");
+        WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
+        Holds(worker, "bridge", "cilium", "");
+    }
+
+    [Fact]
+    public void Of_a_file_that_goes_with_the_change_nobody_says_that_it_should_be_removed_by_hand()
+    {
+        var worker = Running("calico");
+        Say(worker, "cilium");
+
+        worker.Plan().Notes.ShouldContain(n => n.Note.Contains(Foreign, StringComparison.Ordinal));
+        worker.Plan().Notes.ShouldNotContain(n => n.Note.Contains("rm " + FileOf("calico"), StringComparison.Ordinal));
+    }
+
     [Fact]
     public void A_plan_names_what_goes_in_its_order()
     {
@@ -284,6 +362,26 @@ public class PluginLeftoversTests
     }
 
     [Fact]
+    public void Routing_rules_that_say_more_or_are_for_an_address_of_this_machine_are_left()
+    {
+        var worker = Running("aws-vpc-cni");
+        var more = new RoutingRule("ip", 1024, null, null, null, 0x80, 0x80, 254) { SaysMore = true };
+        var own = new RoutingRule("ip", 512, null, "10.0.1.7/32", null, 0, 0, 254);
+        worker.Machine.Rules.RoutingRules.AddRange([more, own]);
+        worker.Machine.Rules.Interfaces["ens5"] = ["10.0.1.7"];
+        Say(worker, "cilium");
+
+        var notes = Find(worker.Plan()).Notes;
+        notes.ShouldContain(n => n.StartsWith("routing rules left alone, since they say more", StringComparison.Ordinal)
+            && n.EndsWith("ip 1024: from all fwmark 0x80/0x80 lookup 254, and more", StringComparison.Ordinal));
+        notes.ShouldContain(n => n.StartsWith("routing rules left alone, since their address is this machine's own", StringComparison.Ordinal)
+            && n.EndsWith("ip 512: from all to 10.0.1.7/32 lookup 254", StringComparison.Ordinal));
+        WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
+
+        worker.Machine.Rules.RoutingRules.Where(r => r.Priority is 512 or 1024).ShouldBe([more, own]);
+    }
+
+    [Fact]
     public void A_chain_that_somebody_else_uses_is_named_and_the_change_is_not_called_done()
     {
         var worker = Running("flannel");
@@ -339,6 +437,9 @@ public class PluginLeftoversTests
         worker.Machine.AllFiles.ContainsKey(PodNetwork.ConfigurationPath).ShouldBe(isThere);
         worker.Machine.Rules.Links.Select(l => l.Name).Contains("cni0").ShouldBe(isThere);
     }
+
+    private static IEnumerable<string> Record(Worker worker) => Encoding.UTF8.GetString(worker.Machine.File(FormerNetwork.RecordPath).Content!)
+        .Split('\n').Where(l => l.StartsWith("plugin: ", StringComparison.Ordinal));
 
     private static Finding Find(Plan plan) => plan.Steps.Single(s => s.Resource.Kind == "network plugin").Finding;
 
