@@ -49,7 +49,7 @@ internal sealed record Scenario(string Name, Ring Ring, Tier Tier, TimeSpan Dead
         new("issuer-join", Ring.VirtualMachine, Tier.Ci, TimeSpan.FromMinutes(15), IssuerJoin.RunAsync),
         new("issuer-down", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(15), IssuerDown.RunAsync),
         new("renewal", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(15), Renewal.RunAsync),
-        new("proxy-switch", Ring.VirtualMachine, Tier.Ci, TimeSpan.FromMinutes(25), ProxySwitch.RunAsync),
+        new("proxy-switch", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(25), ProxySwitch.RunAsync),
         new("proxy-switch-killed", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(45), ProxySwitchKilled.RunAsync),
         new("cni-switch", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(30), CniSwitch.RunAsync),
         new("cluster", Ring.VirtualMachine, Tier.Full, TimeSpan.FromMinutes(60), Cluster.RunAsync),

@@ -102,13 +102,13 @@ internal static class ProxySwitch
             nft add table ip mine
             nft add chain ip mine KUBE-SERVICES
             ip link add theirs type dummy
-            ip address add 192.0.2.10/32 dev theirs
+            ip address add 198.51.100.10/32 dev theirs
             """);
         return await OthersOfAsync(guest);
     }
 
     public static Task<string> OthersOfAsync(Guest guest) => guest.CheckAsync("""
-        ipvsadm -Sn | grep 192.0.2
+        ipvsadm -Sn | grep -- '-t 192.0.2.10:80 '
         ipset list KUBE-SRC-ABCDEFGHIJKLMNOP | grep -v References
         iptables-save | grep -E 'NWPLCY|theirs' | sed 's/\[.*//'
         nft list table ip mine
@@ -119,7 +119,7 @@ internal static class ProxySwitch
     public static async Task LeftAsync(Guest guest, string mode)
     {
         var chains = (await guest.CheckAsync("for p in iptables ip6tables; do $p-save | grep -o '^:KUBE-[^ ]*' | cut -c2-; done | sort -u")).Split('\n');
-        var servers = await guest.CheckAsync("ipvsadm -Ln | grep -c 10.96.0 || true");
+        var servers = await guest.CheckAsync("ipvsadm -Ln | grep -cE '10\\.96\\.0|:30443' || true");
         var sets = await guest.CheckAsync("ipset list -n | grep -v SRC | grep -c KUBE || true");
         var device = await guest.CheckAsync("ls /sys/class/net | grep -c kube-ipvs0 || true");
         chains.ShouldContain("KUBE-FIREWALL");
