@@ -14,7 +14,7 @@ build: ## artifacts/bin/nodeagent: one self-contained file for linux-x64
 	install -D -m 0755 artifacts/publish/nodeagent artifacts/bin/nodeagent
 
 test: ## all unit tests; TEST_ARGUMENTS goes to dotnet test
-	@build/need openssl:openssl dpkg-deb:dpkg
+	@build/need openssl:openssl dpkg-deb:dpkg nft:nftables
 	@build/test $(TEST_ARGUMENTS)
 
 package: build ## artifacts/packages/*.deb

@@ -167,7 +167,7 @@ internal static class ServiceProxy
     private static bool IsAtLeast(NodeFacts facts, int major, int minor) =>
         ReleaseNumber.Parse(facts.Kernel.Release) is not { } release || (release.Major, release.Minor).CompareTo((major, minor)) >= 0;
 
-    private static ProxyTraces Traces(ProxyMode mode, KubernetesVersion? kubelet)
+    internal static ProxyTraces Traces(ProxyMode mode, KubernetesVersion? kubelet)
     {
         var kinds =
             mode switch

@@ -27,7 +27,10 @@ internal static class ProxyNames
 
     public const string Interface = "kube-ipvs0";
 
-    /// <summary>ip and ip6: pkg/proxy/nftables/proxier.go@1.31.</summary>
+    /// <summary>
+    /// ip and ip6, all that this mode makes, since its alpha in 1.29 (kubeProxyTable in pkg/proxy/nftables/proxier.go@1.31, and before and after by what
+    /// proxier_test.go beside it expects: kubernetes@d846dce, @030880a).
+    /// </summary>
     public const string NftTable = "kube-proxy";
 
     private const ProxyKinds Both = ProxyKinds.Iptables | ProxyKinds.Ipvs;
