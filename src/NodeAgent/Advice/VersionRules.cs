@@ -19,7 +19,7 @@ internal static class VersionRules
             IpvsManyServices),
         new(
             AdviceNames.IpvsDeprecated,
-            "kube-proxy in IPVS mode from 1.35 on; refused from 1.40, where it does not start",
+            "kube-proxy in IPVS mode, 1.35 to 1.39; later ones, which do not start so, are refused in any case",
             "KEP-5495, enhancements#6120",
             IpvsDeprecated),
         new(AdviceNames.CgroupV1, "A machine with cgroup v1 and kubelet from 1.31 on, where it still starts", "KEP-4569, KEP-5573", CgroupV1),
@@ -63,15 +63,15 @@ internal static class VersionRules
         }
     }
 
+    /// <summary>From 1.40 on it takes a feature gate that a node's configuration cannot say, so no name lets it pass (ServiceProxy.Check).</summary>
     private static IEnumerable<Fired> IpvsDeprecated(Subject s)
     {
-        if (IsIpvs(s, out var version) && version.IsAtLeast(1, 35))
+        if (IsIpvs(s, out var version) && version.IsAtLeast(1, 35) && !version.IsAtLeast(1, 40))
         {
             yield return new(
                 $"{s.Said("kubeProxy.mode", s.ProxyMode)}, and kube-proxy is {version}: IPVS is deprecated from 1.35 on, off by default from 1.40 (kube-proxy "
-                    + "does not start then), gone from 1.43",
-                "kubeProxy.mode: nftables, or iptables",
-                version.IsAtLeast(1, 40));
+                    + "does not start then, and a node with it is refused), gone from 1.43",
+                "kubeProxy.mode: nftables, or iptables");
         }
     }
 

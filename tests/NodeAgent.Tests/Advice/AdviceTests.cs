@@ -37,9 +37,11 @@ public class AdviceTests
             Kubelet = "1.34.9",
             ProxyMode = "ipvs",
         } },
-        { AdviceNames.IpvsDeprecated, new("") { Kubelet = "1.40.0", ProxyMode = "ipvs", Says = "kube-proxy is 1.40", IsRefused = true }, new("")
+        // ServiceProxyTests has the refusal, which no name takes back.
+        { AdviceNames.IpvsDeprecated, new("") { Kubelet = "1.39.2", ProxyMode = "ipvs", Says = "kube-proxy is 1.39" }, new("")
         {
             Kubelet = "1.40.0",
+            ProxyMode = "ipvs",
         } },
         {
             AdviceNames.IpvsDeprecated,
