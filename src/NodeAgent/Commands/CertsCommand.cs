@@ -219,11 +219,11 @@ internal static class CertificateRenewal
     /// <summary>The certificates that are asked for, and the restarts and manifests that answer to them. Nothing else of the node is looked at.</summary>
     public static ResourceList Of(ResourceList whole, string? role, bool all, IMachineReader machine)
     {
-        var certificates = whole.Items.OfType<Certificate>().Where(c => role is null || c.Role == role).ToHashSet<Resource>();
+        var ours = whole.Items.OfType<Certificate>().Where(c => c.IsNeeded(machine)).ToList();
+        var certificates = ours.Where(c => role is null || c.Role == role).ToHashSet<Resource>();
         if (certificates.Count == 0)
         {
-            throw new NotPossibleException(
-                $"{role ?? "A certificate"} is not this node's; it has {string.Join(", ", whole.Items.OfType<Certificate>().Select(c => c.Role))}");
+            throw new NotPossibleException($"{role ?? "A certificate"} is not this node's; it has {string.Join(", ", ours.Select(c => c.Role))}");
         }
 
         foreach (var certificate in certificates.Cast<Certificate>())

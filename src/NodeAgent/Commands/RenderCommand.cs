@@ -82,7 +82,7 @@ internal static class RenderCommand
             {
                 Add(network.Name, network.Placeholder);
             }
-            else if (resource is Certificate certificate)
+            else if (resource is Certificate { OnlyWith: null } certificate)
             {
                 Add(certificate.Row.KeyPath, Describe(certificate));
                 Mode(ConfigFile.Private, certificate.Row.KeyPath, isSecret: true);

@@ -59,7 +59,6 @@ internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource 
         var round = new CertificateRound(source);
         var roles = RoleTable.All
             .Where(r => isControlPlane || r.AskedBy == Asker.AnyNode)
-            .Where(r => r.Role != ServiceProxy.Role || config.KubeProxy.Mode != ProxyMode.None)
             .ToDictionary(r => r.Role, Resource (r) => new Certificate(
                 r, r.For(node, names), node.Name, r.Authority == Pki.Authority.Cluster ? authorities : null, source, round)
             {
@@ -67,6 +66,7 @@ internal sealed record Certificates(IReadOnlyList<Resource> Resources, Resource 
                 KeyAlgorithm = config.Certificates.KeyAlgorithm,
                 Access = r.Layout != FileLayout.InKubeconfig ? null : r.AfterRenewal == AfterRenewal.RecreatePod ? local : access,
                 HasManifest = ControlPlanePods.RunHere(config),
+                OnlyWith = r.Role == ServiceProxy.Role && config.KubeProxy.Mode == ProxyMode.None ? ServiceProxy.ManifestPath : null,
                 Needs = others.TryGetValue(r.Authority, out var ca) ? [ca] : [],
             });
         round.Members = [.. roles.Values.OfType<Certificate>()];

@@ -17,7 +17,7 @@ internal static class ServiceProxy
 
     public const string Directory = "/etc/kubernetes/kube-proxy";
 
-    private const string ManifestPath = Kubelet.ManifestDirectory + "/kube-proxy.yaml";
+    public const string ManifestPath = Kubelet.ManifestDirectory + "/kube-proxy.yaml";
 
     private const string ConfigurationPath = Directory + "/config.yaml";
 

@@ -39,13 +39,15 @@ internal sealed class Certificate(
     /// <param name="Ask">Whether the source can be had, for what is to be changed.</param>
     /// <param name="Others">Of the same round, that are due as well.</param>
     /// <param name="PublicMode">Of the certificate's own file, where it has one.</param>
+    /// <param name="IsNeeded">Somebody reads it, or shall.</param>
     internal sealed record State(
         KeyReport File,
         DateTimeOffset Now,
         IReadOnlyList<byte[]> Authorities,
         Func<Change, Finding> Ask,
         Func<IReadOnlyList<Certificate>> Others,
-        UnixFileMode PublicMode = WorldReadable);
+        UnixFileMode PublicMode = WorldReadable,
+        bool IsNeeded = true);
 
     public RoleCertificate Row => role;
 
@@ -63,6 +65,12 @@ internal sealed class Certificate(
 
     /// <summary>Whether the pod that reads it has a manifest of ours, which follows it (<see cref="StaticPodManifest"/>).</summary>
     public bool HasManifest { get; init; }
+
+    /// <summary>
+    /// The manifest of the one pod that reads it, where this node shall not have that pod any more: until policy lets it end, its certificate is kept right.
+    /// None is made for a pod that is not there. Null: it is wanted in any case.
+    /// </summary>
+    public string? OnlyWith { get; init; }
 
     /// <summary>A public key that has had its time, since somebody asks for a new certificate: one with another key holds.</summary>
     public byte[]? Outworn { get; set; }
@@ -82,8 +90,13 @@ internal sealed class Certificate(
             _authorities ?? Pem.Certificates(Encoding.UTF8.GetString(reader.File(AuthorityPath).Content ?? [])),
             source.Ask,
             () => [.. (round?.Members ?? []).Where(m => m != this && m.Examine(reader, []) is Change)],
-            publicMode);
+            publicMode,
+            IsNeeded(reader));
     }
+
+    /// <summary>Of <see cref="OnlyWith"/>: whether pod and certificate are there, and this node's own. They go together, elsewhere.</summary>
+    public bool IsNeeded(IMachineReader reader) => OnlyWith is not { } manifest
+        || (Ownership.IsOurs(reader.File(manifest)) && Ownership.InstanceOf(reader.PrivateKey(role.KeyPath)) == Instance);
 
     private string AuthorityPath => RoleTable.Of(role.Authority).CertificatePath;
 
@@ -112,6 +125,11 @@ internal sealed class Certificate(
     protected override Finding Diff(State state, IReadOnlyList<Resource> pending)
     {
         var file = state.File;
+        if (!state.IsNeeded)
+        {
+            return InSync.Instance;
+        }
+
         if (file.Kind == FileKind.Directory)
         {
             return new Refused($"{Name} is a directory", "move it away: the certificate's file belongs there");

@@ -1,4 +1,6 @@
+using NodeAgent.Commands;
 using NodeAgent.Convergence;
+using NodeAgent.Desired;
 using NodeAgent.Machine;
 using NodeAgent.Resources;
 using NodeAgent.Tests.Desired;
@@ -11,6 +13,8 @@ public class ProxyLeftoversTests
     private const string Manifest = "/etc/kubernetes/manifests/kube-proxy.yaml";
 
     private const string Configuration = "/etc/kubernetes/kube-proxy/config.yaml";
+
+    private const string Client = "/etc/kubernetes/pki/kube-proxy/client.pem";
 
     private static readonly string[] Modes = ["iptables", "ipvs", "nftables", "none"];
 
@@ -193,7 +197,7 @@ public class ProxyLeftoversTests
     [InlineData("drained")]
     public void Policy_holds_for_no_kube_proxy_as_well_and_every_file_of_it_stays_that_long(string policy)
     {
-        string[] files = [Manifest, Configuration, "/etc/kubernetes/kube-proxy/kubeconfig", "/etc/kubernetes/pki/kube-proxy/client.pem"];
+        string[] files = [Manifest, Configuration, "/etc/kubernetes/kube-proxy/kubeconfig", Client];
         var worker = Running("iptables");
         worker.Pods = ["default/a"];
         Say(worker, "none", policy);
@@ -210,6 +214,71 @@ public class ProxyLeftoversTests
         WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
         files.ShouldAllBe(f => !worker.Machine.AllFiles.ContainsKey(f));
         WorkerTests.Pending(worker.Plan()).ShouldBeEmpty();
+    }
+
+    [Fact]
+    public void While_policy_keeps_a_kube_proxy_that_is_not_wanted_any_more_its_certificate_is_renewed()
+    {
+        var worker = Running("iptables");
+        worker.Pods = ["default/a"];
+        Say(worker, "none", "drained");
+        worker.Apply();
+        var before = worker.Machine.PrivateKey(Client).PublicKey;
+        worker.Machine.Now = worker.Machine.Now.AddDays(61);
+
+        Renew(worker).Succeeded.ShouldBeTrue();
+
+        worker.Machine.PrivateKey(Client).PublicKey.ShouldNotBe(before);
+        worker.Asked[^1].ShouldContain("kube-proxy");
+        // And where nobody came to renew it in time, by the next run.
+        worker.Machine.Now = worker.Machine.Now.AddDays(91);
+        worker.Apply();
+        Find(worker.Plan()).ShouldBeOfType<Refused>();
+        worker.Plan().Steps.Single(s => s.Resource.Name == Client).Finding.ShouldBeOfType<InSync>();
+
+        worker.Machine.Reboot();
+        worker.Asked.Clear();
+        WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
+        worker.Machine.AllFiles.ContainsKey(Client).ShouldBeFalse();
+        worker.Machine.Now = worker.Machine.Now.AddDays(61);
+        Renew(worker).Succeeded.ShouldBeTrue();
+        worker.Asked.SelectMany(a => a).ShouldNotContain("kube-proxy");
+        worker.Machine.AllFiles.ContainsKey(Client).ShouldBeFalse();
+        Should.Throw<NotPossibleException>(() => Renew(worker, "kube-proxy")).Message
+            .ShouldBe("kube-proxy is not this node's; it has kubelet-client, kubelet-serving");
+    }
+
+    [Theory]
+    [InlineData("# Written by somebody else.\n")]
+    [InlineData(null)]
+    public void A_certificate_that_no_kube_proxy_of_ours_reads_is_not_renewed(string? manifest)
+    {
+        var worker = Running("iptables");
+        worker.Pods = ["default/a"];
+        Say(worker, "none", "drained");
+        if (manifest is null)
+        {
+            worker.Machine.Remove(Manifest);
+        }
+        else
+        {
+            worker.Machine.Put(Manifest, worker.Machine.File(Manifest) with { Content = System.Text.Encoding.UTF8.GetBytes(manifest) });
+        }
+
+        worker.Machine.Now = worker.Machine.Now.AddDays(91);
+
+        worker.Plan().Steps.Single(s => s.Resource.Name == Client).Finding.ShouldBeOfType<InSync>();
+    }
+
+    [Fact]
+    public void A_node_that_never_had_a_kube_proxy_asks_for_no_certificate_for_one()
+    {
+        var worker = new Worker();
+        Say(worker, "none");
+
+        WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
+
+        worker.Asked.ShouldHaveSingleItem().ShouldBe(["kubelet-client", "kubelet-serving"]);
     }
 
     [Fact]
@@ -360,6 +429,9 @@ public class ProxyLeftoversTests
         problem.ShouldContain(p => p.Contains("KUBE-SVC-AAAAAAAAAAAAAAAA is still used by theirs", StringComparison.Ordinal));
         worker.Machine.AllFiles.ContainsKey(Manifest).ShouldBeFalse();
     }
+
+    private static RunResult Renew(Worker worker, string? role = null) => Applier.Apply(
+        CertificateRenewal.Of(worker.List(), role, all: false, worker.Machine), worker.Machine, worker.Machine, Worker.Quiet, CancellationToken.None);
 
     private static Finding Find(Plan plan) => plan.Steps.Single(s => s.Resource.Kind == "service proxy").Finding;
 
