@@ -27,8 +27,8 @@ internal static partial class Ec2
     {
         const string action = "ec2:DescribeTags";
         const string instead = "allow tags in instance metadata (InstanceMetadataTags=enabled), and no call is needed";
-        const string remedy = "Tags are asked of EC2 because instance metadata does not show them: allow that (InstanceMetadataTags=enabled), "
-            + "or allow the instance's role the action " + action + ".";
+        const string remedy =
+            $"Tags are asked of EC2 because instance metadata does not show them: {instead}; or allow the instance's role the action {action}.";
         List<Filter> filters = [new() { Name = "resource-id", Values = [instanceId] }];
         var tags = new SortedDictionary<string, string>(StringComparer.Ordinal);
         try

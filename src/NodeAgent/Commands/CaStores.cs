@@ -14,7 +14,10 @@ internal static class CaStores
     public static ICaStore Open(string place, string region, AWSCredentials credentials, OutboundHttp outbound, string? kmsKey = null) =>
         S3Address.TryParse(place, out var address)
             ? new S3CaStore(new S3Objects(address.Bucket, region, AwsEndpoint.S3, credentials, kmsKey, outbound), address.Prefix)
-            : new DirectoryCaStore(place, HostEnvironment.Get("CREDENTIALS_DIRECTORY") == place);
+            : InDirectory(place);
+
+    /// <param name="path">Absolute.</param>
+    public static ICaStore InDirectory(string path) => new DirectoryCaStore(path, HostEnvironment.Get("CREDENTIALS_DIRECTORY") == path);
 
     /// <summary>One client a region.</summary>
     /// <param name="region">Where the key's ARN does not say which.</param>

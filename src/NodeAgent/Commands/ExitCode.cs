@@ -15,7 +15,7 @@ internal static class ExitCode
 
     public const int Failed = 1;
 
-    /// <summary>plan and config show --pending: something would change; certs list: something is due.</summary>
+    /// <summary>plan, config show --pending and cluster plan: something would change; certs list: something is due, or there is none.</summary>
     public const int ChangesPending = 2;
 
     /// <summary>Also of the command line.</summary>

@@ -45,8 +45,7 @@ internal static class NetworkCommand
         {
             Description = "A cell, after those of the file; repeatable.",
             HelpName = "name=NAME,nodes=N,podsPerNode=N,services=N",
-            DefaultValueFactory = _ =>
-                [],
+            DefaultValueFactory = _ => [],
         };
         var format = new Option<string>("--format")
         {

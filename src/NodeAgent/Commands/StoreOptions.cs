@@ -69,7 +69,7 @@ internal sealed class StoreOptions
         var store = parse.GetValue(_store)!;
         if (!S3Address.TryParse(store, out _))
         {
-            return CaStores.Open(Path.GetFullPath(store), "", Credentials(parse), new OutboundHttp(null, []));
+            return CaStores.InDirectory(Path.GetFullPath(store));
         }
 
         var region = Region(parse);

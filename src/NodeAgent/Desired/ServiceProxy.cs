@@ -169,14 +169,13 @@ internal static class ServiceProxy
 
     internal static ProxyTraces Traces(ProxyMode mode, KubernetesVersion? kubelet)
     {
-        var kinds =
-            mode switch
-            {
-                ProxyMode.Iptables => ProxyKinds.Iptables,
-                ProxyMode.Ipvs => ProxyKinds.Ipvs,
-                ProxyMode.Nftables => ProxyKinds.Nftables,
-                _ => ProxyKinds.None
-            };
+        var kinds = mode switch
+        {
+            ProxyMode.Iptables => ProxyKinds.Iptables,
+            ProxyMode.Ipvs => ProxyKinds.Ipvs,
+            ProxyMode.Nftables => ProxyKinds.Nftables,
+            _ => ProxyKinds.None,
+        };
         return new()
         {
             Chains =

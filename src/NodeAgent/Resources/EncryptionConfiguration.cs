@@ -94,8 +94,8 @@ internal sealed class EncryptionConfiguration(string instance, IReadOnlyList<str
             return new Refused("apiServer.encryption.resources is empty, and what was encrypted with these keys could not be read any more", $"say {steps}");
         }
 
-        // Neither is pruned, and both may lead to keys.
-        if (file.Kind != FileKind.Regular)
+        // It is not pruned, and may lead to keys.
+        if (file.Kind == FileKind.Link)
         {
             return new Refused("is not a file of ours", $"look at it, then move it away: {Name}");
         }
