@@ -73,7 +73,7 @@ internal static class PodNetwork
             ConfigValidation.Word(network.Plugin),
             network.PluginBinaries,
             network.Plugin == NetworkPlugin.Flannel ? ["bridge", "host-local", "loopback", "portmap"] : [],
-            former.Configurations),
+            former),
     ];
 
     /// <summary>

@@ -10,8 +10,8 @@ namespace NodeAgent.Resources;
 /// <param name="plugin">As it is written in the configuration.</param>
 /// <param name="binaries">Directory of plugins.</param>
 /// <param name="called">Programs in it that the image has to have.</param>
-/// <param name="going">Configuration of which somebody else says that it goes.</param>
-internal sealed class CniSurroundings(string plugin, string binaries, IReadOnlyList<string> called, Func<IMachineReader, IReadOnlyList<string>> going)
+/// <param name="former">Says which configuration goes.</param>
+internal sealed class CniSurroundings(string plugin, string binaries, IReadOnlyList<string> called, PluginLeftovers former)
     : Resource<(IReadOnlyList<string> Configurations, IReadOnlyList<string> Missing)>(Concern.Network, "surroundings", $"of {plugin}")
 {
     public const string Directory = "/etc/cni/net.d";
@@ -30,7 +30,7 @@ internal sealed class CniSurroundings(string plugin, string binaries, IReadOnlyL
     protected override (IReadOnlyList<string> Configurations, IReadOnlyList<string> Missing) Observe(IMachineReader reader)
     {
         var there = reader.Directory(binaries);
-        var goes = going(reader);
+        var goes = former.Configurations(reader);
         return (
             [.. reader.Directory(Directory).Where(IsRead).Where(n => Known.FirstOrDefault(k => k.File == n).Plugin != plugin)
                 .Where(n => !goes.Contains($"{Directory}/{n}") && !Ownership.IsOurs(reader.File($"{Directory}/{n}"))).Order(StringComparer.Ordinal)],

@@ -14,8 +14,7 @@ internal static class CaRotate
     public static async Task RunAsync(Laboratory lab)
     {
         await using var cluster = await ClusterLab.CreateAsync(lab);
-        var (worker, _) = await cluster.LaunchAsync(ClusterLab.Worker, "worker-1", 21);
-        var (controlPlane, _) = await cluster.LaunchAsync(ClusterLab.ControlPlane, "control-plane", 11);
+        var (worker, controlPlane, _) = await cluster.LaunchBothAsync("worker-1", "control-plane");
         await UpAsync();
         await cluster.PodRunsAsync(ClusterLab.NodeOf(21));
         var (node, pod) = (await cluster.NodeAsync(21), await cluster.PodIdentityAsync(21));

@@ -11,12 +11,8 @@ internal static class Cluster
     public static async Task RunAsync(Laboratory lab)
     {
         await using var cluster = await ClusterLab.CreateAsync(lab);
-        // The worker first: it waits for the issuer, and then for the API server, and needs nobody to come back to it.
-        var (first, _) = await cluster.LaunchAsync(ClusterLab.Worker, "worker-1", 21);
-        var (controlPlane, _) = await cluster.LaunchAsync(ClusterLab.ControlPlane, "control-plane", 11);
-        await cluster.ServesAsync(controlPlane, "10.0.16.11");
+        var (first, controlPlane, _) = await cluster.LaunchBothAsync("worker-1", "control-plane");
         await cluster.ReadyAsync(ClusterLab.NodeOf(11));
-        await cluster.ReadyAsync(ClusterLab.NodeOf(21));
         // nodeagent-cluster.service sets it once the node is registered, whatever else it still waits for.
         await lab.WaitForAsync("the label of the control plane", TimeSpan.FromMinutes(10), async () =>
             await cluster.KubectlAsync("get", "node", ClusterLab.NodeOf(11), "-o", "jsonpath={.metadata.labels}") is var seen

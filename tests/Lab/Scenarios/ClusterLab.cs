@@ -14,7 +14,7 @@ internal sealed class ClusterLab : IAsyncDisposable
 
     public const string Worker = "worker";
 
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(20);
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(25);
 
     private static readonly string Unasked = string.Join(
         ',',
@@ -82,6 +82,22 @@ internal sealed class ClusterLab : IAsyncDisposable
         await guest.BootAsync();
         lab.Say($"{name} is {instance}");
         return (guest, instance);
+    }
+
+    /// <summary>
+    /// A worker that boots before any control plane: it waits for the issuer, then for the API server, and nobody comes back to it. An API server takes both
+    /// processors to come up, so the worker stands still for that time.
+    /// </summary>
+    public async Task<(VirtualMachine Worker, VirtualMachine ControlPlane, string Instance)> LaunchBothAsync(string worker, string controlPlane)
+    {
+        var (first, _) = await LaunchAsync(Worker, worker, 21);
+        var (second, instance) = await LaunchAsync(ControlPlane, controlPlane, 11);
+        await first.WaitForAsync("systemctl is-active nodeagent.service", Patience);
+        await first.SuspendAsync();
+        await ServesAsync(second, "10.0.16.11");
+        await first.ResumeAsync();
+        await ReadyAsync(NodeOf(21));
+        return (first, second, instance);
     }
 
     /// <summary>Its machine is gone, and EC2 says so. Nobody told it beforehand.</summary>

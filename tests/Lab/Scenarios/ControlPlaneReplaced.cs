@@ -14,10 +14,7 @@ internal static class ControlPlaneReplaced
     {
         using var volume = await Volume.CreateAsync(lab, "vol-0a1b2c3d4e5f60718", "4G");
         await using var cluster = await ClusterLab.CreateAsync(lab, volume);
-        var (worker, _) = await cluster.LaunchAsync(ClusterLab.Worker, "worker", 21);
-        var (first, instance) = await cluster.LaunchAsync(ClusterLab.ControlPlane, "control-plane-1", 11);
-        await cluster.ServesAsync(first, "10.0.16.11");
-        await cluster.ReadyAsync(ClusterLab.NodeOf(21));
+        var (worker, first, instance) = await cluster.LaunchBothAsync("worker", "control-plane-1");
         await cluster.PodRunsAsync(ClusterLab.NodeOf(21));
         await HasItsDataOnTheVolumeAsync(first, volume);
         await cluster.CheckKubectlAsync("create", "configmap", "before", "--from-literal=of=control-plane-1");

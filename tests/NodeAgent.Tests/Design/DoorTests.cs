@@ -81,7 +81,7 @@ public class DoorTests
             .Select(u => u.ToString())
             .ShouldBeEmpty();
         // Of the machine it knows words: reports and secrets. No reader, so it cannot even look.
-        MachineTypes(pure).ShouldBeSubsetOf(["DiskReport", "Secret"]);
+        MachineTypes(pure).ShouldBeSubsetOf(["DiskReport", "RoutingRule", "Secret"]);
     }
 
     [Theory]

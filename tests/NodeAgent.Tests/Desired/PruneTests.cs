@@ -249,7 +249,7 @@ public class PruneTests
         WorkerTests.Problems(worker.Apply()).ShouldBeEmpty();
 
         worker.Machine.File(Path).Kind.ShouldBe(FileKind.Regular);
-        Said(worker.Plan().Notes).ShouldHaveSingleItem().ShouldStartWith($"leftover files: {Path} does not carry our mark");
+        Said(worker.Plan().Notes).ShouldHaveSingleItem().ShouldStartWith($"leftover files of kube-proxy: {Path} does not carry our mark");
     }
 
     [Fact]
