@@ -22,8 +22,7 @@ internal sealed record Disk(string Kind, string Serial, string Size)
 /// <param name="Memory">MiB.</param>
 /// <param name="Volume">An EBS volume that is attached before it boots, and outlives it.</param>
 /// <param name="Processors">Two guests of two on a machine of two: a spinlock's holder in one waits for a processor while the other spins.</param>
-/// <param name="Niceness">As nice(1) takes it: guests that others wait for go before those that wait.</param>
-internal sealed record Seat(VirtualNetwork Network, string Name, string Address, int Memory = 2048, Volume? Volume = null, int Processors = 2, int Niceness = 0)
+internal sealed record Seat(VirtualNetwork Network, string Name, string Address, int Memory = 2048, Volume? Volume = null, int Processors = 2)
 {
     private string Last => Address[(Address.LastIndexOf('.') + 1)..];
 
@@ -398,9 +397,8 @@ internal sealed class VirtualMachine : Guest
             : [];
         qemu = await Child.StartAsync(
             Path.Combine(folder, "qemu.log"),
-            "nice",
+            "qemu-system-x86_64",
             [
-                $"--adjustment={seat?.Niceness ?? 0}", "qemu-system-x86_64",
                 .. Hardware(folder, sockets, Lab.ApiServer.Port, Lab.Aws.Port, Lab.IssuerPort, seat), .. given, .. start,
                 "-kernel", $"{guest}/vmlinuz", "-initrd", $"{guest}/initrd", "-append", $"{KernelArguments} {kernelArguments}",
             ]);

@@ -66,18 +66,25 @@ internal sealed record ContainerRuntime
         return resources;
     }
 
-    /// <summary>A fresh mount hides the images that were baked below it, and pods that need them may have no registry to go to.</summary>
+    /// <summary>
+    /// A fresh mount hides the images that were baked below it, and pods that need them may have no registry to go to. So it is tried again, and a runtime whose
+    /// first start failed, which systemd starts again by itself, gets them, too: Requires= would have ended this with that start, for good.
+    /// </summary>
     public static Resource Images(NodeConfig config, string runtime, string unit, string arguments) =>
         new ConfigFile(Concern.Runtime, $"/etc/systemd/system/{ImagesUnit}", $"""
             {Ownership.Header}
             [Unit]
             Description=Import the machine's image archives into {runtime}
             ConditionDirectoryNotEmpty={config.Images.Archives}
-            Requires={unit}
+            Wants={unit}
             After={unit}
+            StartLimitIntervalSec=1h
+            StartLimitBurst=20
 
             [Service]
             Type=oneshot
+            Restart=on-failure
+            RestartSec=15s
             ExecStart=/usr/bin/nodeagent image import --archives {config.Images.Archives} --store {config.RuntimeRoot()}{arguments}
             TimeoutStartSec=15min
 

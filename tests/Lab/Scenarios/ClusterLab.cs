@@ -64,13 +64,12 @@ internal sealed class ClusterLab : IAsyncDisposable
     /// <summary>An instance of that role's image, launched and booted; nobody touches it. Returns when commands run in it.</summary>
     public async Task<(VirtualMachine Guest, string Instance)> LaunchAsync(string role, string name, int last)
     {
-        // Kubernetes at rest takes more than a processor under emulation: workers leave the control plane its own, or it does not keep the deadlines of its
-        // own start.
+        // Kubernetes at rest takes more than a processor under emulation: a worker leaves the control plane one.
         var guest = await lab.CreateAsync(
             images[role],
             role == ControlPlane
                 ? Network.Seat(name, last, 3072) with { Volume = volume }
-                : Network.Seat(name, last, 1536) with { Processors = 1, Niceness = 3 });
+                : Network.Seat(name, last, 1536) with { Processors = 1 });
         guests.Add((name, guest));
         var instance = await Fleet.LaunchAsync(guest, role, $"10.0.16.{last}", Actions(role));
         await guest.Imds.SetUserDataAsync(Encoding.UTF8.GetBytes($$"""
@@ -92,7 +91,7 @@ internal sealed class ClusterLab : IAsyncDisposable
     {
         var (first, _) = await LaunchAsync(Worker, worker, 21);
         var (second, instance) = await LaunchAsync(ControlPlane, controlPlane, 11);
-        await first.WaitForAsync("systemctl is-active nodeagent.service", Patience);
+        await first.WaitForAsync("systemctl is-active kubelet.service", Patience);
         await first.SuspendAsync();
         await ServesAsync(second, "10.0.16.11");
         await first.ResumeAsync();
