@@ -21,6 +21,7 @@ internal static class Cluster
 
         // From the bootstrap manifests: a pod on each worker that there will be, and a Service before them.
         await cluster.PodRunsAsync(ClusterLab.NodeOf(21));
+        await cluster.PodRunsAsync(ClusterLab.NodeOf(11));
         // Active it is from its start on (Type=exec); done, and well, it is when its command has exited and none is to come again.
         await controlPlane.WaitForAsync(
             "state=$(systemctl show --property SubState --value nodeagent-cluster.service); echo \"$state\"; test \"$state\" = exited",

@@ -26,7 +26,9 @@ kube_proxy_image() {
     ln -s xtables-nft-multi "$image/usr/sbin/$tool"
   done
   cp -r "$root/usr/lib/x86_64-linux-gnu/xtables" "$image/usr/lib/x86_64-linux-gnu/"
-  for library in $(chroot "$root" ldd /usr/sbin/{xtables-nft-multi,conntrack,ipset} | grep -o '/[^ ]*\.so[^ ]*' | sort -u); do
+  # Its extensions are libraries themselves, with libraries of their own: statistic, which shares connections out among endpoints, needs libm.
+  for library in $(chroot "$root" sh -c 'ldd /usr/sbin/xtables-nft-multi /usr/sbin/conntrack /usr/sbin/ipset /usr/lib/x86_64-linux-gnu/xtables/*.so' |
+    grep -o '=> /[^ ]*\.so[^ ]*\|^[[:space:]]*/lib64/[^ ]*\.so[^ ]*' | grep -o '/[^ ]*' | sort -u); do
     cp -L "$root$library" "$image$library"
   done
   pack_image "registry.k8s.io/kube-proxy:$("$kubernetes/kubelet" --version | cut -d' ' -f2)" "$image" /usr/bin/kube-proxy "$1"
