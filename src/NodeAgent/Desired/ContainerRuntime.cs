@@ -67,8 +67,8 @@ internal sealed record ContainerRuntime
     }
 
     /// <summary>
-    /// A fresh mount hides the images that were baked below it, and pods that need them may have no registry to go to. So it is tried again, and a runtime whose
-    /// first start failed, which systemd starts again by itself, gets them, too: Requires= would have ended this with that start, for good.
+    /// A fresh mount hides the images that were baked below it, and pods that need them may have no registry to go to. So it is tried again, and a runtime
+    /// whose first start failed, which systemd starts again by itself, gets them, too: Requires= would have ended this with that start, for good.
     /// </summary>
     public static Resource Images(NodeConfig config, string runtime, string unit, string arguments) =>
         new ConfigFile(Concern.Runtime, $"/etc/systemd/system/{ImagesUnit}", $"""
