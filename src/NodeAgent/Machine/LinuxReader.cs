@@ -74,12 +74,12 @@ internal sealed class LinuxReader : IMachineReader, IDisposable
 
     public string? PacketFilter(string table) => Remembered(_packetFilters, table, _packetFilter.List);
 
-    public IReadOnlyList<string> PacketFilterTables() => _tables ??= IsIdle("nf_tables") ? [] : NfTables.Tables();
+    public IReadOnlyList<string> PacketFilterTables() => _tables ??= IsEmpty("nf_tables") ? [] : NfTables.Tables();
 
     public IReadOnlyList<ChainTable> Chains(string prefix) =>
-        Remembered(_chains, prefix, p => [.. IsIdle("nf_tables") ? [] : NfTables.Chains(p), .. _legacyIptables.Chains(p)]);
+        Remembered(_chains, prefix, p => [.. IsEmpty("nf_tables") ? [] : NfTables.Chains(p), .. _legacyIptables.Chains(p)]);
 
-    public IReadOnlyList<string> IpSets() => _sets ??= IsIdle("ip_set") ? [] : Machine.IpSets.Names();
+    public IReadOnlyList<string> IpSets() => _sets ??= IsEmpty("ip_set") ? [] : Machine.IpSets.Names();
 
     public IReadOnlyList<int> IpSetPorts(string set) => Remembered(_ports, set, s => IpSets().Contains(s) ? Machine.IpSets.Ports(s) : []);
 
@@ -157,8 +157,8 @@ internal sealed class LinuxReader : IMachineReader, IDisposable
         _disks = null;
     }
 
-    // Not loaded, it holds nothing, and to ask would load it.
-    private bool IsIdle(string module) => _kernel.Module(module) == ModuleState.Available;
+    // A part of netfilter that is not loaded holds nothing, and to ask would load it; and some kernels have no netfilter at all.
+    private bool IsEmpty(string module) => _kernel.Module(module) == ModuleState.Available || !Netlink.IsThere(Netlink.Netfilter);
 
     private IReadOnlyList<Mounts.Entry> MountEntries() => _mounts ??= Machine.Mounts.Parse(
         Files.Text("/proc/self/mountinfo") ?? throw new ProbeException("mounts", "/proc/self/mountinfo is not there"));

@@ -43,11 +43,6 @@ internal static class NfTables
     /// <summary>As in "ip kube-proxy".</summary>
     public static IReadOnlyList<string> Tables()
     {
-        if (!Netlink.IsThere(Netlink.Netfilter))
-        {
-            return [];
-        }
-
         var tables = new List<string>();
         using var netlink = new Netlink(Netlink.Netfilter, Subject);
         var error = netlink.List(NetlinkMessage.OfNetfilter(Subsystem, GetTable, 0), tables.Clear, payload =>
@@ -63,11 +58,6 @@ internal static class NfTables
     /// <summary>Of the tables that iptables has, too.</summary>
     public static IReadOnlyList<ChainTable> Chains(string prefix)
     {
-        if (!Netlink.IsThere(Netlink.Netfilter))
-        {
-            return [];
-        }
-
         var start = Encoding.ASCII.GetBytes(prefix);
         var tables = new Dictionary<(byte Family, string Table), ChainNames>();
         using var netlink = new Netlink(Netlink.Netfilter, Subject);
