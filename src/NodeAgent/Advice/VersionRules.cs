@@ -133,7 +133,7 @@ internal static class VersionRules
         // As it is chosen for the pod where nobody says it.
         var image = s.Config.Etcd.Image;
         var tag = image is not null ? ImageTag.Of(image)
-            : s.Kubelet is { } kubelet ? (ControlPlaneVersions.Nearest(kubelet) ?? ControlPlaneVersions.All[0]).EtcdTag : null;
+            : s.Kubelet is { } kubelet ? ControlPlaneVersions.Nearest(kubelet).EtcdTag : null;
         if (!RunsControlPlane(s) || ReleaseNumber.Parse(tag) is not { Build: >= 0 } etcd)
         {
             yield break;

@@ -81,7 +81,7 @@ internal static class Etcd
         }
 
         var probes = new Probes("HTTP", MetricsPort);
-        var image = etcd.Image ?? $"registry.k8s.io/etcd:{(ControlPlaneVersions.Nearest(version) ?? ControlPlaneVersions.All[0]).EtcdTag}";
+        var image = etcd.Image ?? $"registry.k8s.io/etcd:{ControlPlaneVersions.Nearest(version).EtcdTag}";
         var asked = EtcdProbes.Of(ImageTag.Of(image));
         var pod = new StaticPod(Name, image, flags.For("etcd", etcd.ExtraArgs))
         {

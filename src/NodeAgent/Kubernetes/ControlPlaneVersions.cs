@@ -36,9 +36,9 @@ internal static class ControlPlaneVersions
         new(36, "3.6.8-0", "3.10.2", "kubeadm config images pull of 1.36.5, kubernetes#137225"),
     ];
 
-    /// <returns>The row of the version; of the newest in the table for one that is newer; null for an older one.</returns>
-    public static ControlPlaneVersion? Nearest(KubernetesVersion version) =>
-        version.CompareTo(All[^1].Version) > 0 ? All[^1] : All.FirstOrDefault(v => v.Version == version);
+    /// <returns>The row of the version; of the newest in the table for one that is newer, of the oldest for one that is older.</returns>
+    public static ControlPlaneVersion Nearest(KubernetesVersion version) =>
+        version.CompareTo(All[^1].Version) > 0 ? All[^1] : All.FirstOrDefault(v => v.Version == version) ?? All[0];
 
     /// <summary>
     /// kube-controller-manager and kube-scheduler answer without TLS and credentials, too, unless told not to: until 1.21 and 1.22 (kubernetes#96216, #96345).
